@@ -1,0 +1,32 @@
+# make study            the quick study (STUDY=in718_rx for another)
+# make test             all tests, the smoke study among them
+# make lab              JupyterLab on the notebooks
+# make figures          tables and figures of a study from its results
+# make lock             renew requirements.lock from what .venv holds
+
+STUDY ?= quick
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test lab figures lock
+
+study: .venv/installed
+	$(BIN)/python -m kikuhelpers $(STUDY)
+
+figures: .venv/installed
+	$(BIN)/python -m kikuhelpers $(STUDY) --forcerun tables figures
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lab: .venv/installed
+	$(BIN)/jupyter lab notebooks
+
+lock: .venv/installed
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -i '^nvidia\|^triton' > requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@

@@ -1,0 +1,221 @@
+# The graph of a study: which notebook needs which files. Papermill runs each of them.
+#
+#   python -m kikuhelpers quick                 the whole study (see kikuhelpers/__main__.py)
+#   snakemake -n --config study=quick           the plan
+#   snakemake --config study=quick --executor slurm ...   models in parallel on a cluster
+#
+# The settings a notebook depends on stand in its rule's params, so that a changed value
+# makes that stage and what follows run again, and nothing else. Checkpoints of trainings
+# are no outputs: they outlive a killed run.
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+from kikuhelpers.layout import PREPROCESSED, Layout, ModelFiles, ModelScanFiles, ScanFiles
+from kikuhelpers.study import PROJECT_ROOT, load_study
+
+STUDY = str(config.get("study", "quick"))
+study = load_study(STUDY)
+layout = Layout(study)
+SCANS, MODELS = list(study.scans), list(study.models)
+layout.notebooks.mkdir(parents=True, exist_ok=True)  # papermill does not make it
+
+wildcard_constraints:
+    scan="[^/]+",
+    model="[^/]+",
+
+
+# File names with the wildcards in place of a scan's and a model's name.
+scan_files = ScanFiles(layout.folder / "scans" / "{scan}")
+model_files = ModelFiles(layout.folder / "models" / "{model}")
+both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
+TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
+TABLE1, FIGURES = layout.figures / "table1.csv", layout.figures / "run.json"
+
+
+def settings(*parts):
+    """Text that changes when any of these settings does."""
+    return json.dumps([part.model_dump() for part in parts], sort_keys=True)
+
+
+def source_file(wildcards):
+    """The file a scan is read from, so that a new one is noticed.
+
+    A missing one is left to the notebook, which says so in one sentence.
+    """
+    path = getattr(study.scan(wildcards.scan), "path", "")
+    return path if Path(path).is_file() else []
+
+
+def log_file(name):
+    """Everything that a job printed, progress included."""
+    return layout.folder / "logs" / f"{name}.log"
+
+
+def papermill(name, *parameters, **fixed):
+    """The command that runs a notebook with the wildcards named as parameters."""
+    values = {p: f"{{wildcards.{p}}}" for p in parameters} | fixed
+    parts = ".".join((name, *(fixed.get(p, v) for p, v in values.items())))
+    given = " ".join(f"-p {key} {value}" for key, value in values.items())
+    source = PROJECT_ROOT / "notebooks" / f"{name}.ipynb"
+    executed = layout.notebooks / f"{parts}.ipynb"
+    return (
+        f'"{sys.executable}" -m papermill --no-progress-bar --log-output '
+        f'"{source}" "{executed}" -p study "{STUDY}" {given} > "{{log}}" 2>&1'
+    )
+
+
+rule all:
+    input:
+        TABLE1,
+        FIGURES,
+
+
+rule compile_hough:
+    output:
+        layout.hough_compiled,
+    log:
+        log_file("compile_hough"),
+    shell:
+        f'"{sys.executable}" -c "from kikuhelpers.indexing import warm_up; warm_up()" '
+        f"> {{log}} 2>&1 && echo compiled > {{output}}"
+
+
+rule diffraction_data:
+    input:
+        source_file,
+    params:
+        settings=lambda wildcards: settings(study.scan(wildcards.scan)),
+    output:
+        scan_files.raw,
+        scan_files.card,
+    log:
+        log_file("01_diffraction_data.{scan}"),
+    shell:
+        papermill("01_diffraction_data", "scan")
+
+
+rule preprocessing:
+    input:
+        scan_files.raw,
+    params:
+        settings=settings(study.preprocessing),
+    output:
+        scan_files.preprocessed,
+        scan_files.mask,
+        scan_files.sample,
+    log:
+        log_file("02_preprocessing.{scan}"),
+    shell:
+        papermill("02_preprocessing", "scan")
+
+
+rule training:
+    input:
+        [layout.scan(name).sample for name in TRAINING_SCANS],
+    params:
+        settings=lambda wildcards: settings(
+            study.model(wildcards.model), study.training_of(wildcards.model)
+        ),
+    output:
+        model_files.weights,
+        model_files.card,
+        model_files.history,
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    log:
+        log_file("03_training.{model}"),
+    shell:
+        papermill("03_training", "model")
+
+
+# What the camera's own patterns say: pattern centre, orientations, quality. The latent
+# maps are compared with it.
+rule indexing:
+    input:
+        layout.hough_compiled,
+        scan_files.preprocessed,
+        scan_files.mask,
+    params:
+        settings=settings(study.indexing),
+    output:
+        scan_files.pattern_centre,
+        scan_files.orientations,
+    log:
+        log_file("06_reindexing.preprocessed.{scan}"),
+    shell:
+        papermill("06_reindexing", "scan", model=PREPROCESSED)
+
+
+rule latent_maps:
+    input:
+        model_files.weights,
+        scan_files.preprocessed,
+        scan_files.orientations,
+    output:
+        both_files.latents,
+        both_files.features,
+    log:
+        log_file("04_latent_maps.{model}.{scan}"),
+    shell:
+        papermill("04_latent_maps", "model", "scan")
+
+
+rule reconstruction:
+    input:
+        model_files.weights,
+        both_files.latents,
+        scan_files.preprocessed,
+    output:
+        both_files.decoded,
+        both_files.pattern_loss,
+        both_files.generated,
+    log:
+        log_file("05_reconstruction.{model}.{scan}"),
+    shell:
+        papermill("05_reconstruction", "model", "scan")
+
+
+rule reindexing:
+    input:
+        both_files.decoded,
+        scan_files.pattern_centre,
+        scan_files.orientations,
+    output:
+        both_files.orientations,
+    log:
+        log_file("06_reindexing.{model}.{scan}"),
+    shell:
+        papermill("06_reindexing", "model", "scan")
+
+
+rule tables:
+    input:
+        [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
+        [layout.orientations(model, scan) for model in MODELS for scan in SCANS],
+        [layout.model(model).card for model in MODELS],
+    output:
+        TABLE1,
+    log:
+        log_file("07_table1"),
+    shell:
+        papermill("07_table1")
+
+
+rule figures:
+    input:
+        TABLE1,
+        [layout.model(model).history for model in MODELS],
+        [layout.model_scan(model, scan).features for model in MODELS for scan in SCANS],
+        [layout.model_scan(model, scan).decoded for model in MODELS for scan in SCANS],
+    params:
+        settings=settings(study.figures),
+    output:
+        FIGURES,
+    log:
+        log_file("08_figures"),
+    shell:
+        papermill("08_figures")

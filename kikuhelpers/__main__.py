@@ -1,0 +1,60 @@
+"""Run a whole study: ``python -m kikuhelpers quick``.
+
+Starts Snakemake on the study's graph, one run per study at a time. A run that was
+stopped or killed at any point goes on with the same command: the lock is the operating
+system's and dies with its process, and incomplete outputs are made again.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kikuhelpers.layout import Layout
+from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study
+
+# A finished stage runs again if its inputs or its settings changed, not when code did.
+_RERUN_TRIGGERS = ("mtime", "params", "input")
+
+
+def main() -> int:
+    """Run the study named on the command line; further arguments go to Snakemake."""
+    parser = argparse.ArgumentParser(prog="python -m kikuhelpers", description=__doc__)
+    parser.add_argument("study", nargs="?", default="quick", help="name or path of a study file")
+    parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
+    arguments, for_snakemake = parser.parse_known_args()
+    try:
+        layout = Layout(load_study(arguments.study))
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if Path(arguments.study).suffix:  # Snakemake runs in another folder
+        arguments.study = str(Path(arguments.study).resolve())
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}")
+    if not layout.hough_compiled.is_file():
+        print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
+    try:
+        with FileLock(layout.folder / "running.lock", blocking=False):
+            return subprocess.call(_snakemake(arguments, layout, for_snakemake))
+    except Timeout:
+        print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
+        return 1
+
+
+def _snakemake(arguments: argparse.Namespace, layout: Layout, more: list[str]) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(PROJECT_ROOT / "Snakefile")),
+        *("--directory", str(layout.folder)),
+        *("--cores", arguments.cores),
+        *("--rerun-triggers", *_RERUN_TRIGGERS),
+        *("--nolock", "--rerun-incomplete", "--keep-going", "--show-failed-logs"),
+        *("--quiet", "rules", "--config", f"study={arguments.study}", *more),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

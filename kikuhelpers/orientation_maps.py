@@ -1,0 +1,224 @@
+"""Maps from orientations: misorientation, grains, GROD, KAM and IPF colours.
+
+Conventions of MTEX (Bachmann, Hielscher & Schaeben, Ultramicroscopy 111 (2011) 1720,
+doi:10.1016/j.ultramic.2011.08.002), but angles in degrees. Every map is (rows, columns);
+points that are not indexed are NaN (-1 for grains, black for colours).
+"""
+
+import numpy as np
+from orix.crystal_map import CrystalMap
+from orix.plot import IPFColorKeyTSL
+from orix.quaternion import Orientation, Quaternion, Rotation, Symmetry
+from orix.quaternion.symmetry import C1
+from orix.vector import Vector3d
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+NOT_INDEXED = -1
+_DIRECTIONS = {"x": Vector3d.xvector(), "y": Vector3d.yvector(), "z": Vector3d.zvector()}
+
+
+def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) -> np.ndarray:
+    """Return the smallest angles between pairs of orientations under crystal symmetry.
+
+    Parameters
+    ----------
+    rot_a, rot_b
+        Rotations from sample to crystal, of one shape.
+    point_group
+        Of the crystal; its rotations act from the left.
+
+    Returns
+    -------
+    numpy.ndarray
+        Angles in degrees, of the rotations' shape.
+    """
+    a, b = (Orientation(rotations.data, symmetry=point_group) for rotations in (rot_a, rot_b))
+    return a.angle_with(b, degrees=True)
+
+
+def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
+    """Return the disorientation between two maps of the same points.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees, NaN where either is not indexed.
+
+    Raises
+    ------
+    ValueError
+        The maps differ in shape.
+    """
+    if xmap_a.shape != xmap_b.shape:
+        raise ValueError(
+            f"Maps of {xmap_a.shape} and {xmap_b.shape} points have no misorientation; index "
+            "the same scan twice."
+        )
+    angles = disorientation_deg(xmap_a.rotations, xmap_b.rotations, _point_group(xmap_a))
+    return np.where(xmap_a.is_indexed & xmap_b.is_indexed, angles, np.nan).reshape(xmap_a.shape)
+
+
+def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
+    """Return the grain number of every point.
+
+    A grain is what remains connected, from neighbour to neighbour in the four directions of
+    the grid, by steps of less than the threshold.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    threshold_deg
+        Disorientation in degrees from which on two neighbours are apart.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) int64, numbered from 0; -1 where not indexed.
+    """
+    index = np.arange(xmap.size).reshape(xmap.shape)
+    ends = []
+    for offset in ((0, 1), (1, 0)):
+        here, there = _neighbours(index, offset)
+        joined = _step_deg(xmap, here, there) < threshold_deg  # False where NaN
+        ends.append((here[joined], there[joined]))
+    here, there = (np.concatenate(side) for side in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(here), bool), (here, there)), shape=(xmap.size, xmap.size))
+    labels = connected_components(graph, directed=False)[1]
+    grains = np.full(xmap.size, NOT_INDEXED)
+    grains[xmap.is_indexed] = np.unique(labels[xmap.is_indexed], return_inverse=True)[1]
+    return grains.reshape(xmap.shape)
+
+
+def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
+    """Return the grain reference orientation deviation: the angle to the grain's mean.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    grains
+        (rows, columns), see :func:`label_grains`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees, NaN where not in a grain.
+
+    Raises
+    ------
+    ValueError
+        The grains are of another shape than the map.
+    """
+    if grains.shape != xmap.shape:
+        raise ValueError(
+            f"Grains of shape {grains.shape} do not belong to a map of {xmap.shape}; label the "
+            "grains of this map."
+        )
+    deviation = np.full(xmap.size, np.nan)
+    inside = grains.ravel() != NOT_INDEXED
+    if inside.any():
+        _, member, grain = np.unique(grains.ravel()[inside], return_index=True, return_inverse=True)
+        rotations = xmap.rotations[inside]
+        group = _point_group(xmap)
+        mean = rotations.data[member]  # any member to begin with
+        for _ in range(2):  # again from the first mean, as a member may lie far out
+            folded = _nearest_equivalents(rotations.data, mean[grain], group)
+            total = np.stack([np.bincount(grain, weights=part) for part in folded.T], axis=1)
+            mean = total / np.linalg.norm(total, axis=1, keepdims=True)
+        deviation[inside] = disorientation_deg(rotations, Rotation(mean[grain]), group)
+    return deviation.reshape(xmap.shape)
+
+
+def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
+    """Return the kernel average misorientation.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    order
+        Neighbours up to so many steps along the grid's axes: 4 points for 1, 12 for 2.
+    limit_deg
+        Neighbours further off, in degrees, are taken for another grain and left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees; NaN where not indexed or where no neighbour is left.
+    """
+    index = np.arange(xmap.size).reshape(xmap.shape)
+    total, count = np.zeros(xmap.size), np.zeros(xmap.size)
+    for down in range(order + 1):
+        for right in range(-(order - down), order - down + 1):
+            if down == 0 and right <= 0:
+                continue  # of each pair of opposite offsets one is enough
+            here, there = _neighbours(index, (down, right))
+            angles = _step_deg(xmap, here, there)
+            near = angles <= limit_deg  # False where NaN
+            for end in (here[near], there[near]):
+                total[end] += angles[near]
+                count[end] += 1
+    kam = np.full(xmap.size, np.nan)
+    np.divide(total, count, out=kam, where=count > 0)
+    return kam.reshape(xmap.shape)
+
+
+def ipf_colours(xmap: CrystalMap, direction: str = "x") -> np.ndarray:
+    """Return the inverse pole figure colours of a sample direction, in the TSL colour key.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    direction
+        ``"x"``, ``"y"`` or ``"z"`` of the sample.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns, 3) in [0, 1], black where not indexed.
+
+    Raises
+    ------
+    ValueError
+        The direction is none of the three.
+    """
+    if direction not in _DIRECTIONS:
+        raise ValueError(f"The IPF direction must be x, y or z, not '{direction}'.")
+    key = IPFColorKeyTSL(_point_group(xmap).laue, direction=_DIRECTIONS[direction])
+    colours = key.orientation2color(Orientation(xmap.rotations.data, symmetry=_point_group(xmap)))
+    return np.where(xmap.is_indexed[:, np.newaxis], colours, 0).reshape(*xmap.shape, 3)
+
+
+def _point_group(xmap):
+    groups = (phase.point_group for i, phase in xmap.phases if i != NOT_INDEXED)
+    return next(groups, C1)  # orix drops an unused phase; then no angle is kept anyway
+
+
+def _neighbours(index, offset):
+    """Return flat indices of all pairs of points that lie (down, right) apart; down >= 0."""
+    down, right = offset
+    rows, columns = index.shape
+    # An offset beyond the map leaves no pair; a negative end would count from the far side.
+    here = index[: max(0, rows - down), max(0, -right) : max(0, columns - max(0, right))]
+    there = index[down:, max(0, right) : max(0, columns - max(0, -right))]
+    return here.ravel(), there.ravel()
+
+
+def _step_deg(xmap, here, there):
+    """Return disorientations in degrees between points by flat index, NaN if not indexed."""
+    angles = disorientation_deg(xmap.rotations[here], xmap.rotations[there], _point_group(xmap))
+    return np.where(xmap.is_indexed[here] & xmap.is_indexed[there], angles, np.nan)
+
+
+def _nearest_equivalents(quaternions, references, group):
+    """Return each quaternion's symmetric equivalent, of either sign, nearest its reference."""
+    operators = group[~group.improper].data
+    q = Quaternion(quaternions)
+    # <s q, r> = <s, r q*>: one matrix product finds the best operator of every point.
+    overlap = (Quaternion(references) * ~q).data @ operators.T
+    best = np.abs(overlap).argmax(axis=1)
+    sign = np.sign(np.take_along_axis(overlap, best[:, np.newaxis], axis=1))
+    return (Quaternion(operators[best]) * q).data * sign

@@ -1,0 +1,92 @@
+"""Decoded patterns: what is left of a scan after passing through the latent space."""
+
+import kikuchipy
+import numpy as np
+import torch
+
+from kikuhelpers.files import save_array, temporary_name
+from kikuhelpers.latents import BATCH
+from kikuhelpers.layout import ModelScanFiles
+from kikuhelpers.losses import reconstruction_loss
+from kikuhelpers.preprocessing import OUTSIDE
+from kikuhelpers.progress import progress_bar
+from kikuhelpers.training import arithmetic, device
+from kikuhelpers.up2 import Up2Writer, to_counts, to_intensity
+from kikuhelpers.vae import KikuchiVAE
+
+
+@torch.inference_mode()
+def decode(model: KikuchiVAE, latents: np.ndarray, mask: np.ndarray, precision: str) -> np.ndarray:
+    """Decode latents (n, D) to patterns (n, height, width) float32, black outside."""
+    batch = torch.from_numpy(latents).to(device())
+    with arithmetic(precision):
+        patterns = model.decoder(batch).float().squeeze(1).cpu().numpy()
+    return np.where(mask, patterns, np.float32(OUTSIDE))
+
+
+def decode_map(
+    model: KikuchiVAE,
+    latents: np.ndarray,
+    inputs: np.ndarray,
+    mask: np.ndarray,
+    files: ModelScanFiles,
+    step_um: float,
+    precision: str,
+) -> np.ndarray:
+    """Decode a whole map to UP2 and measure the loss of every pattern.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    latents
+        (rows, columns, D) latent means.
+    inputs
+        (rows, columns, height, width) uint16 counts of the preprocessed patterns.
+    mask
+        (height, width), True inside the screen.
+    files
+        ``decoded`` and ``pattern_loss`` are written.
+    step_um
+        Step of the map.
+    precision
+        As in training.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) float32: half the sum of squared differences inside the screen.
+    """
+    flat = latents.reshape(-1, latents.shape[-1])
+    flat_inputs = inputs.reshape(-1, *inputs.shape[2:])
+    losses = np.empty(len(flat), np.float32)
+    weight = torch.from_numpy(mask.astype(np.float32))
+    with (
+        Up2Writer(files.decoded, latents.shape[:2], mask.shape, step_um) as writer,
+        progress_bar(len(flat), "decoding") as bar,
+    ):
+        for start in range(0, len(flat), BATCH):
+            decoded = decode(model, flat[start : start + BATCH], mask, precision)
+            target = to_intensity(flat_inputs[start : start + BATCH])
+            pair = (torch.from_numpy(p).unsqueeze(1) for p in (decoded, target))
+            losses[start : start + BATCH] = reconstruction_loss(*pair, weight).numpy()
+            writer.append(to_counts(decoded))
+            bar.update(len(decoded))
+    losses = losses.reshape(latents.shape[:2])
+    save_array(files.pattern_loss, losses)
+    return losses
+
+
+def generate(model: KikuchiVAE, count: int, mask: np.ndarray, seed: int, precision: str):
+    """Decode latents drawn from N(0, 1): (count, height, width) float32 (paper, Fig. 10)."""
+    noise = np.random.default_rng(seed).standard_normal((count, model.latent_dim))
+    return decode(model, noise.astype(np.float32), mask, precision)
+
+
+def export_kikuchipy(files: ModelScanFiles) -> None:
+    """Write the decoded patterns as kikuchipy HDF5, streamed from the UP2 file."""
+    signal = kikuchipy.load(files.decoded, lazy=True)
+    signal.metadata.General.title = "patterns decoded from latent means"
+    temporary = temporary_name(files.decoded_h5)
+    signal.save(temporary, overwrite=True)
+    temporary.replace(files.decoded_h5)

@@ -1,0 +1,70 @@
+"""Settings and small scans that several tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kikuhelpers.study import Study, VirtualScan
+from kikuhelpers.up2 import Up2Writer
+
+PIXELS = 120
+
+
+def make_study(**changes) -> Study:
+    """A valid study of one small virtual scan and one model."""
+    content = {
+        "name": "test",
+        "title": "A test",
+        "scans": {
+            "wrought": {
+                "source": "virtual",
+                "alloy": "wrought",
+                "map_shape": [4, 5],
+                "grains": 2,
+                "training_patterns": 20,
+            }
+        },
+        "models": {"vae-16": {"latent_dim": 16}},
+        "training": {"presentations": 64, "batch_size": 8, "warmup_steps": 2, "history_steps": 2},
+    }
+    return Study.model_validate(content | changes)
+
+
+@pytest.fixture
+def study() -> Study:
+    return make_study()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Keep results and figures of a test out of the project."""
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("KIKUHELPERS_FIGURES", str(tmp_path / "figures"))
+
+
+@pytest.fixture
+def measured_data() -> Path:
+    """Folder of the measured IN718 crop, from KIKUHELPERS_DATA."""
+    folder = os.environ.get("KIKUHELPERS_DATA")
+    if not folder or not (Path(folder) / "in718_rx" / "tiles").is_dir():
+        pytest.skip("KIKUHELPERS_DATA names no folder with in718_rx/tiles")
+    return Path(folder)
+
+
+def screen(radius: float = 57.5) -> np.ndarray:
+    """True inside a round screen in the middle of a pattern."""
+    offset = np.arange(PIXELS) - (PIXELS - 1) / 2
+    return offset[:, None] ** 2 + offset**2 <= radius**2
+
+
+def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
+    """Write patterns (rows, columns, height, width) uint16 as UP2."""
+    with Up2Writer(path, patterns.shape[:2], patterns.shape[2:], step_um) as writer:
+        writer.append(patterns.reshape(-1, *patterns.shape[2:]))
+
+
+def virtual_scan(**changes) -> VirtualScan:
+    settings = {"source": "virtual", "alloy": "wrought", "map_shape": (4, 5), "grains": 2}
+    return VirtualScan(**(settings | changes))

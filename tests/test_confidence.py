@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orix.quaternion import Rotation
+from orix.quaternion.symmetry import O
+
+from kikuhelpers import confidence
+
+
+def bands_of(rng, patterns, bands=9, noise_deg=0.0):
+    """Normals of random reflectors of randomly turned crystals, (patterns, bands, 3)."""
+    poles = confidence._LIBRARY[0]
+    turned = [
+        poles[rng.permutation(len(poles))[:bands]] @ matrix
+        for matrix in Rotation.random(patterns).to_matrix()
+    ]
+    normals = np.array(turned) + np.deg2rad(noise_deg) * rng.normal(size=(patterns, bands, 3))
+    return normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+
+
+def all_valid(normals):
+    return np.ones(normals.shape[:2], bool)
+
+
+def test_library_has_the_reflectors_and_rotations_of_the_cube():
+    poles, angles, _, _, operators = confidence._LIBRARY
+    assert len(poles) == 4 + 3 + 6 + 12
+    assert np.all(np.diff(angles) >= 0)
+    assert np.abs(operators @ O.data.T).max(axis=1) == pytest.approx(np.ones(24))
+
+
+def test_clean_bands_near_one_and_random_planes_near_zero():
+    rng = np.random.default_rng(0)
+    clean = bands_of(rng, 300, noise_deg=0.3)
+    noise = rng.normal(size=(300, 9, 3))
+    noise /= np.linalg.norm(noise, axis=-1, keepdims=True)
+    assert np.median(confidence.confidence_index(clean, all_valid(clean))) > 0.8
+    assert confidence.confidence_index(noise, all_valid(noise)).mean() < 0.03
+
+
+def test_every_triplet_of_exact_bands_votes_for_the_truth():
+    normals = bands_of(np.random.default_rng(1), 50)
+    first, second, triplets = confidence.triplet_votes(normals, all_valid(normals))
+    assert np.all(triplets == 84)
+    assert np.all(first == 84)
+    assert np.all(second < first)
+
+
+def test_three_bands_of_one_zone_cannot_decide():
+    # (111), (1-10) x 2 ... of zone [11-2]: its half turn is the twin of the <111> axis.
+    zone = np.array([[1, 1, 1], [1, -1, 0], [3, -1, 1]]) / np.sqrt([[3], [2], [11]])
+    first, second, _ = confidence.triplet_votes(zone[np.newaxis], np.ones((1, 3), bool))
+    assert first[0] == second[0] == 1
+
+
+def test_undetected_bands_do_not_vote():
+    normals = bands_of(np.random.default_rng(2), 5)
+    valid = all_valid(normals)
+    valid[:, 4:] = False
+    valid[0, 2:] = False
+    _, _, triplets = confidence.triplet_votes(normals, valid)
+    assert triplets.tolist() == [0, 4, 4, 4, 4]
+    assert confidence.confidence_index(normals, valid)[0] == 0
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000))
+def test_signs_and_frame_do_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    normals = bands_of(rng, 1)
+    other = normals @ Rotation.random().to_matrix()[0] * rng.choice([-1, 1], (1, 9, 1))
+    votes, again = (confidence.triplet_votes(n, all_valid(n)) for n in (normals, other))
+    assert votes == again
+
+
+def test_shapes_that_disagree_are_named():
+    with pytest.raises(ValueError, match="do not belong together"):
+        confidence.confidence_index(np.zeros((2, 9, 3)), np.zeros((2, 8), bool))

@@ -1,0 +1,142 @@
+import kikuchipy as kp
+import numpy as np
+import orix.io
+import pytest
+from orix.quaternion import Rotation
+from orix.quaternion.symmetry import Oh
+
+from kikuhelpers import indexing
+from kikuhelpers import orientation_maps as maps
+from kikuhelpers.masking import round_mask
+from kikuhelpers.study import FileScan, Indexing, Phase
+from kikuhelpers.up2 import to_counts
+
+CENTRE = (0.51, 0.34, 0.62)
+SHAPE = (4, 10)
+NI = Indexing(phase=Phase(lattice_nm=0.352), calibration_patterns=30)
+MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return Rotation.random(SHAPE)
+
+
+@pytest.fixture(scope="module")
+def patterns(truth):
+    """Simulated Ni patterns of known rotations, black outside the screen."""
+    master = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    detector = kp.detectors.EBSDDetector(shape=MASK.shape, pc=CENTRE, sample_tilt=70, tilt=0)
+    simulated = master.get_patterns(truth, detector, compute=True, show_progressbar=False).data
+    simulated = simulated.astype(float)
+    inside = simulated[..., MASK]
+    low, high = (f(inside, axis=-1)[..., None, None] for f in (np.min, np.max))
+    return np.where(MASK, to_counts((simulated - low) / (high - low) * 2 - 1), 0).astype("u2")
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return FileScan(path="simulated.up2", pattern_centre=(0.5, 0.35, 0.6), step_um=0.5)
+
+
+@pytest.fixture(scope="module")
+def xmap(patterns, scan):
+    return indexing.index_patterns(patterns, MASK, scan, NI, CENTRE)
+
+
+def test_simulated_patterns_index_back(xmap, truth):
+    known = Rotation(truth.data.reshape(-1, 4))  # orix's flatten() runs along the columns
+    error = maps.disorientation_deg(xmap.rotations, known, Oh)
+    assert xmap.is_indexed.all()
+    assert np.median(error) < 0.5
+    assert (error < 2).mean() > 0.95
+
+
+def test_map_has_the_grid_of_the_scan(xmap):
+    assert xmap.shape == SHAPE
+    assert (xmap.dx, xmap.dy, xmap.scan_unit) == (0.5, 0.5, "um")
+    assert set(xmap.prop) == {"pq", "cm", "ci", "fit", "nmatch"}
+    assert xmap.phases[0].structure.lattice.a == pytest.approx(3.52)
+
+
+def test_confidence_separates_patterns_from_noise(xmap, scan):
+    noise = np.random.default_rng(0).integers(0, 2**16, (10, 20, *MASK.shape), np.uint16)
+    of_noise = indexing.index_patterns(noise, MASK, scan, NI, CENTRE).prop["ci"]
+    assert of_noise.mean() < 0.1
+    assert np.median(xmap.prop["ci"]) > 0.5
+    assert np.all((xmap.prop["ci"] >= 0) & (xmap.prop["ci"] <= 1))
+
+
+def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
+    monkeypatch.setattr(indexing, "CHUNK", 7)
+    again = indexing.index_patterns(patterns, MASK, scan, NI, CENTRE)
+    assert maps.misorientation_map(again, xmap).max() < 0.01
+    assert np.array_equal(again.prop["nmatch"], xmap.prop["nmatch"])
+
+
+def test_rho_fraction_is_the_share_of_rho_searched():
+    plan = indexing._indexer((120, 120), CENTRE, 70, 0, Indexing(rho_bins=200)).bandDetectPlan
+    assert plan.rdnmask[:, 90].sum() == 0.85 * 200
+    assert plan.nTheta == 180
+    assert tuple(plan.peakPad) == (11, 11)  # the peak distance that the docstring states
+
+
+def test_calibration_finds_the_centre(patterns, scan):
+    found = indexing.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
+    assert found.pattern_centre == pytest.approx(CENTRE, abs=0.015)
+    assert found.fit_after_deg < found.fit_before_deg
+    assert found.patterns == 30
+
+
+def test_calibration_keeps_a_start_that_fits_better(monkeypatch, patterns, scan):
+    monkeypatch.setattr(indexing.pcopt, "optimize", lambda *_, **__: np.array([0.2, 0.8, 0.9]))
+    found = indexing.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
+    assert found.pattern_centre == found.start == scan.pattern_centre
+    assert found.fit_after_deg == found.fit_before_deg
+
+
+@pytest.mark.parametrize("bands", [8, 10])  # more than 9 of 9: none is indexed
+def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, scan, bands):
+    strict = NI.model_copy(update={"minimum_matched_bands": bands})
+    xmap = indexing.index_patterns(patterns, MASK, scan, strict, CENTRE)
+    assert (~xmap.is_indexed).sum() > 0
+    indexing.save_map(tmp_path / "map.h5", xmap)
+    again = indexing.load_map(tmp_path / "map.h5")
+    assert again.shape == xmap.shape and again.scan_unit == "um"
+    assert np.array_equal(again.phase_id, xmap.phase_id)
+    assert again.rotations.data == pytest.approx(xmap.rotations.data)
+    for name, values in xmap.prop.items():
+        assert np.array_equal(again.prop[name], values)
+    missing = ~xmap.is_indexed.reshape(SHAPE)
+    assert np.array_equal(np.isnan(maps.misorientation_map(again, xmap)), missing)
+    grains = maps.label_grains(again, 5)
+    assert np.array_equal(grains == -1, missing)
+    assert np.array_equal(np.isnan(maps.grod_deg(again, grains)), missing)
+    assert np.all(np.isnan(maps.kam_deg(again, 1, 5))[missing])
+    assert np.all(maps.ipf_colours(again)[missing] == 0)
+    ang = np.loadtxt(tmp_path / "map.ang")
+    assert np.all(ang[missing.ravel(), 6] == -1) and np.all(ang[missing.ravel(), 5] == 0)
+    indexed = xmap.is_indexed
+    assert ang[indexed, 5] == pytest.approx(xmap.prop["pq"][indexed], rel=1e-4)
+    assert ang[indexed, 6] == pytest.approx(xmap.prop["ci"][indexed], abs=1e-4)
+    if indexed.any():  # orix does not read an .ang file without a phase
+        assert np.array_equal(orix.io.load(str(tmp_path / "map.ang")).is_indexed, indexed)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.ang", "map.h5"]
+
+
+def test_compilation_is_announced_only_when_it_comes(monkeypatch, capsys, xmap):
+    indexing.announce_compilation()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(indexing, "is_compiled", lambda: False)
+    indexing.announce_compilation()
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_other_lattices_and_lines_are_named(scan, patterns):
+    iron = Indexing(phase=Phase(name="Fe", space_group=229))
+    with pytest.raises(ValueError, match="face-centred"):
+        indexing.index_patterns(patterns, MASK, scan, iron, CENTRE)
+    with pytest.raises(ValueError, match="is a line"):
+        indexing.index_patterns(patterns[:1], MASK, scan, NI, CENTRE)
+    with pytest.raises(ValueError, match=r"must end in \.h5"):
+        indexing.save_map("map.ang", None)

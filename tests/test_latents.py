@@ -1,0 +1,112 @@
+"""Encoding, decoding and the measures of latent maps."""
+
+import hyperspy.api as hs
+import kikuchipy
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from kikuhelpers.latents import (
+    encode_map,
+    feature_measures,
+    morans_i,
+    rank_correlation,
+    save_latents,
+    variance_between,
+)
+from kikuhelpers.layout import ModelScanFiles
+from kikuhelpers.preprocessing import OUTSIDE
+from kikuhelpers.reconstruction import decode_map, export_kikuchipy, generate
+from kikuhelpers.up2 import open_patterns, to_counts, to_intensity
+from kikuhelpers.vae import KikuchiVAE
+from tests.conftest import screen
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return KikuchiVAE(16).eval()
+
+
+@pytest.fixture
+def counts():
+    return to_counts(np.random.default_rng(0).uniform(-1, 1, (3, 4, 120, 120)))
+
+
+def test_latents_are_the_mean_of_each_point(network, counts):
+    latents = encode_map(network, counts, "float32")
+    alone = network.encode(torch.from_numpy(to_intensity(counts[2, 1]))[None, None])[0]
+    np.testing.assert_allclose(latents[2, 1], alone.detach().numpy()[0], atol=1e-5)
+
+
+def test_hyperspy_opens_the_latents(tmp_path):
+    latents = np.random.default_rng(0).normal(size=(3, 5, 16)).astype(np.float32)
+    save_latents(tmp_path / "latents.npy", tmp_path / "latents.hspy", latents, 0.5)
+    signal = hs.load(tmp_path / "latents.hspy")
+    np.testing.assert_array_equal(signal.data, latents)
+    x, y = signal.axes_manager.navigation_axes
+    assert (x.name, x.size, x.scale, x.units) == ("x", 5, 0.5, "um")
+    assert (y.name, y.size) == ("y", 3)
+
+
+def test_decoded_maps_and_their_loss(tmp_path, network, counts):
+    files, mask = ModelScanFiles(tmp_path), screen()
+    latents = encode_map(network, counts, "float32")
+    losses = decode_map(network, latents, counts, mask, files, 1.0, "float32")
+    decoded = to_intensity(open_patterns(files.decoded))
+    difference = (decoded - to_intensity(counts))[..., mask]
+    np.testing.assert_allclose(losses, 0.5 * (difference**2).sum(-1), rtol=1e-3)
+    assert (decoded[..., ~mask] == OUTSIDE).all()
+    export_kikuchipy(files)
+    np.testing.assert_array_equal(
+        kikuchipy.load(files.decoded_h5).data, open_patterns(files.decoded)
+    )
+
+
+def test_generated_patterns_depend_on_the_seed_only(network):
+    first, again = (generate(network, 2, screen(), 3, "float32") for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (2, 120, 120)
+
+
+def test_morans_i_tells_structure_from_noise():
+    rng = np.random.default_rng(0)
+    noise, ramp = rng.normal(size=(40, 50)), np.add.outer(np.arange(40.0), np.arange(50.0))
+    board = np.indices((40, 50)).sum(axis=0) % 2.0
+    values = morans_i(np.stack([noise, ramp, board, np.ones((40, 50))], axis=-1))
+    assert abs(values[0]) < 0.05
+    assert values[1] > 0.9
+    assert values[2] == pytest.approx(-1)
+    assert values[3] == 0
+
+
+@given(st.integers(0, 999))
+def test_rank_correlation_is_spearmans(seed):
+    rng = np.random.default_rng(seed)
+    features, values = rng.normal(size=(30, 2)), rng.integers(0, 9, 30).astype(float)
+    known = values > 1
+    ours = rank_correlation(features, np.where(known, values, np.nan))
+    theirs = [abs(spearmanr(features[known, i], values[known]).statistic) for i in range(2)]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_variance_between_grains():
+    labels = np.array([0, 0, 1, 1, -1])
+    features = np.array([[1.0, 0], [1, 1], [3, 0], [3, 1], [99, 99]])
+    np.testing.assert_allclose(variance_between(features, labels), [1, 0])
+
+
+def test_measures_find_the_feature_that_shows_a_map():
+    rng = np.random.default_rng(0)
+    grains = np.repeat(np.arange(4), 25).reshape(10, 10)
+    latents = rng.normal(size=(10, 10, 5))
+    latents[..., 2] = grains + 0.01 * rng.normal(size=(10, 10))
+    latents[..., 4] = 1e-3 * rng.normal(size=(10, 10))
+    table = feature_measures(latents, {"grod": latents[..., 1] ** 3}, grains)
+    assert table["moran_i"].idxmax() == table["rho_orientation"].idxmax() == 2
+    assert table.loc[2, "feature"] == 3
+    assert table.loc[1, "rho_grod"] == pytest.approx(1)
+    assert not table.loc[4, "active"]

@@ -1,0 +1,28 @@
+"""What a run leaves about itself."""
+
+import json
+
+from kikuhelpers.layout import Layout
+from kikuhelpers.provenance import Record, collect, git_commit
+
+
+def test_a_record_says_what_made_a_result(study, tmp_path):
+    layout = Layout(study)
+    layout.folder.mkdir(parents=True)
+    source = layout.folder / "input.txt"
+    source.write_text("abc")
+    for part in ("a", "b"):
+        Record(layout, "03_training", part).close(source)
+    run = collect(layout)
+    assert set(run["runs"]) == {"03_training.a", "03_training.b"}
+    # SHA-256 of "abc", FIPS 180-2, appendix B.1
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert run["runs"]["03_training.a"]["inputs"] == {"input.txt": abc}
+    assert run["study"] == json.loads(study.model_dump_json())
+    assert run["peak_memory_mb"] > 10
+    assert run["versions"]["torch"].startswith("2.13.0")
+    assert str(tmp_path) not in json.dumps(run), "no machine's folders"
+
+
+def test_the_commit_is_a_commit():
+    assert len(git_commit().removesuffix("+changes")) in (40, len("no git commit"))

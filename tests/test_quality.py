@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.stats import norm
+
+from kikuhelpers.masking import fill_outside, round_mask
+from kikuhelpers.quality import CHUNK, noise_level, sharpness
+from kikuhelpers.up2 import to_counts
+
+MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
+
+
+def noise(std, shape=(2, 3), seed=0):
+    return std * np.random.default_rng(seed).normal(size=(*shape, 120, 120))
+
+
+def test_round_mask_area_and_symmetry():
+    assert MASK.sum() == pytest.approx(np.pi * 57.5**2, rel=0.005)
+    assert np.array_equal(MASK, MASK[::-1]) and np.array_equal(MASK, MASK.T)
+
+
+def test_empty_mask_is_named():
+    with pytest.raises(ValueError, match="holds no pixel"):
+        round_mask((10, 10), (50, 50), 2)
+
+
+def test_fill_outside_is_each_patterns_masked_mean_and_copies():
+    patterns = to_counts(noise(0.2))
+    before = patterns.copy()
+    filled = fill_outside(patterns, MASK)
+    assert np.array_equal(filled[..., MASK], patterns[..., MASK].astype(np.float32))
+    assert filled[1, 2, 0, 0] == pytest.approx(patterns[1, 2, MASK].mean(), abs=0.1)
+    assert np.array_equal(patterns, before)
+
+
+def test_fill_outside_names_a_mask_of_another_shape():
+    with pytest.raises(ValueError, match="does not fit"):
+        fill_outside(np.zeros((2, 60, 60)), MASK)
+
+
+def test_sharpness_of_a_constant_is_one_coefficient():
+    constant = np.full((1, 2, 120, 120), 30000, np.uint16)
+    assert sharpness(constant, MASK) == pytest.approx(1 / 120**2)
+
+
+def test_sharpness_of_white_noise():
+    # Real parts are normal with deviation s N / sqrt(2); the threshold is N^2 mean / 2500.
+    full, std = np.ones((120, 120), bool), 0.1
+    threshold = 120**2 / 2500 / (std * 120 / np.sqrt(2))
+    assert sharpness(to_counts(noise(std)), full) == pytest.approx(
+        np.full((2, 3), norm.sf(threshold)), abs=0.01
+    )
+
+
+def test_sharpness_falls_with_blur_and_ignores_what_lies_outside():
+    patterns = noise(0.2)
+    blurred = to_counts(gaussian_filter(patterns, (0, 0, 2, 2)))
+    counts = to_counts(patterns)
+    assert np.all(sharpness(blurred, MASK) < 0.7 * sharpness(counts, MASK))
+    black = np.where(MASK, counts, 0)
+    assert np.array_equal(sharpness(black, MASK), sharpness(counts, MASK))
+
+
+@pytest.mark.parametrize("std", [0.02, 0.1])
+def test_noise_level_finds_the_noise_on_a_smooth_pattern(std):
+    slope = np.linspace(-0.5, 0.5, 120)[:, np.newaxis] * np.ones(120)
+    counts = np.where(MASK, to_counts(slope + noise(std)), 0)
+    assert noise_level(counts, MASK) == pytest.approx(np.full((2, 3), std), rel=0.03)
+
+
+def test_noise_level_names_a_mask_without_inside():
+    with pytest.raises(ValueError, match="3 x 3"):
+        noise_level(np.zeros((1, 1, 120, 120)), np.eye(120, dtype=bool))
+
+
+def test_chunks_keep_the_order_of_the_map():
+    patterns = to_counts(noise(0.1, (2, CHUNK // 2 + 3)))[..., 50:66, 50:66]
+    mask = np.ones((16, 16), bool)
+    assert sharpness(patterns, mask)[1, -1] == pytest.approx(
+        sharpness(patterns[1:, -1:], mask)[0, 0]
+    )
+    assert noise_level(patterns, mask)[0, 5] == pytest.approx(
+        noise_level(patterns[:1, 5:6], mask)[0, 0]
+    )

@@ -1,0 +1,129 @@
+"""Any source becomes the same UP2."""
+
+import h5py
+import kikuchipy
+import numpy as np
+import pytest
+import scipy.io
+
+from kikuhelpers import public_scans
+from kikuhelpers.layout import ScanFiles
+from kikuhelpers.readers import ScanError, convert_scan, row_chunks
+from kikuhelpers.study import ArrayScan, FileScan, PublicScan
+from kikuhelpers.up2 import PatternFileError, open_patterns
+from tests.conftest import PIXELS, virtual_scan, write_scan
+
+SHAPE = (2, 3, PIXELS, PIXELS)
+
+
+@pytest.fixture
+def patterns():
+    return np.random.default_rng(0).integers(0, 65536, SHAPE, np.uint16)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return ScanFiles(tmp_path / "result")
+
+
+def array_scan(path, **changes):
+    settings = {"source": "array", "map_shape": SHAPE[:2], "pattern_shape": SHAPE[2:]}
+    return ArrayScan(path=str(path), **(settings | changes))
+
+
+@pytest.mark.parametrize("kind", ["npy", "flat", "h5", "mat", "up2", "kikuchipy"])
+def test_all_sources_give_the_same_scan(tmp_path, files, patterns, kind):
+    path = tmp_path / f"scan.{ {'flat': 'raw', 'kikuchipy': 'h5'}.get(kind, kind) }"
+    scan = array_scan(path, dataset="scan1" if kind in {"h5", "mat"} else None)
+    if kind == "npy":
+        np.save(path, patterns)
+    elif kind == "flat":
+        patterns.tofile(path)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["scan1"] = patterns.reshape(6, PIXELS, PIXELS)
+    elif kind == "mat":
+        scipy.io.savemat(path, {"scan1": patterns})
+    elif kind == "up2":
+        write_scan(path, patterns)
+        scan = FileScan(path=str(path))
+    else:
+        kikuchipy.signals.EBSD(patterns).save(path)
+        scan = FileScan(path=str(path))
+    card = convert_scan(scan, files, "mine")
+    np.testing.assert_array_equal(open_patterns(files.raw), patterns)
+    assert card["map_shape"] == SHAPE[:2]
+
+
+def test_floats_fill_16_bit(tmp_path, files, patterns):
+    path = tmp_path / "scan.npy"
+    np.save(path, patterns.astype(np.float32) / 65535 - 0.5)
+    convert_scan(array_scan(path), files, "mine")
+    written = open_patterns(files.raw)
+    assert written.min() == 0
+    assert written.max() == 65535
+    wanted = np.interp(patterns, (patterns.min(), patterns.max()), (0, 65535))
+    np.testing.assert_allclose(written, wanted, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("scan", "words"),
+    [
+        (FileScan(path="nowhere.up2"), "There is no pattern file"),
+        (FileScan(path="nowhere.h5"), "There is no scan file"),
+        (array_scan("nowhere.npy"), "There is no scan file"),
+        (PublicScan(source="public", name="moon"), "no public scan 'moon'; known are in718_rx"),
+        (PublicScan(source="public", name="in718_rx", rows=(0, 30)), "tile's edge"),
+    ],
+)
+def test_what_is_not_there_gets_one_sentence(files, scan, words):
+    with pytest.raises(ValueError, match=words):
+        convert_scan(scan, files, "mine")
+    assert list(files.folder.iterdir()) == []
+
+
+def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
+    path = tmp_path / "scan.raw"
+    patterns.tofile(path)
+    with pytest.raises(ScanError, match="correct map_shape, pattern_shape or dtype"):
+        convert_scan(array_scan(path, map_shape=(2, 4)), files, "mine")
+    small = tmp_path / "small.up2"
+    write_scan(small, patterns[..., :100, :100])
+    with pytest.raises(PatternFileError, match="120 x 120, which the network takes"):
+        convert_scan(FileScan(path=str(small)), files, "mine")
+    wide = tmp_path / "data.h5"
+    with h5py.File(wide, "w") as file:
+        file["patterns"] = patterns
+    with pytest.raises(ScanError, match="set dataset to one of: patterns"):
+        convert_scan(array_scan(wide, dataset="pattern"), files, "mine")
+
+
+def test_a_virtual_scan_brings_its_truth(files):
+    convert_scan(virtual_scan(), files, "virtual")
+    assert open_patterns(files.raw).shape == (4, 5, PIXELS, PIXELS)
+    assert np.load(files.truth)["grain"].shape == (4, 5)
+
+
+def test_the_measured_crop(measured_data, files):
+    scan = PublicScan(source="public", name="in718_rx", rows=(0, 20))
+    convert_scan(scan, files, "rx")
+    patterns = open_patterns(files.raw)
+    assert patterns.shape == (20, 200, PIXELS, PIXELS)
+    # The source states 16-bit counts from 7,674 to 61,183 for the whole crop.
+    inside = patterns[..., 60, 60]
+    assert 7674 <= inside.min() <= inside.max() <= 61183
+
+
+def test_a_damaged_tile_is_refused(tmp_path, monkeypatch):
+    tiles = tmp_path / "in718_rx" / "tiles"
+    tiles.mkdir(parents=True)
+    (tiles / "tile_0_0.webp").write_bytes(b"not a picture")
+    monkeypatch.setenv("KIKUHELPERS_DATA", str(tmp_path))
+    with pytest.raises(public_scans.PublicScanError, match="SHA-256 differs"):
+        next(public_scans.in718_rows((0, 20)))
+
+
+def test_chunks_cover_every_row_once():
+    rows = [range(1000)[chunk] for chunk in row_chunks((1000, 100, 120, 120), 2)]
+    assert [row for chunk in rows for row in chunk] == list(range(1000))
+    assert len(rows) > 1

@@ -1,0 +1,88 @@
+"""The whole study, smallest size: every notebook runs, and what runs once runs no more."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+
+from kikuhelpers.study import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Folder of a finished smoke study."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = run_study("smoke", folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return folder
+
+
+def run_study(study, folder, *more):
+    environment = os.environ | {
+        "KIKUHELPERS_RESULTS": str(folder / "results"),
+        "KIKUHELPERS_FIGURES": str(folder / "figures"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "kikuhelpers", study, *more],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_every_notebook_ran(smoke):
+    executed = {p.name.split(".")[0] for p in (smoke / "results/smoke/notebooks").iterdir()}
+    assert executed == {p.stem for p in (PROJECT_ROOT / "notebooks").glob("*.ipynb")}
+    for path in (smoke / "results/smoke/notebooks").iterdir():
+        for cell in nbformat.read(path, as_version=4).cells:
+            errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
+            assert not errors, f"{path.name}: {errors}"
+
+
+def test_the_table_is_complete(smoke):
+    table = pd.read_csv(smoke / "figures/smoke/table1.csv").set_index("model")
+    assert list(table.index) == ["vae-16", "contrastive-16"]
+    assert (table["n"] == 256).all()
+    assert table.loc["vae-16", "paper_indexed_pct"] == 95.3
+    for quantity in ("ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg", "sharpness_ratio"):
+        quantiles = table[[f"{quantity}_{q}" for q in ("q10", "q50", "q90")]]
+        assert (quantiles.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+def test_figures_and_provenance(smoke):
+    folder = smoke / "figures/smoke"
+    names = {path.stem for path in folder.glob("fig*.png")}
+    assert names == {path.stem for path in folder.glob("fig*.pdf")}
+    assert len(names) >= 6
+    run = json.loads((folder / "run.json").read_text())
+    assert len(run["runs"]) == 2 + 1 + 2 * 4 + 2
+    assert str(smoke) not in json.dumps(run)
+
+
+def test_a_finished_study_does_not_run_again(smoke):
+    again = run_study("smoke", smoke)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_changed_value_runs_only_what_follows(smoke, tmp_path):
+    study = (PROJECT_ROOT / "studies" / "smoke.yaml").read_text()
+    changed = study.replace("contrastive-16: {latent_dim: 16,", "contrastive-16: {latent_dim: 32,")
+    (tmp_path / "smoke.yaml").write_text(changed)
+    plan = run_study(str(tmp_path / "smoke.yaml"), smoke, "--dry-run")
+    counts = dict(line.split()[:2] for line in plan.stdout.splitlines() if len(line.split()) == 2)
+    assert counts["training"] == "1", plan.stdout
+    assert not {"diffraction_data", "preprocessing", "indexing"} & set(counts)
+
+
+def test_a_wrong_study_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "mine.yaml").write_text("title: x\nscans: {a: {path: a.up2}}\nmodel: {}\n")
+    refused = run_study("mine.yaml", tmp_path)
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists()

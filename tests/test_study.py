@@ -1,0 +1,80 @@
+"""The study file: what is accepted, and one clear sentence for what is not."""
+
+import pytest
+import yaml
+
+from kikuhelpers.study import STUDIES_FOLDER, StudyError, load_study
+
+
+def study_file(folder, **changes):
+    content = {
+        "title": "A test",
+        "scans": {"mine": {"path": "scan.up2"}},
+        "models": {"vae-16": {"latent_dim": 16}},
+    }
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_study_is_valid(path):
+    study = load_study(path.stem)
+    assert study.name == path.stem
+    assert all(study.training_of(model) for model in study.models)
+
+
+def test_five_lines_are_a_study(tmp_path):
+    study = load_study(study_file(tmp_path))
+    assert study.scan("mine").path == str(tmp_path / "scan.up2")
+    assert study.training.epochs == 250, "the paper's value is the default"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sceed": 1}, "sceed: is not a known setting"),
+        ({"models": {"vae": {"latent_dim": 17}}}, "latent_dim must be one of"),
+        ({"models": {}}, "models"),
+        ({"models": {"preprocessed": {"latent_dim": 16}}}, "not a model's name"),
+        ({"training": {"epochs": 1, "presentations": 2}}, "epochs or presentations, not both"),
+        ({"training": {"epochs": "many"}}, "training.epochs"),
+        ({"scans": {"mine": {"path": "a.up2", "training_patterns": 0}}}, "sample is empty"),
+        ({"scans": {"mine": {"source": "film"}}}, "scans.mine"),
+        (
+            {"figures": {"regions": {"4B": {"scan": "x", "rows": [0, 1], "columns": [0, 1]}}}},
+            "names scan 'x'",
+        ),
+        (
+            {"figures": {"regions": {"4B": {"scan": "mine", "rows": [2, 2], "columns": [0, 1]}}}},
+            "0 <= first < last",
+        ),
+    ],
+)
+def test_a_wrong_study_gets_one_sentence(tmp_path, changes, words):
+    with pytest.raises(StudyError) as error:
+        load_study(study_file(tmp_path, **changes))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_say_what_is_known(study):
+    with pytest.raises(StudyError, match="no model 'vae-99'; it has vae-16"):
+        study.model("vae-99")
+    with pytest.raises(StudyError, match="no study 'nowhere'; known are"):
+        load_study("nowhere")
+
+
+def test_not_yaml_is_one_sentence(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("models: [")
+    with pytest.raises(StudyError, match=r"broken\.yaml is not valid YAML"):
+        load_study(path)
+
+
+def test_overrides_by_dotted_name():
+    study = load_study("smoke", {"models.vae-16.beta": 15, "training.batch_size": 4})
+    assert study.model("vae-16").beta == 15
+    assert study.training.batch_size == 4
+    with pytest.raises(StudyError, match="not a known setting"):
+        load_study("smoke", {"training.bach_size": 4})
