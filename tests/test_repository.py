@@ -14,7 +14,32 @@ from kikuhelpers.study import PROJECT_ROOT
 
 NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 # The order of the data; a module imports only from what stands before it.
-ORDER = ["study", "files", "layout", "progress", "masking", "up2", "public_scans", "specimen", "readers", "preprocessing", "vae", "losses", "augmentation", "training", "latents", "reconstruction", "confidence", "indexing", "orientation_maps", "quality", "reindexing", "tables", "figures", "provenance"]
+ORDER = [
+    "study",
+    "files",
+    "layout",
+    "progress",
+    "masking",
+    "up2",
+    "public_scans",
+    "specimen",
+    "readers",
+    "preprocessing",
+    "vae",
+    "losses",
+    "augmentation",
+    "training",
+    "latents",
+    "reconstruction",
+    "confidence",
+    "indexing",
+    "orientation_maps",
+    "quality",
+    "reindexing",
+    "tables",
+    "figures",
+    "provenance",
+]
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 
 
