@@ -201,7 +201,7 @@ class Indexing(Settings):
     rho_fraction: Fraction = 0.85
     rho_bins: Count = 90
     bands: Annotated[int, Field(ge=3)] = 9
-    calibration_patterns: Count = 200  # drawn at random to calibrate the pattern centre
+    calibration_patterns: Count = 500  # drawn at random to calibrate the pattern centre
     minimum_matched_bands: Annotated[int, Field(ge=3)] = 3
     wrong_deg: Positive = 15.0  # indexed but further off counts as wrong
     grain_deg: Positive = 5.0  # boundary threshold of grains, for GROD

@@ -3,14 +3,13 @@
 import ast
 import importlib.metadata
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from kikuhelpers.study import PROJECT_ROOT
+from kikuhelpers.study import PROJECT_ROOT, load_study
 
 NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 # The order of the data; a module imports only from what stands before it.
@@ -100,5 +99,14 @@ def test_conda_installs_the_lock():
 
 
 def test_readme_names_every_notebook():
-    readme = Path(PROJECT_ROOT / "README.md").read_text()
+    readme = (PROJECT_ROOT / "README.md").read_text()
     assert all(path.stem in readme for path in NOTEBOOKS)
+
+
+def test_the_five_lines_of_the_readme_are_a_study(tmp_path):
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    block = re.search(r"```yaml\n(.*?)```", readme, re.S).group(1)
+    assert len(block.splitlines()) == 5
+    (tmp_path / "my_study.yaml").write_text(block)
+    study = load_study(tmp_path / "my_study.yaml")
+    assert study.scan("mine").path == str(tmp_path / "my_scan.up2")

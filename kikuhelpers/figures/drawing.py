@@ -1,0 +1,195 @@
+"""What all figures share: a map with its scale bar, a pattern, a colour bar, a letter."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from orix.quaternion.symmetry import Oh
+
+from kikuhelpers.figures.style import SMALL_PT
+
+LATENT_COLOURS = "viridis"
+ANGLE_COLOURS = "inferno"  # GROD and KAM
+QUALITY_COLOURS = "cividis"  # IQ and sharpness
+DIFFERENCE_COLOURS = "RdBu_r"
+CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
+PATTERN_CLIP_PERCENT = (0.5, 99.5)
+
+KEY_PLACE = (0.1, 0.22, 0.8, 0.62)  # of an IPF key in its axes: room for its labels
+BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
+_BAR_DIGITS = (1, 2, 5)
+_OUTLINE = [withStroke(linewidth=1.5, foreground="black")]
+
+
+def clip_limits(values: np.ndarray, percent=CLIP_PERCENT) -> tuple[float, float]:
+    """Return the colour limits of a map: percentiles of its finite values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, percent)
+    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOURS, limits=None):
+    """Draw a map with its scale bar; points without a value are black.
+
+    Parameters
+    ----------
+    ax
+        Axes to fill.
+    values
+        (rows, columns), or (rows, columns, 3) colours in [0, 1].
+    step_um
+        Distance of two points.
+    colours
+        Name of the colour map, of no effect on an array of colours.
+    limits
+        Lowest and highest value; by default the map's 1 and 99 % quantiles.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+    """
+    if values.ndim == 3:
+        image = ax.imshow(values)
+    else:
+        low, high = limits or clip_limits(values)
+        cmap = colormaps[colours].with_extremes(bad="black")
+        image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high)
+    bare(ax)
+    draw_scale_bar(ax, values.shape[:2], step_um)
+    return image
+
+
+def bare(ax: Axes) -> None:
+    """Take away ticks, keep the frame."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def bar_length_um(width_um: float) -> float:
+    """Return the largest of 1, 2, 5 x 10^k that fits into a map of this width."""
+    room = BAR_FRACTION * width_um
+    decade = 10.0 ** np.floor(np.log10(room))
+    return float(max(digit * decade for digit in _BAR_DIGITS if digit * decade <= room))
+
+
+def draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangle:
+    """Draw a bar with its length in micrometres in the lower left corner of a map.
+
+    Parameters
+    ----------
+    ax
+        Axes whose data units are points of the map.
+    shape
+        (rows, columns).
+    step_um
+        Distance of two points.
+    """
+    rows, columns = shape
+    length_um = bar_length_um(columns * step_um)
+    left, bottom = 0.05 * columns - 0.5, rows - 0.5 - 0.05 * max(rows, columns)
+    bar = Rectangle(
+        (left, bottom),
+        length_um / step_um,
+        0.018 * max(rows, columns),
+        facecolor="white",
+        edgecolor="black",
+        linewidth=0.4,
+    )
+    ax.add_patch(bar)
+    ax.annotate(
+        f"{length_um:g} µm",
+        (left + length_um / step_um / 2, bottom),
+        (0, 1.5),
+        textcoords="offset points",
+        color="white",
+        fontsize=SMALL_PT,
+        ha="center",
+        va="bottom",
+        path_effects=_OUTLINE,
+    )
+    return bar
+
+
+def draw_box(ax: Axes, rows: tuple[int, int], columns: tuple[int, int], label: str = "") -> None:
+    """Draw a dashed box around points [first, last) of a map, its label inside on top."""
+    corner = (columns[0] - 0.5, rows[0] - 0.5)
+    size = (columns[1] - columns[0], rows[1] - rows[0])
+    for colour, style in (("black", "solid"), ("white", (0, (2, 2)))):
+        ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, ls=style, lw=0.9))
+    ax.annotate(
+        label,
+        corner,
+        (1.5, -1.5),
+        textcoords="offset points",
+        color="white",
+        fontsize=SMALL_PT,
+        fontweight="bold",
+        va="top",
+        path_effects=_OUTLINE,
+    )
+
+
+def show_pattern(
+    ax: Axes, pattern: np.ndarray, mask: np.ndarray, limits=(-1.0, 1.0), colours="gray"
+):
+    """Draw one pattern (h, w), white outside the mask (h, w)."""
+    cmap = colormaps[colours].with_extremes(bad="white")
+    inside = np.ma.array(pattern, mask=~mask)
+    image = ax.imshow(inside, cmap=cmap, vmin=limits[0], vmax=limits[1])
+    bare(ax)
+    return image
+
+
+def pattern_limits(pattern: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Return the grey limits of a pattern; the same go to all that are compared with it."""
+    return clip_limits(pattern[mask], PATTERN_CLIP_PERCENT)
+
+
+def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "horizontal"):
+    """Add a thin colour bar with few ticks to one or several axes."""
+    figure = np.ravel(axes)[0].figure
+    thin = {"aspect": 25, "pad": 0.02, "shrink": 0.9}
+    bar = figure.colorbar(image, ax=axes, orientation=orientation, **thin)
+    bar.locator = MaxNLocator(3)
+    bar.update_ticks()
+    bar.outline.set_linewidth(0.4)
+    bar.set_label(label)
+    return bar
+
+
+def letter(ax: Axes, panel: str, text: str = "", title_pt: float | None = None) -> None:
+    """Write the bold panel letter and a few words above an axes."""
+    title = ax.set_title(rf"$\bf{{{panel}}}$ {text}" if panel else text, loc="left")
+    if title_pt:
+        title.set_fontsize(title_pt)
+
+
+def add_ipf_key(host: Axes):
+    """Draw the colour key of m-3m inverse pole figures inside an empty axes.
+
+    Returns
+    -------
+    orix.plot.InversePoleFigurePlot
+    """
+    host.set_axis_off()
+    key = host.inset_axes(KEY_PLACE, projection="ipf", symmetry=Oh)
+    key.set_in_layout(False)  # its labels stay inside the host; the layout need not know
+    key.plot_ipf_color_key(show_title=False)
+    for text in key.texts:
+        text.set_fontsize(SMALL_PT)
+    key.annotate(
+        "colours: X direction",
+        (0.5, 0),
+        (0, -12),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=SMALL_PT,
+    )
+    return key

@@ -1,0 +1,92 @@
+"""Plots of the stage notebooks 01 to 06: what a stage read and what it made."""
+
+import numpy as np
+import pandas as pd
+
+from kikuhelpers.figures.drawing import (
+    LATENT_COLOURS,
+    add_colour_bar,
+    clip_limits,
+    letter,
+    show_map,
+    show_pattern,
+)
+from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
+
+_ROW_MM = 40.0
+_CAPTION_MM = 8.0
+_PER_ROW = 5
+
+
+@print_style
+def pattern_row(patterns: dict[str, np.ndarray], mask: np.ndarray | None = None) -> PaperFigure:
+    """Draw patterns (h, w) by title, grey from their own 0.5 to 99.5 % inside the mask."""
+    figure, axes = _grid(len(patterns))
+    for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):
+        inside = np.ones(pattern.shape, bool) if mask is None else mask
+        limits = clip_limits(pattern[inside].astype(float), (0.5, 99.5))
+        show_pattern(ax, pattern, inside, limits)
+        letter(ax, "", title)
+    return figure
+
+
+@print_style
+def map_row(
+    maps: dict[str, np.ndarray], step_um: float, colours: str = LATENT_COLOURS, title: str = ""
+) -> PaperFigure:
+    """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
+    figure, axes = _grid(len(maps))
+    for ax, (name, values) in zip(axes, maps.items(), strict=True):
+        image = show_map(ax, values, step_um, colours)
+        letter(ax, "", name)
+        if values.ndim == 2:
+            add_colour_bar(image, ax)
+    figure.suptitle(title)
+    return figure
+
+
+@print_style
+def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
+    """Draw the loss terms over the presentations, with the best and the worst pattern's."""
+    figure = new_figure(height_mm=55)
+    left, right = figure.subplots(1, 2)
+    shown = history["presentations"] / 1000
+    for column in ("worst", "reconstruction", "best"):
+        left.semilogy(
+            shown,
+            history[column],
+            label=f"{column} pattern" if column != "reconstruction" else "mean",
+        )
+    left.set_ylabel("half sum of squares per pattern")
+    right.plot(shown, history["kl"], label="KL (nats)")
+    right.plot(shown, history["active_units"], label="active latent features")
+    if history["contrastive"].any():
+        right.plot(shown, history["contrastive"], label="NT-Xent")
+    for ax in (left, right):
+        ax.set_xlabel("patterns presented (thousands)")
+        ax.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def feature_gallery(
+    latents: np.ndarray, measures: pd.DataFrame, step_um: float, count: int, title: str
+) -> PaperFigure:
+    """Draw the ``count`` latent maps (rows, columns) with most spatial structure."""
+    best = measures[measures["active"]].nlargest(count, "moran_i")
+    maps = {
+        f"feature {row.feature}: I = {row.moran_i:.2f}": latents[..., row.feature - 1]
+        for row in best.itertuples()
+    }
+    return map_row(maps, step_um, title=title)
+
+
+def _grid(count: int):
+    """A figure with so many axes, at most five in a row."""
+    columns = min(_PER_ROW, max(count, 1))
+    rows = -(-count // columns)
+    figure = new_figure(height_mm=rows * _ROW_MM + _CAPTION_MM)
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]

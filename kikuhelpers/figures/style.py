@@ -1,0 +1,173 @@
+"""The look of the figures and their files: one set of sizes, one way to save.
+
+Widths are those of one and two journal columns; every text is 6 pt or larger at that
+width. Files carry no date and no software version, so that a run repeated on the same
+results writes the same bytes, and each stays below 400 kB, so that git can hold it.
+"""
+
+import functools
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kikuhelpers.files import written_aside
+
+COLUMN_MM = 89.0
+PAGE_MM = 183.0
+INCH_PER_MM = 1 / 25.4
+TEXT_PT = 7.0
+SMALL_PT = 6.0
+MAX_BYTES = 400_000
+
+# Tried in this order until a file is small enough: (dots per inch, colours or all of them).
+ALL_COLOURS = None
+PNG_STEPS = (
+    (300, ALL_COLOURS),
+    (250, ALL_COLOURS),
+    (200, ALL_COLOURS),
+    (250, 256),
+    (200, 256),
+    (200, 128),
+    (200, 64),
+    (150, 64),
+    (100, 32),
+)
+PDF_STEPS_DPI = (300, 200, 150, 120, 100, 75, 50)
+SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
+
+PRINT_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.size": TEXT_PT,
+    "axes.titlesize": TEXT_PT,
+    "axes.titlepad": 3.0,
+    "axes.labelsize": SMALL_PT,
+    "axes.labelpad": 1.5,
+    "axes.linewidth": 0.5,
+    "figure.titlesize": TEXT_PT + 1,
+    "xtick.labelsize": SMALL_PT,
+    "ytick.labelsize": SMALL_PT,
+    "xtick.major.size": 2.0,
+    "ytick.major.size": 2.0,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.pad": 1.5,
+    "ytick.major.pad": 1.5,
+    "legend.fontsize": SMALL_PT,
+    "legend.frameon": False,
+    "lines.linewidth": 1.0,
+    "image.interpolation": "nearest",  # a map shows its points, nothing between them
+    "pdf.fonttype": 42,  # text stays text in the PDF
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+}
+
+
+class PaperFigure(Figure):
+    """A figure that knows which panels it could not fill and how it chose its features.
+
+    Attributes
+    ----------
+    missing : list of str
+        One sentence per panel of the paper that this study cannot fill.
+    choices : list of str
+        One sentence per latent feature or pattern that was chosen by a measure.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        FigureCanvasAgg(self)
+        self.missing: list[str] = []
+        self.choices: list[str] = []
+
+    def _repr_png_(self) -> bytes:
+        return _png(self, *SCREEN_STEP)
+
+
+def new_figure(height_mm: float, width_mm: float = PAGE_MM, layout: str = "compressed"):
+    """Return an empty :class:`PaperFigure` of a size in millimetres."""
+    size = (width_mm * INCH_PER_MM, height_mm * INCH_PER_MM)
+    return PaperFigure(figsize=size, layout=layout)
+
+
+def dropped_figure(*sentences: str) -> PaperFigure:
+    """Return a figure without axes whose only content is why it is not there."""
+    figure = new_figure(height_mm=8, layout="none")
+    figure.missing.extend(sentences)
+    figure.text(0.01, 0.5, " ".join(sentences), va="center")
+    return figure
+
+
+def print_style(draw):
+    """Decorate a function that draws a figure: it runs under ``PRINT_STYLE``."""
+
+    @functools.wraps(draw)
+    def styled(*args, **kwargs):
+        with mpl.rc_context(PRINT_STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
+    """Write a figure as PNG and PDF, each below 400 kB and each whole or not at all.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    folder
+        Made if it is not there.
+    stem
+        File name without its ending.
+
+    Returns
+    -------
+    tuple of Path
+        The PNG and the PDF.
+
+    Raises
+    ------
+    ValueError
+        Even the coarsest rendering is too large.
+    """
+    makers = {
+        ".png": (functools.partial(_png, figure, *step) for step in PNG_STEPS),
+        ".pdf": (functools.partial(_pdf, figure, dpi) for dpi in PDF_STEPS_DPI),
+    }
+    content = {ending: _first_small(steps, stem + ending) for ending, steps in makers.items()}
+    for ending, data in content.items():
+        with written_aside(Path(folder) / f"{stem}{ending}") as temporary:
+            temporary.write_bytes(data)
+    return tuple(Path(folder) / f"{stem}{ending}" for ending in content)
+
+
+def _first_small(steps, name: str) -> bytes:
+    for render in steps:
+        data = render()
+        if len(data) < MAX_BYTES:
+            return data
+    raise ValueError(f"{name} cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it.")
+
+
+@print_style
+def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    image = Image.open(raw).convert("RGB")
+    if colours is not ALL_COLOURS:
+        image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
+    return small.getvalue()
+
+
+@print_style
+def _pdf(figure: Figure, dpi: int) -> bytes:
+    data = io.BytesIO()
+    undated = {"CreationDate": None, "Creator": None, "Producer": None}
+    figure.savefig(data, format="pdf", dpi=dpi, bbox_inches="tight", metadata=undated)
+    return data.getvalue()

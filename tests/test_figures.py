@@ -1,0 +1,268 @@
+"""Figures: choices by measure, files, scale bars, and panels that a study cannot fill."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from kikuhelpers.figures import selection, style
+from kikuhelpers.figures.drawing import bar_length_um, draw_scale_bar, show_map
+from kikuhelpers.figures.latent_maps import figure_7, figure_9
+from kikuhelpers.figures.network_diagram import layer_text, trace_layers
+from kikuhelpers.figures.orientations import compared_models
+from kikuhelpers.figures.patterns import radial_rms
+from kikuhelpers.figures.selection import standardised_in_grains
+from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
+from kikuhelpers.figures.views import path_points
+from kikuhelpers.study import Study
+from kikuhelpers.vae import KikuchiVAE, count_parameters
+
+GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
+VIRTUAL = {"source": "virtual", "map_shape": [40, 40], "grains": 4}
+AM = {**VIRTUAL, "alloy": "am"}
+
+
+def make_study(scans=None, models=None) -> Study:
+    return Study(
+        name="check",
+        title="check",
+        scans=scans or {"w": {**VIRTUAL, "alloy": "wrought"}},
+        models=models or {"vae-16": {"latent_dim": 16}},
+    )
+
+
+@pytest.fixture
+def planted():
+    """A view of two grains: feature 0 tells them apart, 1 has cells, 2 a spot, 3 rotation."""
+    rng = np.random.default_rng(0)
+    shape = (40, 2 * GRAIN_WIDTH)
+    rows, columns = np.indices(shape)
+    grain = (columns >= GRAIN_WIDTH).astype(int)
+    noise = rng.standard_normal((*shape, 5)) * 0.3
+    noise[..., 0] += 5 * grain
+    noise[..., 1] += np.sin(rows / 2) * np.sin(columns / 2)
+    noise[20, 10, 2] += 30
+    grod = np.abs(rng.standard_normal(shape))
+    noise[..., 3] += 2 * grod
+    noise[..., 4] = 1e-6 * np.sin(rows / 9)  # smoothest of all, and switched off
+    table = pd.DataFrame(
+        {
+            "active": [True] * 4 + [False],
+            "moran_i": [0.9, 0.6, 0.0, 0.0, 1.0],
+            "rho_orientation": [0.9, 0.1, 0.0, 0.1, 1.0],
+        }
+    )
+    return SimpleNamespace(
+        latents=lambda model: noise,
+        features=lambda model: table,
+        grains=lambda: grain,
+        property_map=lambda name: {"grod_deg": grod}[name],
+    )
+
+
+@pytest.mark.parametrize(
+    ("choose", "index"),
+    [
+        (selection.grain_feature, 0),
+        (selection.cell_feature, 1),
+        (selection.spot_feature, 2),
+        (selection.rotation_feature, 3),
+    ],
+)
+def test_the_planted_feature_is_chosen(planted, choose, index):
+    choice = choose(planted, "vae-16")
+    assert choice.index == index
+    assert choice.name == f"vae-16, feature {index + 1}"
+    assert f"{choice.value:.2f}" in choice.reason
+
+
+def test_a_taken_or_inactive_feature_is_not_chosen(planted):
+    assert selection.cell_feature(planted, "vae-16", {1}).index not in (1, 4)
+    chosen = [c.index for c in selection.structured_features(planted, "vae-16", 3)]
+    assert chosen == [0, 1, 2]
+
+
+def test_the_sign_and_scale_of_a_feature_do_not_matter(planted):
+    flipped = SimpleNamespace(**vars(planted))
+    flipped.latents = lambda model: -7 * planted.latents(model)
+    for choose in (selection.cell_feature, selection.rotation_feature):
+        assert choose(flipped, "m").index == choose(planted, "m").index
+
+
+def test_grains_are_standardised_one_by_one(planted):
+    grains = planted.grains().copy()
+    grains[0] = -1
+    standard = standardised_in_grains(planted.latents("m"), grains)
+    for grain in (0, 1):
+        inside = standard[grains == grain]
+        np.testing.assert_allclose(inside.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(inside.std(axis=0), 1)
+    assert not standard[grains < 0].any()
+
+
+def test_models_by_role():
+    study = make_study(
+        models={
+            "big": {"latent_dim": 64},
+            "b50": {"latent_dim": 32, "beta": 50},
+            "small": {"latent_dim": 16},
+            "b15": {"latent_dim": 32, "beta": 15},
+            "middle": {"latent_dim": 32},
+            "views": {"latent_dim": 128, "loss": "contrastive"},
+        }
+    )
+    assert selection.vaes(study) == ["small", "middle", "big"]
+    assert selection.largest_vae(study) == "big"
+    assert selection.beta_series(study) == ["middle", "b15", "b50"]
+    assert compared_models(study) == ["small", "big", "b15", "b50", "views"]
+
+
+def test_scans_by_role():
+    scans = {
+        "fine": {**AM, "step_um": 0.2},
+        "first": {**AM, "alloy": "am", "step_um": 1.0},
+        "w": {**VIRTUAL, "alloy": "wrought"},
+    }
+    study = make_study(scans={name: scans[name] for name in ("first", "fine", "w")})
+    assert selection.scan_of(study, "am") == "first"
+    assert selection.scan_of(study, "wrought") == "w"
+    assert selection.fine_scan(study) == "fine"
+    assert selection.fine_scan(make_study(scans={"first": scans["first"]})) is None
+
+
+def test_a_measured_scan_of_another_alloy_counts_as_wrought():
+    study = make_study(scans={"x": {"source": "file", "path": "x.up2", "alloy": "other"}})
+    assert selection.scan_of(study, "wrought") == "x"
+
+
+@pytest.mark.parametrize(
+    ("scans", "draw", "words"),
+    [
+        (None, figure_7, ["Fig. 7", "no AM scan of a finer step"]),
+        ({"a": AM}, figure_7, ["Fig. 7", "no AM scan of a finer step"]),
+        (None, figure_9, ["Fig. 9", "no AM scan"]),
+    ],
+)
+def test_a_figure_that_cannot_be_filled_says_why(scans, draw, words):
+    figure = draw(make_study(scans))
+    assert not figure.axes
+    assert len(figure.missing) == 1
+    assert all(word in figure.missing[0] for word in words)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def noisy_figure():
+    """A figure that is too large as it is: noise does not compress."""
+    figure = new_figure(height_mm=60, width_mm=style.COLUMN_MM)
+    image = np.random.default_rng(0).random((400, 600))
+    figure.subplots().imshow(image, cmap="viridis")
+    return figure
+
+
+def test_both_files_are_small_whole_and_the_same_again(noisy_figure, tmp_path):
+    first = [path.read_bytes() for path in save_figure(noisy_figure, tmp_path / "new", "f")]
+    png, pdf = save_figure(noisy_figure, tmp_path / "new", "f")
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["f.pdf", "f.png"]
+    assert all(path.stat().st_size < MAX_BYTES for path in (png, pdf))
+    assert [png.read_bytes(), pdf.read_bytes()] == first
+    with Image.open(png) as image:
+        image.verify()
+    assert pdf.read_bytes().rstrip().endswith(b"%%EOF")
+    assert b"CreationDate" not in pdf.read_bytes()
+
+
+def test_a_failed_rendering_leaves_the_old_files_alone(tmp_path, monkeypatch):
+    figure = new_figure(height_mm=20)
+    figure.subplots()
+    old = save_figure(figure, tmp_path, "f")
+    before = [path.read_bytes() for path in old]
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(style, "_pdf", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(figure, tmp_path, "f")
+    assert [path.read_bytes() for path in old] == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_small_figure_keeps_the_finest_resolution(tmp_path):
+    figure = new_figure(height_mm=40, width_mm=style.COLUMN_MM)
+    figure.subplots().plot([0, 1])
+    png, _ = save_figure(figure, tmp_path, "f")
+    with Image.open(png) as image:
+        assert round(image.info["dpi"][0]) == style.PNG_STEPS[0][0]
+
+
+def test_the_style_of_the_figures_stays_with_the_figures():
+    before = dict(matplotlib.rcParams)
+    figure_7(make_study())
+    assert dict(matplotlib.rcParams) == before
+
+
+# ------------------------------------------------------------------- drawings
+
+
+@pytest.mark.parametrize(
+    ("width_um", "length_um"), [(100, 20), (200, 50), (12, 2), (1.5, 0.5), (1000, 200), (29, 10)]
+)
+def test_scale_bar_is_a_round_third_of_the_map(width_um, length_um):
+    assert bar_length_um(width_um) == pytest.approx(length_um)
+
+
+@pytest.mark.parametrize("step_um", [0.1, 1.0, 2.5])
+def test_scale_bar_has_the_length_it_states(step_um):
+    ax = new_figure(40).subplots()
+    ax.imshow(np.zeros((60, 80)))
+    bar = draw_scale_bar(ax, (60, 80), step_um)
+    stated = float(ax.texts[0].get_text().removesuffix(" µm"))
+    assert bar.get_width() * step_um == pytest.approx(stated)
+    assert bar.get_x() >= 0 and bar.get_x() + bar.get_width() <= 80
+    assert bar.get_y() + bar.get_height() <= 60
+
+
+def test_a_point_without_a_value_is_black():
+    values = np.arange(100.0).reshape(10, 10)
+    values[3, 4] = np.nan
+    image = show_map(new_figure(40).subplots(), values, 1.0)
+    assert image.get_clim() == pytest.approx(np.nanpercentile(values, (1, 99)))
+    assert image.cmap(image.get_array())[3, 4] == pytest.approx((0, 0, 0, 1))
+
+
+@pytest.mark.parametrize("dimension", [16, 32])
+def test_the_drawn_layers_are_those_of_the_network(dimension):
+    model = KikuchiVAE(dimension)
+    encoder = trace_layers(model.encoder, torch.zeros(1, 1, 120, 120))
+    decoder = trace_layers(model.decoder, torch.zeros(1, dimension))
+    assert [layer.px for layer in encoder] == [56, 56, 24, 24, 8, 8, 1, 1]
+    assert [layer.px for layer in decoder] == [4, 11, 11, 27, 27, 61, 61, 120, 120, 120]
+    assert [layer.shortcut for layer in encoder] == [False, True] * 3 + [False] * 2
+    assert decoder[0].channels == dimension
+    for part, layers in ((model.encoder, encoder), (model.decoder, decoder)):
+        assert sum(layer.parameters for layer in layers) == count_parameters(part)
+    assert layer_text(encoder[0]).startswith(f"{dimension // 4} × 56²\nconv 9×9 /2")
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_radial_profile_finds_a_rim():
+    mask = np.hypot(*(np.indices((120, 120)) - 59.5)) < 57
+    difference = np.where(np.hypot(*(np.indices((120, 120)) - 59.5)) > 45, 0.5, 0.1)
+    radius, rms = radial_rms(difference, mask)
+    np.testing.assert_allclose(rms[radius < 42], 0.1)
+    np.testing.assert_allclose(rms[radius > 48], 0.5)
+
+
+def test_a_path_holds_both_ends_and_no_gap():
+    points = path_points((3, 10), (9, -2))
+    assert tuple(points[0]) == (3, 10)
+    assert tuple(points[-1]) == (9, -2)
+    assert np.abs(np.diff(points, axis=0)).max() == 1
