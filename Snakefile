@@ -58,8 +58,8 @@ def log_file(name):
 
 def papermill(name, *parameters, **fixed):
     """The command that runs a notebook with the wildcards named as parameters."""
-    values = {p: f"{{wildcards.{p}}}" for p in parameters} | fixed
-    parts = ".".join((name, *(fixed.get(p, v) for p, v in values.items())))
+    values = fixed | {p: f"{{wildcards.{p}}}" for p in parameters}
+    parts = ".".join((name, *values.values()))
     given = " ".join(f"-p {key} {value}" for key, value in values.items())
     source = PROJECT_ROOT / "notebooks" / f"{name}.ipynb"
     executed = layout.notebooks / f"{parts}.ipynb"
@@ -125,6 +125,7 @@ rule training:
         model_files.weights,
         model_files.card,
         model_files.history,
+    priority: 1  # the longest stage begins first
     threads: TRAINING_THREADS
     resources:
         gpu=1,

@@ -13,6 +13,16 @@ from kikuhelpers.figures.drawing import (
 )
 from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
 
+LABELS = {
+    "pq": "IQ (pq)",
+    "ci": "CI",
+    "fit": "fit (°)",
+    "grod": "GROD (°)",
+    "kam": "KAM (°)",
+    "grod_deg": "GROD (°)",
+    "kam_deg": "KAM (°)",
+    "misorientation_deg": "misorientation (°)",
+}
 _ROW_MM = 40.0
 _CAPTION_MM = 8.0
 _PER_ROW = 5
@@ -38,9 +48,9 @@ def map_row(
     figure, axes = _grid(len(maps))
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
         image = show_map(ax, values, step_um, colours)
-        letter(ax, "", name)
-        if values.ndim == 2:
-            add_colour_bar(image, ax)
+        letter(ax, "", LABELS.get(name, name))
+        bar = add_colour_bar(image, ax)
+        bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
     figure.suptitle(title)
     return figure
 
