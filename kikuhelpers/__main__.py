@@ -6,8 +6,10 @@ system's and dies with its process, and incomplete outputs are made again.
 """
 
 import argparse
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +17,7 @@ from filelock import FileLock, Timeout
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study
 
+_LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
 # A finished stage runs again if its inputs or its settings changed, not when code did.
 _RERUN_TRIGGERS = ("mtime", "params", "input")
 
@@ -38,7 +41,11 @@ def main() -> int:
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
         with FileLock(layout.folder / "running.lock", blocking=False):
-            return subprocess.call(_snakemake(arguments, layout, for_snakemake))
+            start = time.time()
+            failed = subprocess.call(_snakemake(arguments, layout, for_snakemake))
+            if failed:
+                print(*_complaints(layout, start), sep="\n", file=sys.stderr)
+            return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
@@ -51,9 +58,21 @@ def _snakemake(arguments: argparse.Namespace, layout: Layout, more: list[str]) -
         *("--directory", str(layout.folder)),
         *("--cores", arguments.cores),
         *("--rerun-triggers", *_RERUN_TRIGGERS),
-        *("--nolock", "--rerun-incomplete", "--keep-going", "--show-failed-logs"),
-        *("--quiet", "rules", "--config", f"study={arguments.study}", *more),
+        *("--nolock", "--rerun-incomplete", "--keep-going"),
+        *("--quiet", "host", "reason", "rules"),
+        *("--config", f"study={arguments.study}", *more),
     ]
+
+
+def _complaints(layout: Layout, start: float) -> list[str]:
+    """Return what each notebook that failed since ``start`` said last, and where."""
+    complaints = []
+    for log in sorted((layout.folder / "logs").glob("*.log")):
+        lines = log.read_text(errors="replace").strip().splitlines() or [""]
+        error = _LAST_LINE_OF_ERROR.match(lines[-1])
+        if error and log.stat().st_mtime >= start:
+            complaints.append(f"{log.stem}: {error['message']}\n  (all of it: {log})")
+    return complaints
 
 
 if __name__ == "__main__":
