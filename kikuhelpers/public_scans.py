@@ -36,7 +36,8 @@ _KIKUCHIPY_SCANS = {
     "ni_gain": (kikuchipy.data.ni_gain, {"allow_download": True, "lazy": True}),
     "si_wafer": (kikuchipy.data.si_wafer, {"allow_download": True, "lazy": True}),
 }
-PUBLIC_SCANS = ("in718_rx", *_KIKUCHIPY_SCANS)
+IN718 = "in718_rx"
+PUBLIC_SCANS = (IN718, *_KIKUCHIPY_SCANS)
 
 
 class PublicScanError(ValueError):
@@ -85,6 +86,15 @@ def in718_rows(rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
         yield np.concatenate(tiles, axis=1)
 
 
+def in718_downloads() -> pooch.Pooch:
+    """Return the registry of the crop's files; its cache is ``KIKUHELPERS_CACHE`` if set."""
+    downloads = pooch.create(
+        path=pooch.os_cache("kikuhelpers") / IN718, base_url=_IN718_URL, env="KIKUHELPERS_CACHE"
+    )
+    downloads.load_registry(_IN718_REGISTRY)
+    return downloads
+
+
 def _read_tile(row: int, column: int) -> np.ndarray:
     """(20, 20, 120, 120) uint16: a lossy 8-bit mosaic and each pattern's range."""
     mosaic = np.asarray(Image.open(_fetch(f"tile_{row}_{column}.webp")))[..., 0]
@@ -98,15 +108,9 @@ def _read_tile(row: int, column: int) -> np.ndarray:
 
 def _fetch(name: str) -> Path:
     """Return a file of the crop: from the data folder, the cache or the network."""
-    downloads = pooch.create(
-        path=pooch.os_cache("kikuhelpers") / "in718_rx",
-        base_url=_IN718_URL,
-        env="KIKUHELPERS_CACHE",
-    )
-    downloads.load_registry(_IN718_REGISTRY)
-    folder = os.environ.get("KIKUHELPERS_DATA")
-    local = Path(folder) / "in718_rx" / "tiles" / name if folder else None
-    if local and local.is_file():
+    downloads = in718_downloads()
+    local = Path(os.environ.get("KIKUHELPERS_DATA", "")) / IN718 / "tiles" / name
+    if local.is_file():
         if sha256(local) != downloads.registry[name]:
             raise PublicScanError(
                 f"{local} is not the registered file (SHA-256 differs); copy it again."

@@ -56,11 +56,14 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> dict:
         truth = specimen.simulate(scan, files.raw)
         specimen.save_truth(files.truth, truth)
     elif _is_ready(scan):
+        whole = open_patterns(scan.path, scan.map_shape)
+        _check_size(whole.shape[2:], scan.binning, name)
         _link(Path(scan.path), files.raw)
     else:
-        _write_up2(_open(scan), scan, files.raw)
+        shape, chunks = _source(scan)
+        _check_size(shape[2:], scan.binning, name)
+        _write_up2(shape, chunks, scan.step_um, files.raw)
     patterns = open_patterns(files.raw)
-    _check_size(patterns.shape[2:], scan.binning, name)
     card = {
         "scan": name,
         "source": scan.model_dump(),
@@ -99,8 +102,6 @@ def _link(source: Path, target: Path) -> None:
 def _open(scan: Scan):
     """Return patterns (rows, columns, height, width) that are read when sliced by rows."""
     if isinstance(scan, PublicScan):
-        if scan.name == "in718_rx":
-            return None
         return _signal_data(public_scans.open_kikuchipy_scan(scan.name), scan.name)
     path = Path(scan.path)
     if not path.is_file():
@@ -162,24 +163,26 @@ def _named(container, dataset: str | None, path: Path):
     return container[dataset]
 
 
-def _write_up2(patterns, scan: Scan, path: Path) -> None:
-    if patterns is None:
-        shape = (*public_scans.in718_shape(scan.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
-        chunks = public_scans.in718_rows(scan.rows)
-    else:
-        shape = patterns.shape
-        to_uint16 = _scaling(patterns)
-        chunks = (
-            to_uint16(np.asarray(patterns[rows]))
-            for rows in row_chunks(shape, patterns.dtype.itemsize)
-        )
+def _write_up2(shape: tuple[int, ...], chunks, step_um: float, path: Path) -> None:
     with (
-        Up2Writer(path, shape[:2], shape[2:], scan.step_um) as writer,
+        Up2Writer(path, shape[:2], shape[2:], step_um) as writer,
         progress_bar(shape[0] * shape[1], "converting") as bar,
     ):
         for chunk in chunks:
             writer.append(chunk.reshape(-1, *shape[2:]))
             bar.update(chunk.shape[0] * chunk.shape[1])
+
+
+def _source(scan: Scan) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
+    """Return a map's shape and its patterns as uint16, some rows at a time."""
+    if isinstance(scan, PublicScan) and scan.name == public_scans.IN718:
+        rows, columns = public_scans.in718_shape(scan.rows)
+        shape = (rows, columns, NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+        return shape, public_scans.in718_rows(scan.rows)
+    patterns = _open(scan)
+    to_uint16 = _scaling(patterns)
+    chunks = row_chunks(patterns.shape, patterns.dtype.itemsize)
+    return patterns.shape, (to_uint16(np.asarray(patterns[rows])) for rows in chunks)
 
 
 def _scaling(patterns):

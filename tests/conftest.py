@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kikuhelpers.public_scans import in718_downloads
 from kikuhelpers.study import Study, VirtualScan
 from kikuhelpers.up2 import Up2Writer
 
@@ -45,12 +46,14 @@ def own_folders(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def measured_data() -> Path:
-    """Folder of the measured IN718 crop, from KIKUHELPERS_DATA."""
-    folder = os.environ.get("KIKUHELPERS_DATA")
-    if not folder or not (Path(folder) / "in718_rx" / "tiles").is_dir():
-        pytest.skip("KIKUHELPERS_DATA names no folder with in718_rx/tiles")
-    return Path(folder)
+def measured_crop() -> None:
+    """Skip unless the first tiles of the IN718 crop are in the data folder or the cache."""
+    folders = (
+        Path(os.environ.get("KIKUHELPERS_DATA", "")) / "in718_rx" / "tiles",
+        in718_downloads().abspath,
+    )
+    if not any((folder / "tile_0_9.webp").is_file() for folder in folders):
+        pytest.skip("no in718_rx in the folder KIKUHELPERS_DATA names, nor in the cache")
 
 
 def screen(radius: float = 57.5) -> np.ndarray:

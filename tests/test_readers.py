@@ -91,6 +91,7 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     write_scan(small, patterns[..., :100, :100])
     with pytest.raises(PatternFileError, match="120 x 120, which the network takes"):
         convert_scan(FileScan(path=str(small)), files, "mine")
+    assert not files.raw.exists(), "what cannot be used is not converted"
     wide = tmp_path / "data.h5"
     with h5py.File(wide, "w") as file:
         file["patterns"] = patterns
@@ -104,7 +105,7 @@ def test_a_virtual_scan_brings_its_truth(files):
     assert np.load(files.truth)["grain"].shape == (4, 5)
 
 
-def test_the_measured_crop(measured_data, files):
+def test_the_measured_crop(measured_crop, files):
     scan = PublicScan(source="public", name="in718_rx", rows=(0, 20))
     convert_scan(scan, files, "rx")
     patterns = open_patterns(files.raw)

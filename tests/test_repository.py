@@ -110,3 +110,8 @@ def test_the_five_lines_of_the_readme_are_a_study(tmp_path):
     (tmp_path / "my_study.yaml").write_text(block)
     study = load_study(tmp_path / "my_study.yaml")
     assert study.scan("mine").path == str(tmp_path / "my_scan.up2")
+
+
+def test_the_readmes_table_is_the_studys():
+    made = (PROJECT_ROOT / "figures" / "in718_rx" / "table1.md").read_text()
+    assert made.strip() in (PROJECT_ROOT / "README.md").read_text()

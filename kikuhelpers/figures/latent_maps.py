@@ -100,7 +100,8 @@ def figure_4(study: Study) -> PaperFigure:
     views = [view for _, view, _ in panels]
     columns = 2 if len(panels) > 1 else 1
     path = study.figures.path_4c
-    maps_mm = PAGE_MM * 0.45 * np.ceil(len(panels) / columns) + 10
+    rows = -(-len(panels) // columns)
+    maps_mm = rows * _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
     figure = new_figure(maps_mm + (48 if path else 0), layout="constrained")
     figure.missing.extend(missing)
     names = _names([*views, *([whole(study, path.scan)] if path else [])])
@@ -108,10 +109,10 @@ def figure_4(study: Study) -> PaperFigure:
     top, bottom = figure, None
     if path:
         top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, 48])
-    axes = np.ravel(top.subplots(-(-len(panels) // columns), columns, squeeze=False))
+    axes = np.ravel(top.subplots(rows, columns, squeeze=False))
     for ax, (panel, view, choice) in zip(axes, panels, strict=False):
         image = show_latent(ax, view, choice, panel)
-        add_colour_bar(image, ax, orientation="vertical")
+        add_colour_bar(image, ax)
         _note(figure, f"4{panel}", choice)
     for ax in axes[len(panels) :]:
         ax.remove()
