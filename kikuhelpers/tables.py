@@ -76,6 +76,9 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     has no such model.
     """
     layout, paper = Layout(study), pd.read_csv(PAPER_TABLE1)
+    for label in QUANTILES:
+        radians = paper[f"paper_misorientation_rad_{label}"]
+        paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     rows, scan_rows = [], []
     for name, model in study.models.items():
         card = load_json(require(layout.model(name).card, "notebook 03_training"))
@@ -173,8 +176,8 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
         "CI ratio": cell("ci_ratio", 2),
         "cm ratio": cell("cm_ratio", 2),
         "IQ ratio": cell("iq_ratio", 2),
-        "misorientation (°)": cell("misorientation_deg", 2),
-        "misorientation (rad)": cell("misorientation_rad", 3),
+        "misorientation (°)": cell("misorientation_deg", 1 if prefix else 2),
+        "misorientation (rad)": cell("misorientation_rad", 2 if prefix else 3),
         "sharpness ratio": cell("sharpness_ratio", 2),
     }
 

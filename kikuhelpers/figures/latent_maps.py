@@ -98,10 +98,9 @@ def figure_4(study: Study) -> PaperFigure:
         view = region(study, "4E", am)
         panels.append(("E", view, selection.rotation_feature(view, model)))
     views = [view for _, view, _ in panels]
-    columns = 2 if len(panels) > 1 else 1
+    columns = len(panels)
     path = study.figures.path_4c
-    rows = -(-len(panels) // columns)
-    maps_mm = rows * _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
+    maps_mm = _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
     figure = new_figure(maps_mm + (48 if path else 0), layout="constrained")
     figure.missing.extend(missing)
     names = _names([*views, *([whole(study, path.scan)] if path else [])])
@@ -109,13 +108,11 @@ def figure_4(study: Study) -> PaperFigure:
     top, bottom = figure, None
     if path:
         top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, 48])
-    axes = np.ravel(top.subplots(rows, columns, squeeze=False))
-    for ax, (panel, view, choice) in zip(axes, panels, strict=False):
+    axes = np.ravel(top.subplots(1, columns, squeeze=False))
+    for ax, (panel, view, choice) in zip(axes, panels, strict=True):
         image = show_latent(ax, view, choice, panel)
         add_colour_bar(image, ax)
         _note(figure, f"4{panel}", choice)
-    for ax in axes[len(panels) :]:
-        ax.remove()
     if bottom is None:
         figure.missing.append("Fig. 4C: this study gives no path across a cell wall (path_4c).")
     else:

@@ -32,6 +32,7 @@ DIFFERENCE_PERCENT = 99.5  # of all differences, the end of their common scale
 GENERATED_SHOWN = 4  # two by two
 _LARGEST_TILE_MM = 38.0
 _PROFILE_MM = 36.0
+LEGEND_ROOM = 3  # factor above the highest loss
 _BAR_8 = (0.05, 0.5, 0.9, 0.07)  # colour bar of Fig. 8 in its place
 _ROW_10_MM = 44.0
 
@@ -185,7 +186,7 @@ def figure_10(study: Study) -> PaperFigure:
     low = min(history["best"].min() for history in histories.values())
     high = max(history["worst"].max() for history in histories.values())
     for ax in lines:
-        ax.set_ylim(low / 1.2, high * 1.2)
+        ax.set_ylim(low / 1.2, high * LEGEND_ROOM)
     trained = {study.model(name).beta for name in models}
     lacking = [beta for beta in (1, *PAPER_BETAS) if beta not in trained]
     if lacking:
@@ -218,4 +219,4 @@ def _draw_history(ax, history: pd.DataFrame) -> None:
     ax.set_yscale("log")
     ax.set_xlabel("patterns shown (thousands)")
     ax.set_ylabel("reconstruction loss")
-    ax.legend()
+    ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
