@@ -75,18 +75,19 @@ rule all:
         FIGURES,
 
 
-rule compile_hough:
+# Before everything else, and alone: see kikuhelpers/warm_up.py.
+rule warm_up:
     output:
-        layout.hough_compiled,
+        layout.warm,
     log:
-        log_file("compile_hough"),
+        log_file("warm_up"),
     shell:
-        f'"{sys.executable}" -c "from kikuhelpers.indexing import warm_up; warm_up()" '
-        f"> {{log}} 2>&1 && echo compiled > {{output}}"
+        f'"{sys.executable}" -m kikuhelpers.warm_up > "{{log}}" 2>&1 && echo done > "{{output}}"'
 
 
 rule diffraction_data:
     input:
+        layout.warm,
         source_file,
     params:
         settings=lambda wildcards: settings(study.scan(wildcards.scan)),
@@ -139,7 +140,6 @@ rule training:
 # maps are compared with it.
 rule indexing:
     input:
-        layout.hough_compiled,
         scan_files.preprocessed,
         scan_files.mask,
     params:

@@ -37,7 +37,7 @@ def main() -> int:
         arguments.study = str(Path(arguments.study).resolve())
     layout.folder.mkdir(parents=True, exist_ok=True)
     print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}")
-    if not layout.hough_compiled.is_file():
+    if not layout.warm.is_file():
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
         with FileLock(layout.folder / "running.lock", blocking=False):

@@ -75,7 +75,7 @@ def announce_compilation() -> None:
 
 
 def warm_up() -> None:
-    """Compile PyEBSDIndex and the confidence index once, so that parallel jobs need not."""
+    """Compile PyEBSDIndex and the confidence index; see :mod:`kikuhelpers.warm_up`."""
     announce_compilation()
     noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
     indexer = _indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())

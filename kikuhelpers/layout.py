@@ -162,9 +162,9 @@ class Layout:
         return figures_root() / self.study.name
 
     @property
-    def hough_compiled(self) -> Path:
-        """Mark that PyEBSDIndex's code has been compiled."""
-        return self.folder / "hough_compiled.txt"
+    def warm(self) -> Path:
+        """Mark that the libraries' code has been compiled."""
+        return self.folder / "warm_up.txt"
 
     @property
     def notebooks(self) -> Path:

@@ -32,6 +32,7 @@ ORDER = [
     "reconstruction",
     "confidence",
     "indexing",
+    "warm_up",
     "orientation_maps",
     "quality",
     "reindexing",
