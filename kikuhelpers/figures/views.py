@@ -138,6 +138,7 @@ def path_points(start: tuple[int, int], stop: tuple[int, int]) -> np.ndarray:
 
 
 def scan_label(study: Study, scan: str) -> str:
-    """Name an alloy in a title: "wrought alloy", "virtual AM alloy", ..."""
-    alloy = "AM alloy" if study.scan(scan).alloy == "am" else "wrought alloy"
+    """Name a scan in a title: "wrought alloy", "virtual AM alloy", or its own name."""
+    names = {"am": "AM alloy", "wrought": "wrought alloy"}
+    alloy = names.get(study.scan(scan).alloy, scan)
     return f"virtual {alloy}" if study.is_virtual(scan) else alloy
