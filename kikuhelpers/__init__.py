@@ -7,4 +7,16 @@ files are), ``up2``, ``readers``, ``public_scans`` and ``specimen`` (scans),
 and ``quality`` (orientations), ``tables`` and ``figures``.
 """
 
+import os
+import sys
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+# PyEBSDIndex points numba's cache to this folder when it is imported. orix's cached
+# functions come in two parts, and a process that finds one part here and compiled the
+# other for another folder crashes (segmentation fault). So the folder is set before
+# anything compiles, the same in every process.
+os.environ["NUMBA_CACHE_DIR"] = str(Path.home() / ".pyebsdindex" / "numbacache") + os.sep
+if "numba" in sys.modules:
+    sys.modules["numba"].config.reload_config()

@@ -20,27 +20,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 import orix.io
 from diffpy.structure import Lattice, Structure
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
 from orix.crystal_map import CrystalMap, Phase, PhaseList
+from pyebsdindex import pcopt
+from pyebsdindex.tripletvote import BandIndexer
 
-# PyEBSDIndex sets this variable itself, but numba reads it only when it compiles something:
-# without the reload a first and a second process look in different folders and both compile.
-os.environ["NUMBA_CACHE_DIR"] = str(Path.home() / ".pyebsdindex" / "numbacache") + os.sep
-numba.config.reload_config()
-
-from pyebsdindex import pcopt  # noqa: E402
-from pyebsdindex.tripletvote import BandIndexer  # noqa: E402
-
-from kikuhelpers.confidence import REFLECTORS, confidence_index  # noqa: E402
-from kikuhelpers.files import written_aside  # noqa: E402
-from kikuhelpers.masking import fill_outside  # noqa: E402
-from kikuhelpers.progress import progress_bar  # noqa: E402
-from kikuhelpers.study import Indexing  # noqa: E402
+from kikuhelpers.confidence import REFLECTORS, confidence_index
+from kikuhelpers.files import written_aside
+from kikuhelpers.masking import fill_outside
+from kikuhelpers.progress import progress_bar
+from kikuhelpers.study import Indexing
 
 CHUNK = 512  # patterns in memory at once; speed does not depend on it
 _ANGSTROM_PER_NM = 10.0

@@ -1,9 +1,9 @@
 """Compile the libraries' numba code once, alone: ``python -m kikuhelpers.warm_up``.
 
-orix caches its compiled functions when it is first imported. Two processes that do so at
-the same time leave a cache that crashes every later import (a segmentation fault in
-``qu_multiply``, seen with orix 0.15 and numba 0.68). So this comes before everything else
-in a study, and a lock keeps two studies apart.
+Two processes that compile orix's functions at the same time overwrite parts of each
+other's cache, and every later import crashes (a segmentation fault in ``qu_multiply``, seen
+with orix 0.15 and numba 0.68). So this comes before everything else in a study, and a lock
+keeps two studies apart.
 """
 
 from pathlib import Path
