@@ -15,7 +15,6 @@ peak magnitude, 5       no counterpart: the strongest ``nBands`` peaks, however 
 The kernel's widths (``rSigma``, ``tSigma``) stay at the defaults of PyEBSDIndex.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
