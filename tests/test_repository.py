@@ -94,7 +94,7 @@ def test_what_is_installed_is_what_is_locked():
 def test_conda_installs_the_lock():
     environment = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip[0] == "-r requirements.lock"
+    assert pip == ["-r requirements.lock", "-e ."], "lines that a pip requirements file may hold"
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
     assert conda == ["python=3.11", "pip"], "every other version comes from the lock"
 
