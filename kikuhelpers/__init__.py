@@ -1,6 +1,6 @@
 """kikuhelpers: see microstructure through a neural latent space of Kikuchi patterns.
 
-Modules stand in the order of the data: ``study`` (the parameters), ``layout`` (where
+Modules stand in the order of the data: ``settings`` and ``study`` (the parameters), ``layout`` (where
 files are), ``up2``, ``readers``, ``public_scans`` and ``specimen`` (scans),
 ``preprocessing``, ``vae``, ``losses``, ``augmentation`` and ``training`` (models),
 ``latents`` and ``reconstruction``, ``indexing``, ``confidence``, ``orientation_maps``

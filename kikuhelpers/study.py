@@ -14,28 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from kikuhelpers.settings import Count, Fraction, Name, NonNegative, Positive, Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
 LATENT_DIMENSIONS = (16, 32, 64, 128, 256)  # the paper's Table 2
 NETWORK_INPUT_PX = 120  # the paper's Table 2: 480 px binned by 4
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-
 
 class StudyError(ValueError):
     """A study that cannot be run; the message is one sentence for its user."""
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 # --------------------------------------------------------------------- scans
@@ -235,7 +225,7 @@ class Path4C(Settings):
 class Figures(Settings):
     """Regions of interest by the paper's panel: 4B, 4D, 4E, 5A, 5B, 5C, 6A, 6B, 7, 7C."""
 
-    regions: dict[str, Region] = {}
+    regions: dict[str, Region] = Field(default_factory=dict)
     path_4c: Path4C | None = None
 
 

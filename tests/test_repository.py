@@ -14,6 +14,7 @@ from kikuhelpers.study import PROJECT_ROOT, load_study
 NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 # The order of the data; a module imports only from what stands before it.
 ORDER = [
+    "settings",
     "study",
     "files",
     "layout",
