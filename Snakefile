@@ -32,7 +32,7 @@ scan_files = ScanFiles(layout.folder / "scans" / "{scan}")
 model_files = ModelFiles(layout.folder / "models" / "{model}")
 both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
 # Two models on a core each train faster than one model after the other on both.
-TRAINING_THREADS = max(1, (workflow.cores or 1) // len(MODELS))
+TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(MODELS)))
 TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
 TABLE1, FIGURES = layout.figures / "table1.csv", layout.figures / "run.json"
 
@@ -69,10 +69,13 @@ def papermill(name, *parameters, **fixed):
     )
 
 
+VIRTUAL_SCANS = [name for name in SCANS if study.is_virtual(name)]
+
+
 rule all:
     input:
-        TABLE1,
-        FIGURES,
+        [TABLE1, FIGURES] if MODELS else [],
+        layout.virtual_specimens if VIRTUAL_SCANS else [],
 
 
 # Before everything else, and alone: see kikuhelpers/warm_up.py.
@@ -222,3 +225,16 @@ rule figures:
         log_file("08_figures"),
     shell:
         papermill("08_figures")
+
+
+# The truth of each virtual scan beside its Hough maps, and how real its patterns look.
+rule virtual_specimens:
+    input:
+        [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
+    output:
+        layout.virtual_specimens,
+        layout.realism if study.comparison else [],
+    log:
+        log_file("09_virtual_specimens"),
+    shell:
+        papermill("09_virtual_specimens")

@@ -36,8 +36,8 @@ class ScanFiles:
 
     @property
     def truth(self) -> Path:
-        """Truth of a virtual specimen (.npz), see :mod:`kikuhelpers.specimen`."""
-        return self.folder / "truth.npz"
+        """Truth of a virtual specimen (.h5), see :mod:`kikuhelpers.virtual.truth`."""
+        return self.folder / "truth.h5"
 
     @property
     def background(self) -> Path:
@@ -160,6 +160,16 @@ class Layout:
     @property
     def figures(self) -> Path:
         return figures_root() / self.study.name
+
+    @property
+    def virtual_specimens(self) -> Path:
+        """JSON: figures of the virtual specimens and how they were made (notebook 09)."""
+        return self.figures / "virtual_specimens.json"
+
+    @property
+    def realism(self) -> Path:
+        """CSV: statistics of a measured and a virtual scan side by side."""
+        return self.figures / "realism.csv"
 
     @property
     def warm(self) -> Path:

@@ -14,12 +14,13 @@ import kikuchipy
 import numpy as np
 import scipy.io
 
-from kikuhelpers import public_scans, specimen
+from kikuhelpers import public_scans
 from kikuhelpers.files import save_json, sha256
 from kikuhelpers.layout import ScanFiles
 from kikuhelpers.progress import progress_bar
 from kikuhelpers.study import NETWORK_INPUT_PX, ArrayScan, FileScan, PublicScan, Scan, VirtualScan
 from kikuhelpers.up2 import PatternFileError, Up2Writer, open_patterns, read_header
+from kikuhelpers.virtual.scanning import simulate
 
 _CHUNK_BYTES = 64 << 20  # of raw patterns held at a time
 _UP_ENDINGS = {".up1", ".up2"}
@@ -53,8 +54,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> dict:
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     if isinstance(scan, VirtualScan):
-        truth = specimen.simulate(scan, files.raw)
-        specimen.save_truth(files.truth, truth)
+        simulate(scan, files.raw, files.truth)
     elif _is_ready(scan):
         whole = open_patterns(scan.path, scan.map_shape)
         _check_size(whole.shape[2:], scan.binning, name)

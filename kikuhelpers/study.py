@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from kikuhelpers.microscope_settings import Microscope
 from kikuhelpers.settings import Count, Fraction, Name, NonNegative, Positive, Settings
+from kikuhelpers.specimen_settings import Specimen
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
@@ -72,25 +74,22 @@ class PublicScan(_Scan):
 
 
 class VirtualScan(_Scan):
-    """A virtual specimen, made from kikuchipy's Ni master pattern."""
+    """A window of a virtual specimen; two scans of one specimen give the same settings and seed."""
 
     source: Literal["virtual"]
-    alloy: Literal["wrought", "am"]
     map_shape: tuple[Count, Count]
-    grains: Count
+    origin_um: tuple[float, float] = (0.0, 0.0)  # first point in the specimen: x (rows), y
     seed: int = 1
-    twin_fraction: Fraction = 0.5  # of the grains that hold a Sigma-3 lamella
-    aspect_ratio: Positive = 1.0  # grain height over width; above 1 for columnar grains
-    lattice_rotation_deg: NonNegative = 0.3  # standard deviation of the smooth in-grain field
-    domain_size_um: Positive | None = None  # rotation domains with walls; None for no domains
-    domain_rotation_deg: NonNegative = 0.0  # standard deviation between domains of a grain
-    wall_width_um: Positive = 1.0
-    wall_contrast_loss: Fraction = 0.0  # of the bands, at the middle of a domain wall
-    mixing_um: NonNegative = 0.6  # FWHM of the interaction volume
-    band_contrast: Positive = 1.0  # standard deviation of the bands, the unit of the next three
-    brightness: NonNegative = 0.95  # standard deviation of the grain-dependent smooth background
-    background: NonNegative = 40.0  # height of the fixed background
-    noise: NonNegative = 0.48  # standard deviation of a pixel's noise
+    specimen: Specimen
+    microscope: Microscope = Microscope()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _figures_of_the_alloy(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("specimen"), dict):
+            alloy = given["specimen"].get("alloy")
+            return {"alloy": alloy if alloy in ("wrought", "am") else "other"} | given
+        return given
 
 
 Scan = Annotated[FileScan | ArrayScan | PublicScan | VirtualScan, Field(discriminator="source")]
@@ -222,6 +221,13 @@ class Path4C(Settings):
     stop: tuple[int, int]
 
 
+class Comparison(Settings):
+    """A measured and a virtual scan whose statistics notebook 09 compares."""
+
+    measured: Name
+    virtual: Name
+
+
 class Figures(Settings):
     """Regions of interest by the paper's panel: 4B, 4D, 4E, 5A, 5B, 5C, 6A, 6B, 7, 7C."""
 
@@ -233,7 +239,8 @@ class Study(Settings):
     name: Name
     title: str
     scans: Annotated[dict[Name, Scan], Field(min_length=1)]
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    models: dict[Name, Model] = Field(default_factory=dict)  # none: scans and indexing only
+    comparison: Comparison | None = None
     preprocessing: Preprocessing = Preprocessing()
     training: Training = Training(epochs=250)
     indexing: Indexing = Indexing()
@@ -248,7 +255,10 @@ class Study(Settings):
         for panel, box in boxes:
             if box is not None and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
-        if not any(scan.training_patterns for scan in self.scans.values()):
+        named = self.comparison.model_dump().values() if self.comparison else ()
+        if missing := set(named) - set(self.scans):
+            raise ValueError(f"comparison names scan '{missing.pop()}', which is not listed")
+        if self.models and not any(scan.training_patterns for scan in self.scans.values()):
             raise ValueError("the training sample is empty: no scan gives training_patterns")
         for name in self.models:
             training = self.training_of(name)

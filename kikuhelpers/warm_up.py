@@ -18,12 +18,12 @@ def warm_up() -> None:
     LOCK.parent.mkdir(exist_ok=True)
     with FileLock(LOCK):
         # Imported under the lock, since the import itself compiles.
-        from kikuhelpers import indexing, specimen
+        from kikuhelpers import indexing
         from kikuhelpers.study import VirtualScan
+        from kikuhelpers.virtual.scanning import ScanMaker
 
-        scan = VirtualScan(source="virtual", alloy="wrought", map_shape=(2, 2), grains=1)
-        for _ in specimen.noise_free_rows(scan, specimen.make_truth(scan)):
-            pass
+        small = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
+        ScanMaker(VirtualScan.model_validate(small)).chunk(0)
         indexing.warm_up()
 
 

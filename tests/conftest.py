@@ -21,9 +21,8 @@ def make_study(**changes) -> Study:
         "scans": {
             "wrought": {
                 "source": "virtual",
-                "alloy": "wrought",
+                "specimen": {"alloy": "wrought"},
                 "map_shape": [4, 5],
-                "grains": 2,
                 "training_patterns": 20,
             }
         },
@@ -69,5 +68,5 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
 
 
 def virtual_scan(**changes) -> VirtualScan:
-    settings = {"source": "virtual", "alloy": "wrought", "map_shape": (4, 5), "grains": 2}
-    return VirtualScan(**(settings | changes))
+    settings = {"source": "virtual", "specimen": {"alloy": "wrought"}, "map_shape": (4, 5)}
+    return VirtualScan.model_validate(settings | changes)

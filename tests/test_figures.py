@@ -22,15 +22,17 @@ from kikuhelpers.study import Study
 from kikuhelpers.vae import KikuchiVAE, count_parameters
 
 GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
-VIRTUAL = {"source": "virtual", "map_shape": [40, 40], "grains": 4}
-AM = {**VIRTUAL, "alloy": "am"}
+WROUGHT, AM = (
+    {"source": "virtual", "map_shape": [40, 40], "specimen": {"alloy": alloy}}
+    for alloy in ("wrought", "am")
+)
 
 
 def make_study(scans=None, models=None) -> Study:
     return Study(
         name="check",
         title="check",
-        scans=scans or {"w": {**VIRTUAL, "alloy": "wrought"}},
+        scans=scans or {"w": WROUGHT},
         models=models or {"vae-16": {"latent_dim": 16}},
     )
 
@@ -125,7 +127,7 @@ def test_scans_by_role():
     scans = {
         "fine": {**AM, "step_um": 0.2},
         "first": {**AM, "alloy": "am", "step_um": 1.0},
-        "w": {**VIRTUAL, "alloy": "wrought"},
+        "w": WROUGHT,
     }
     study = make_study(scans={name: scans[name] for name in ("first", "fine", "w")})
     assert selection.scan_of(study, "am") == "first"

@@ -11,6 +11,7 @@ from kikuhelpers.layout import ScanFiles
 from kikuhelpers.readers import ScanError, convert_scan, row_chunks
 from kikuhelpers.study import ArrayScan, FileScan, PublicScan
 from kikuhelpers.up2 import PatternFileError, open_patterns
+from kikuhelpers.virtual.truth import load_truth
 from tests.conftest import PIXELS, virtual_scan, write_scan
 
 SHAPE = (2, 3, PIXELS, PIXELS)
@@ -102,7 +103,7 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
 def test_a_virtual_scan_brings_its_truth(files):
     convert_scan(virtual_scan(), files, "virtual")
     assert open_patterns(files.raw).shape == (4, 5, PIXELS, PIXELS)
-    assert np.load(files.truth)["grain"].shape == (4, 5)
+    assert load_truth(files.truth).grain.shape == (4, 5)
 
 
 def test_the_measured_crop(measured_crop, files):

@@ -15,6 +15,8 @@ NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 # The order of the data; a module imports only from what stands before it.
 ORDER = [
     "settings",
+    "specimen_settings",
+    "microscope_settings",
     "study",
     "files",
     "layout",
@@ -22,7 +24,7 @@ ORDER = [
     "masking",
     "up2",
     "public_scans",
-    "specimen",
+    "virtual",
     "readers",
     "preprocessing",
     "vae",
@@ -37,6 +39,7 @@ ORDER = [
     "orientation_maps",
     "quality",
     "reindexing",
+    "realism",
     "tables",
     "figures",
     "provenance",

@@ -15,6 +15,7 @@ LATENT_COLOURS = "viridis"
 ANGLE_COLOURS = "inferno"  # GROD and KAM
 QUALITY_COLOURS = "cividis"  # IQ and sharpness
 DIFFERENCE_COLOURS = "RdBu_r"
+DENSITY_COLOURS = "magma"  # of dislocations
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
 

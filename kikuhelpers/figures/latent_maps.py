@@ -5,6 +5,7 @@ import numpy as np
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.drawing import (
     ANGLE_COLOURS,
+    DENSITY_COLOURS,
     LATENT_COLOURS,
     QUALITY_COLOURS,
     add_colour_bar,
@@ -24,9 +25,6 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import View, path_view, region, whole
-from kikuhelpers.files import require
-from kikuhelpers.layout import Layout
-from kikuhelpers.specimen import load_truth
 from kikuhelpers.study import Study
 
 # Property of the orientation map, its title with unit, its colours.
@@ -308,8 +306,8 @@ def figure_9(study: Study) -> PaperFigure:
         return dropped_figure("Fig. 9: this study has no AM scan.")
     models = selection.vaes(study)
     dimensions = [study.model(name).latent_dim for name in models]
-    truth = _true_walls(view)
-    columns = len(models) + (truth is not None)
+    virtual = study.is_virtual(view.scan)
+    columns = len(models) + virtual
     figure = new_figure(_row_mm([view], max(columns, 2), _TITLE_MM) + 8)
     figure.suptitle(
         f"Fig. 9  Feature of most structure inside the grains, by latent dimension: {view.label}"
@@ -319,9 +317,11 @@ def figure_9(study: Study) -> PaperFigure:
         choice = selection.cell_feature(view, model)
         show_latent(ax, view, choice, panel)
         _note(figure, f"9{panel}", choice)
-    if truth is not None:
-        show_map(axes[-1], truth, view.step_um, "gray", (0, 1))
-        letter(axes[-1], "", "truth of the virtual scan:\ndomain walls", SMALL_PT)
+    if virtual:
+        show_map(axes[-1], np.log10(view.truth("density")), view.step_um, DENSITY_COLOURS)
+        letter(
+            axes[-1], "", "truth of the virtual scan:\nlog10 of the dislocation density", SMALL_PT
+        )
     lacking = [d for d in PAPER_FIG_9_DIMENSIONS if d not in dimensions]
     if lacking:
         has = ", ".join(f"{d}-D" for d in dimensions)
@@ -329,11 +329,3 @@ def figure_9(study: Study) -> PaperFigure:
             f"Fig. 9: no {', '.join(f'{d}-D' for d in lacking)} VAE; only {has} is in this study."
         )
     return figure
-
-
-def _true_walls(view: View) -> np.ndarray | None:
-    """Walls of a virtual specimen over a view, (rows, columns) in 0..1; None if measured."""
-    if not view.study.is_virtual(view.scan):
-        return None
-    path = require(Layout(view.study).scan(view.scan).truth, "notebook 01")
-    return view.crop(load_truth(path).wall)

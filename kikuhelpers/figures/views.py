@@ -13,6 +13,7 @@ from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.orientation_maps import ipf_colours
 from kikuhelpers.study import Study
 from kikuhelpers.up2 import open_patterns, to_intensity
+from kikuhelpers.virtual.truth import load_truth
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 
@@ -65,6 +66,11 @@ class View:
         """A property of the orientation map, for example "pq", (rows, columns) float."""
         xmap = self.orientations(model)
         return self.crop(np.asarray(xmap.prop[name], float).reshape(xmap.shape))
+
+    def truth(self, name: str) -> np.ndarray:
+        """A field of :class:`~kikuhelpers.virtual.truth.Truth`, (rows, columns, ...)."""
+        path = Layout(self.study).scan(self.scan).truth
+        return self.crop(getattr(load_truth(require(path, "notebook 01")), name))
 
     def indexed(self, model: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""

@@ -1,0 +1,311 @@
+"""The virtual microscope against kikuchipy, brute force, closed forms and its own truth."""
+
+import tracemalloc
+
+import kikuchipy as kp
+import numpy as np
+import pytest
+from orix.crystal_map import Phase
+from orix.quaternion import Orientation, Rotation, symmetry
+from scipy.stats import norm, qmc
+
+from kikuhelpers.indexing import index_patterns
+from kikuhelpers.microscope_settings import Microscope
+from kikuhelpers.preprocessing import bin_patterns, rescale
+from kikuhelpers.study import Indexing, VirtualScan
+from kikuhelpers.up2 import open_patterns, to_counts
+from kikuhelpers.virtual import illumination
+from kikuhelpers.virtual.interaction import Components, components, interaction_offsets
+from kikuhelpers.virtual.master_patterns import (
+    SPREADS_DEG,
+    blurred_stack,
+    load_master_pattern,
+    rungs,
+)
+from kikuhelpers.virtual.microscope import (
+    VirtualMicroscope,
+    detector_of,
+    pattern_centres,
+    screen_mask,
+)
+from kikuhelpers.virtual.rotations import from_vectors, multiply
+from kikuhelpers.virtual.scanning import ScanMaker, simulate
+from kikuhelpers.virtual.specimen import VirtualSpecimen
+from kikuhelpers.virtual.truth import load_truth
+
+MASK = screen_mask()
+PATTERN_CENTRE = (0.51, 0.34, 0.63)
+# Bands alone, from one lattice, at one place
+BARE = {
+    "contrast": 1.0,
+    "brightness": (0, 0, 0, 0, 0),
+    "flicker": 0,
+    "point_spread_deg": 0,
+    "interaction_um": (0, 0),
+    "dust_spots": 0,
+    "screen_width_um": 1e9,
+}
+# Grains of one lattice each, without anything in them
+PLAIN = {
+    "alloy": "wrought",
+    "twins": None,
+    "scratches": None,
+    "particles": None,
+    "rotation": {"deviation_deg": 0},
+    "elastic_strain": 0,
+    "unit_spread_deg": 0,
+}
+
+
+def make_scan(specimen=None, microscope=None, **changes) -> VirtualScan:
+    settings = {
+        "source": "virtual",
+        "map_shape": (20, 20),
+        "pattern_centre": PATTERN_CENTRE,
+        "specimen": PLAIN | (specimen or {}),
+        "microscope": microscope or {},
+    }
+    return VirtualScan.model_validate(settings | changes)
+
+
+def lattices(rotations: np.ndarray, spread_deg: float = 0.0) -> Components:
+    """Beam points that see one lattice of the matrix each."""
+    n = len(rotations)
+    none = np.zeros(n)
+    return Components(
+        np.arange(n),
+        np.ones(n, np.float32),
+        rotations,
+        np.full(n, spread_deg),
+        none,
+        none.astype(np.int8),
+        np.arange(n),
+    )
+
+
+def bare_patterns(rotations: np.ndarray, spread_deg: float = 0.0) -> np.ndarray:
+    """Noise-free bands of orientations (n, 4), (n, pixels of the screen)."""
+    microscope = VirtualMicroscope(make_scan(microscope=BARE))
+    points = np.zeros((len(rotations), 2), int)
+    return microscope.signal(lattices(rotations, spread_deg), points)
+
+
+def kikuchipy_patterns(rotations: np.ndarray) -> np.ndarray:
+    """The same by kikuchipy's ``get_patterns``, from the same master pattern."""
+    upper = load_master_pattern("Ni")
+    master = kp.signals.EBSDMasterPattern(
+        np.stack([upper, upper])[:, np.newaxis],
+        axes=[
+            {"name": "hemisphere", "size": 2},
+            {"name": "energy", "size": 1, "offset": 20.0, "units": "keV"},
+            {"name": "height", "size": len(upper)},
+            {"name": "width", "size": len(upper)},
+        ],
+        projection="lambert",
+        hemisphere="both",
+        phase=Phase("Ni", space_group=225),
+    )
+    detector = detector_of(make_scan())
+    made = master.get_patterns(
+        Rotation(rotations), detector, energy=20, compute=True, dtype_out="float32"
+    )
+    return made.data.reshape(-1, 120, 120)[:, MASK]
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(first, second, strict=True)])
+
+
+def test_projection_is_kikuchipys():
+    rotations = Rotation.random(12).data
+    assert correlation(bare_patterns(rotations), kikuchipy_patterns(rotations)).min() > 0.9999
+
+
+# A pixel of the master pattern is 0.45° wide; below that it limits the agreement (0.998).
+@pytest.mark.parametrize("spread_deg", [0.5, 0.8, 1.2])
+def test_blur_is_the_mean_of_512_rotated_patterns(spread_deg):
+    crystal = np.array([0.8, 0.3, -0.4, 0.33])
+    crystal /= np.linalg.norm(crystal)
+    # Spread evenly over the distribution: as many at random correlate 0.993 to 0.998 only.
+    half = spread_deg * norm.ppf(qmc.Sobol(3, seed=0).random(256))
+    turns = np.concatenate([half, -half])
+    rotated = bare_patterns(multiply(from_vectors(turns), np.tile(crystal, (512, 1))))
+    blurred = bare_patterns(crystal[np.newaxis], spread_deg)
+    assert correlation(blurred, rotated.mean(axis=0, keepdims=True))[0] > 0.999
+
+
+def test_rungs_keep_the_variance():
+    spread = np.array([0.0, 0.1, 0.2, 0.77, 2.4])
+    level, above = rungs(spread)
+    square = (1 - above) * SPREADS_DEG[level] ** 2 + above * SPREADS_DEG[level + 1] ** 2
+    np.testing.assert_allclose(square, spread**2, rtol=1e-5, atol=1e-9)
+    assert rungs(np.array([99.0]))[1] == 1
+    assert blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]].tolist() == sorted(
+        blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]], reverse=True
+    )
+
+
+def test_the_pattern_centre_moves_as_kikuchipys():
+    scan = make_scan(map_shape=(3, 5), step_um=200.0)
+    points = np.stack(np.indices((3, 5)), -1).reshape(-1, 2)
+    pixel_um = scan.microscope.screen_width_um / 120
+    # kikuchipy's map lies the other way up (Singh et al. count from the lower right).
+    theirs = detector_of(scan).deepcopy()
+    theirs.px_size = pixel_um
+    theirs = theirs.extrapolate_pc(
+        pc_indices=[1, 2], navigation_shape=(3, 5), step_sizes=(200.0, 200.0), shape=(120, 120)
+    )
+    moved = pattern_centres(scan, points) - pattern_centres(scan, np.array([[1, 2]]))
+    expected = theirs.pc.reshape(-1, 3) - theirs.pc[1, 2]
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+
+
+def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
+    """Angles (n,) in degrees between Hough indexing and the truth."""
+    counts = to_counts(rescale(patterns, MASK)).reshape(*scan.map_shape, 120, 120)
+    found = index_patterns(counts, MASK, scan, Indexing(), PATTERN_CENTRE)
+    orientations = [
+        Orientation(q.reshape(-1, 4), symmetry.Oh) for q in (found.rotations.data, truth.rotation)
+    ]
+    return orientations[0].angle_with(orientations[1], degrees=True)
+
+
+def small_grains(**microscope) -> VirtualScan:
+    specimen = {"size_um": (120, 120), "grains": {"median_width_um": 6}}
+    still = {"interaction_um": (0, 0), "screen_width_um": 1e9}
+    return make_scan(specimen, still | microscope, step_um=6.0)
+
+
+def test_hough_indexing_finds_the_truth_in_clean_patterns():
+    scan = small_grains(brightness=(0, 0, 0, 0, 0))
+    maker = ScanMaker(scan)
+    made = [maker.signal(start) for start in maker.starts]
+    patterns = np.zeros((maker.points, *MASK.shape), np.float32)
+    patterns[:, MASK] = np.concatenate([signal for signal, _ in made])
+    truth = type("Whole", (), {"rotation": np.concatenate([t.rotation for _, t in made])})
+    assert np.median(hough(patterns, truth, scan)) < 0.1
+
+
+def test_hough_indexing_of_noisy_patterns_is_as_precise_as_measured(tmp_path):
+    scan = small_grains()
+    simulate(scan, tmp_path / "a.up2", tmp_path / "a.h5")
+    patterns = np.asarray(open_patterns(tmp_path / "a.up2"), np.float32).reshape(-1, 120, 120)
+    angles = hough(patterns - patterns.mean(axis=0), load_truth(tmp_path / "a.h5"), scan)
+    # The measured IN718 crop's own precision, its median KAM (figures/realism/realism.csv)
+    assert np.median(angles) < 0.24
+    assert np.quantile(angles, 0.99) < 2
+
+
+def test_shares_are_a_normal_distribution():
+    offsets = interaction_offsets((0.5, 0.2))
+    np.testing.assert_allclose(offsets.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(offsets.std(axis=0) * 2.3548, (0.5, 0.2), rtol=1e-4)
+    assert interaction_offsets((0.0, 0.0)).tolist() == [[0.0, 0.0]]
+
+
+def test_a_boundary_point_holds_two_patterns():
+    scan = make_scan(microscope=BARE | {"interaction_um": (2.0, 2.0)})
+    specimen = VirtualSpecimen(scan.specimen, scan.seed)
+    line = np.stack([np.linspace(0, 200, 4001), np.full(4001, 100.0)], axis=1)
+    grain = specimen.at(line).grain
+    boundary = np.flatnonzero(np.diff(grain))[0]
+    seen = components(specimen, line[[boundary]], (2.0, 2.0))
+    assert len(seen.share) >= 2
+    np.testing.assert_allclose(seen.share.sum(), 1, rtol=1e-6)
+    microscope = VirtualMicroscope(scan)
+    mixed = microscope.signal(seen, np.zeros((1, 2), int))[0]
+    alone = bare_patterns(seen.rotation)
+    np.testing.assert_allclose(mixed, seen.share @ alone, atol=0.02)
+
+
+def test_a_twin_thinner_than_the_step_leaves_its_trace():
+    """0.1 um of twin, as most of them lie between two points that are 1 um apart."""
+    twin = {"twins": {"grain_fraction": 1.0, "per_grain": (1, 1), "lamella_width_um": (0.1, 0.1)}}
+    specimen = VirtualSpecimen(make_scan(specimen=twin).specimen, 1)
+    y = np.linspace(0, 200, 20001)
+    lines = np.stack(np.meshgrid(np.arange(20.0, 190, 20), y, indexing="ij"), -1).reshape(-1, 2)
+    first = np.flatnonzero(np.diff(specimen.at(lines).twin) > 0)[0]
+    beside = lines[[first - 5]]  # 0.05 um off the lamella
+    assert specimen.at(beside).twin == 0
+    seen = components(specimen, beside, Microscope().interaction_um)
+    assert len(seen.share) == 2
+    assert 0 < seen.share.min() < 0.5
+    apart = Orientation(seen.rotation[[0]], symmetry.Oh).angle_with(
+        Orientation(seen.rotation[[1]], symmetry.Oh), degrees=True
+    )
+    np.testing.assert_allclose(apart, 60, atol=0.01)
+
+
+def test_noise_is_shot_and_read_noise():
+    settings = {"flicker": 0, "dust_spots": 0, "read_noise": 30, "dose": 4000, "gain": 5}
+    microscope = VirtualMicroscope(make_scan(microscope=settings))
+    rng = np.random.default_rng(0)
+    exposed = microscope.expose(np.zeros((2000, MASK.sum()), np.float32), rng)[:, MASK]
+    electrons = 4000 * microscope.background
+    np.testing.assert_allclose(exposed.mean(axis=0), 5 * electrons, rtol=0.01)
+    variance = exposed.var(axis=0) / 25
+    np.testing.assert_allclose(np.mean(variance / (electrons + 30**2)), 1, atol=0.01)
+
+
+def test_brightness_is_as_strong_as_stated():
+    weights = illumination.brightness_weights(Rotation.random(20000).to_matrix())
+    np.testing.assert_allclose(weights.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.cov(weights.T), np.eye(15), atol=0.06)
+    settings = Microscope(brightness=(0.1, 0.2, 0.3, 0.4, 0.5))
+    terms = illumination.brightness_terms(settings, MASK)
+    degree = np.repeat(np.arange(5), np.arange(5) + 1)
+    strength = [np.sqrt((terms[degree == d] ** 2).sum(axis=0).mean()) for d in range(5)]
+    np.testing.assert_allclose(strength, (0.1, 0.2, 0.3, 0.4, 0.5), rtol=1e-5)
+
+
+def test_fine_patterns_binned_are_the_coarse_ones():
+    rotations = Rotation.random(3).data
+    points = np.zeros((3, 2), int)
+    fine = VirtualMicroscope(make_scan(binning=4))
+    coarse = VirtualMicroscope(make_scan())
+    images = np.zeros((3, 480, 480), np.float32)
+    images[:, fine.screen] = fine.signal(lattices(rotations), points)
+    binned = bin_patterns(images, 4)
+    inner = screen_mask() & np.roll(MASK, 2, 0) & np.roll(MASK, -2, 0) & np.roll(MASK, 2, 1)
+    inner &= np.roll(MASK, -2, 1)
+    plain = np.zeros((3, 120, 120), np.float32)
+    plain[:, MASK] = coarse.signal(lattices(rotations), points)
+    assert correlation(binned[:, inner], plain[:, inner]).min() > 0.999
+    assert fine.expose(
+        fine.signal(lattices(rotations), points), np.random.default_rng(0)
+    ).shape == (*(3, 480, 480),)
+
+
+def test_files_of_a_scan(tmp_path):
+    def run(name, **changes):
+        scan = make_scan(map_shape=(20, 30), **changes)
+        simulate(scan, tmp_path / f"{name}.up2", tmp_path / f"{name}.h5")
+        return open_patterns(tmp_path / f"{name}.up2"), load_truth(tmp_path / f"{name}.h5")
+
+    patterns, truth = run("a")
+    again, _ = run("b")
+    np.testing.assert_array_equal(patterns, again)
+    assert patterns.shape == (20, 30, 120, 120)
+    assert truth.rotation.shape == (20, 30, 4)
+    np.testing.assert_allclose(np.linalg.norm(truth.rotation, axis=-1), 1)
+    assert not patterns[..., ~MASK].any()
+    assert patterns[..., MASK].min() > 0
+    other, elsewhere = run("c", seed=2)
+    assert (other != patterns).any()
+    assert (elsewhere.rotation != truth.rotation).any()
+    window, part = run("d", origin_um=(5.0, 7.0))
+    np.testing.assert_array_equal(part.rotation[:15, :23], truth.rotation[5:, 7:])
+    noise = (window[:15, :23].astype(float) - patterns[5:, 7:])[..., MASK].std()
+    assert noise > 100, "two scans of one place share no noise"
+
+
+def test_memory_is_flat_in_the_size_of_the_map(tmp_path):
+    def peak(rows):
+        tracemalloc.start()
+        simulate(make_scan(map_shape=(rows, 100)), tmp_path / "a.up2", tmp_path / "a.h5")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(10)
+    assert peak(80) < 1.1 * peak(20)
