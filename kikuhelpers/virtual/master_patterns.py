@@ -9,7 +9,6 @@ kikuchipy's square Lambert grid (equal-area), of centrosymmetric crystals: M(-k)
 mean over the sphere is 0 and their standard deviation 1, the unit of band contrast.
 """
 
-import json
 import math
 from functools import cache
 from threading import Lock
@@ -105,12 +104,6 @@ def load_master_pattern(name: str) -> np.ndarray:
     """
     with np.load(MASTER_PATTERNS / f"{name}.npz", allow_pickle=False) as stored:
         return stored["upper"].astype(np.float32)
-
-
-def master_pattern_metadata(name: str) -> dict:
-    """Return what ``data/master_patterns`` says of a phase made by de-ebsd."""
-    with np.load(MASTER_PATTERNS / f"{name}.npz", allow_pickle=False) as stored:
-        return json.loads(str(stored["metadata"]))
 
 
 def blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
