@@ -27,6 +27,7 @@ ORDER = [
     "readers",
     "preprocessing_kernels",
     "preprocessing",
+    "block_convolution",
     "vae",
     "losses",
     "augmentation",
