@@ -9,6 +9,7 @@ streamed, and read once: where patterns are binned, a nameless temporary file ke
 
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +20,7 @@ from kikuhelpers.layout import ScanFiles
 from kikuhelpers.masking import round_mask
 from kikuhelpers.preprocessing_kernels import block_sums, moments, ranges, rescaled_counts
 from kikuhelpers.streaming import in_order
-from kikuhelpers.study import Preprocessing, Scan
+from kikuhelpers.study import FileScan, Preprocessing, Scan
 from kikuhelpers.up2 import Up2Writer, open_patterns, release, to_intensity
 
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
@@ -27,6 +28,7 @@ OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
 _SAMPLE_PART = 1024  # patterns of the sample in memory at once
+_WARM_UP_PX = 8
 
 
 class PreprocessingError(ValueError):
@@ -117,6 +119,18 @@ def draw_sample(files: ScanFiles, wanted: int, seed: int) -> None:
         else:
             np.save(temporary, np.empty((0, *shape[2:]), np.float16))
     save_array(files.sample_points, points)
+
+
+def warm_up() -> None:
+    """Compile the kernels, with and without binning; see :mod:`kikuhelpers.warm_up`."""
+    noise = np.random.default_rng(0).integers(0, 65536, (4, _WARM_UP_PX, _WARM_UP_PX), np.uint16)
+    with tempfile.TemporaryDirectory() as folder:
+        files = ScanFiles(Path(folder))
+        with Up2Writer(files.raw, (2, 2), noise.shape[1:], 1.0) as writer:
+            writer.append(noise)
+        for binning in (1, 2):
+            scan = FileScan(path="", binning=binning)
+            preprocess(scan, Preprocessing(mask="none"), files, seed=1)
 
 
 def _find_screen(std: np.ndarray) -> np.ndarray:
