@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
+from kikuhelpers.devices import arithmetic, device
 from kikuhelpers.files import save_array, temporary_name, written_aside
 from kikuhelpers.progress import progress_bar
-from kikuhelpers.training import ACTIVE_VARIANCE, arithmetic, device
+from kikuhelpers.training import ACTIVE_VARIANCE
 from kikuhelpers.up2 import to_intensity
 from kikuhelpers.vae import KikuchiVAE
 

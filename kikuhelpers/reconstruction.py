@@ -4,13 +4,13 @@ import kikuchipy
 import numpy as np
 import torch
 
+from kikuhelpers.devices import arithmetic, device
 from kikuhelpers.files import save_array, temporary_name
 from kikuhelpers.latents import BATCH
 from kikuhelpers.layout import ModelScanFiles
 from kikuhelpers.losses import reconstruction_loss
 from kikuhelpers.preprocessing import OUTSIDE
 from kikuhelpers.progress import progress_bar
-from kikuhelpers.training import arithmetic, device
 from kikuhelpers.up2 import Up2Writer, to_counts, to_intensity
 from kikuhelpers.vae import KikuchiVAE
 

@@ -98,10 +98,12 @@ class KikuchiVAE(nn.Module):
         16, 32, 64, 128 or 256.
     log_variance_bounds
         The log-variance is clamped to these before sampling (a departure from the
-        paper: without it training at 1e-3 can run away).
+        paper: without it training at 1e-3 can run away). None: it is left free.
     """
 
-    def __init__(self, latent_dim: int, log_variance_bounds: tuple[float, float] = (-10.0, 3.0)):
+    def __init__(
+        self, latent_dim: int, log_variance_bounds: tuple[float, float] | None = (-10.0, 3.0)
+    ):
         super().__init__()
         if latent_dim not in LATENT_DIMENSIONS:
             raise ValueError(f"latent_dim must be one of {LATENT_DIMENSIONS}, not {latent_dim}.")
@@ -114,7 +116,10 @@ class KikuchiVAE(nn.Module):
     def encode(self, patterns: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and bounded log-variance, (n, D) each, in float32."""
         mean, log_variance = self.encoder(patterns)
-        return mean.float(), log_variance.float().clamp(*self.log_variance_bounds)
+        mean, log_variance = mean.float(), log_variance.float()
+        if self.log_variance_bounds is not None:
+            log_variance = log_variance.clamp(*self.log_variance_bounds)
+        return mean, log_variance
 
     def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Draw a latent from N(mean, exp(log_variance)) (Kingma & Welling, 1312.6114)."""
