@@ -114,10 +114,10 @@ def calibrate_pattern_centre(
     start = tuple(float(v) for v in scan.pattern_centre)
     tilts = scan.sample_tilt_deg, scan.detector_tilt_deg
     compile_once()
-    indexer = _indexer(mask.shape, start, *tilts, settings)
+    indexer = band_indexer(mask.shape, start, *tilts, settings)
     optimum = tuple(float(v) for v in pcopt.optimize(drawn, indexer, PC0=list(start)))
     before, after = (
-        _index(drawn, _indexer(mask.shape, centre, *tilts, settings))[0]
+        _index(drawn, band_indexer(mask.shape, centre, *tilts, settings))[0]
         for centre in (start, optimum)
     )
     # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
@@ -172,7 +172,7 @@ def index_patterns(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
     compile_once()
-    indexer = _indexer(
+    indexer = band_indexer(
         mask.shape, pattern_centre, scan.sample_tilt_deg, scan.detector_tilt_deg, settings
     )
     flat = patterns.reshape(-1, *patterns.shape[2:])
@@ -230,7 +230,7 @@ def load_map(path: str | Path) -> CrystalMap:
 
 def _compile() -> None:
     noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
-    indexer = _indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())
+    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())
     _index(noise, indexer)
     pcopt.optimize(noise, indexer, PC0=[0.5, 0.5, 0.5])  # the same functions for other types
 
@@ -251,7 +251,8 @@ def _phases(settings: Indexing) -> PhaseList:
     return PhaseList(phase)
 
 
-def _indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, settings):
+def band_indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, settings):
+    """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     detector = EBSDDetector(
         shape=tuple(int(n) for n in shape),
         pc=pattern_centre,

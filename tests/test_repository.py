@@ -37,6 +37,7 @@ ORDER = [
     "checkpoints",
     "history",
     "training",
+    "forecast",
     "latents",
     "reconstruction",
     "confidence",
@@ -48,6 +49,7 @@ ORDER = [
     "tables",
     "figures",
     "provenance",
+    "bench",
 ]
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 
