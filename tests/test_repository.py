@@ -19,6 +19,7 @@ ORDER = [
     "files",
     "layout",
     "compilation",
+    "one_gpu",
     "progress",
     "masking",
     "up2",
