@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kikuhelpers.bench.operations import TRAINING_PASSES, forward_flop
 from kikuhelpers.bench.plain import PlainLoop, plain_network
 from kikuhelpers.bench.settings import Sizes
 from kikuhelpers.bench.timing import in_turns
 from kikuhelpers.devices import device
+from kikuhelpers.forecast import training_operations
 from kikuhelpers.latents import encode_map
 from kikuhelpers.layout import ModelScanFiles
 from kikuhelpers.masking import round_mask
@@ -53,8 +53,7 @@ def training(sizes: Sizes) -> list[dict]:
     patterns = rng.uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
     rows = []
     for dimension in sizes.dimensions:
-        flop = TRAINING_PASSES * forward_flop(dimension)
-        for loss, views in (("vae", 1), ("contrastive", 2)):
+        for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
             settings = Training(presentations=10**9, batch_size=sizes.batch)
             run = Run(model, settings, TrainingSet([patterns], _MASK))
@@ -70,7 +69,7 @@ def training(sizes: Sizes) -> list[dict]:
                     "part": "training",
                     "case": f"{loss} {dimension}-D",
                     "against": "plain PyTorch loop",
-                    "gflop_per_s": speeds["ours"].best * flop * views / _GIGA,
+                    "gflop_per_s": speeds["ours"].best * training_operations(model) / _GIGA,
                     **{name: speed.as_dict() for name, speed in speeds.items()},
                 }
             )
