@@ -110,6 +110,7 @@ rule preprocessing:
         scan_files.preprocessed,
         scan_files.mask,
         scan_files.sample,
+    threads: 4  # as many as kikuhelpers/streaming.py starts
     log:
         log_file("02_preprocessing.{scan}"),
     shell:
