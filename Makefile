@@ -2,13 +2,14 @@
 # make test             all tests, the smoke study among them
 # make lab              JupyterLab on the notebooks
 # make figures          tables and figures of a study from its results
+# make bench            the speed of every stage on this machine (results/bench/)
 # make lock             renew requirements.lock from what .venv holds
 
 STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures lock
+.PHONY: study test lab figures bench lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -18,6 +19,9 @@ figures: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(BIN)/python -m kikuhelpers.bench
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks

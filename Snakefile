@@ -2,7 +2,7 @@
 #
 #   python -m kikuhelpers quick                 the whole study (see kikuhelpers/__main__.py)
 #   snakemake -n --config study=quick           the plan
-#   snakemake --config study=quick --executor slurm ...   models in parallel on a cluster
+#   python -m kikuhelpers paper --profile profiles/slurm    models in parallel on a cluster
 #
 # The settings a notebook depends on stand in its rule's params, so that a changed value
 # makes that stage and what follows run again, and nothing else. Checkpoints of trainings
@@ -56,15 +56,16 @@ def log_file(name):
     return layout.folder / "logs" / f"{name}.log"
 
 
-def papermill(name, *parameters, **fixed):
+def papermill(name, *parameters, gpu=False, **fixed):
     """The command that runs a notebook with the wildcards named as parameters."""
     values = fixed | {p: f"{{wildcards.{p}}}" for p in parameters}
     parts = ".".join((name, *values.values()))
     given = " ".join(f"-p {key} {value}" for key, value in values.items())
     source = PROJECT_ROOT / "notebooks" / f"{name}.ipynb"
     executed = layout.notebooks / f"{parts}.ipynb"
+    alone = f'"{sys.executable}" -m kikuhelpers.one_gpu ' if gpu else ""
     return (
-        f'"{sys.executable}" -m papermill --no-progress-bar --log-output '
+        f'{alone}"{sys.executable}" -m papermill --no-progress-bar --log-output '
         f'"{source}" "{executed}" -p study "{STUDY}" {given} > "{{log}}" 2>&1'
     )
 
@@ -112,6 +113,7 @@ rule preprocessing:
         scan_files.preprocessed,
         scan_files.mask,
         scan_files.sample,
+    threads: 4  # as many as kikuhelpers/streaming.py starts
     log:
         log_file("02_preprocessing.{scan}"),
     shell:
@@ -136,7 +138,7 @@ rule training:
     log:
         log_file("03_training.{model}"),
     shell:
-        papermill("03_training", "model")
+        papermill("03_training", "model", gpu=True)
 
 
 # What the camera's own patterns say: pattern centre, orientations, quality. The latent
@@ -164,10 +166,12 @@ rule latent_maps:
     output:
         both_files.latents,
         both_files.features,
+    resources:
+        gpu=1,
     log:
         log_file("04_latent_maps.{model}.{scan}"),
     shell:
-        papermill("04_latent_maps", "model", "scan")
+        papermill("04_latent_maps", "model", "scan", gpu=True)
 
 
 rule reconstruction:
@@ -179,10 +183,12 @@ rule reconstruction:
         both_files.decoded,
         both_files.pattern_loss,
         both_files.generated,
+    resources:
+        gpu=1,
     log:
         log_file("05_reconstruction.{model}.{scan}"),
     shell:
-        papermill("05_reconstruction", "model", "scan")
+        papermill("05_reconstruction", "model", "scan", gpu=True)
 
 
 rule reindexing:

@@ -15,19 +15,22 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kikuhelpers.layout import Layout
+from kikuhelpers.one_gpu import visible_gpus
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
 # A finished stage runs again if its inputs or its settings changed, not when code did.
 _RERUN_TRIGGERS = ("mtime", "params", "input")
+# Arguments that say where jobs run: this machine's GPUs are then not what bounds them.
+_ELSEWHERE = ("--executor", "-e", "--profile", "--workflow-profile", "--resources", "--res")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the study named on the command line; further arguments go to Snakemake."""
     parser = argparse.ArgumentParser(prog="python -m kikuhelpers", description=__doc__)
     parser.add_argument("study", nargs="?", default="quick", help="name or path of a study file")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
-    arguments, for_snakemake = parser.parse_known_args()
+    arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
         layout = Layout(load_study(arguments.study))
     except StudyError as error:
@@ -52,6 +55,9 @@ def main() -> int:
 
 
 def _snakemake(arguments: argparse.Namespace, layout: Layout, more: list[str]) -> list[str]:
+    gpus = visible_gpus()
+    elsewhere = any(argument.split("=")[0] in _ELSEWHERE for argument in more)
+    as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(PROJECT_ROOT / "Snakefile")),
@@ -60,6 +66,7 @@ def _snakemake(arguments: argparse.Namespace, layout: Layout, more: list[str]) -
         *("--rerun-triggers", *_RERUN_TRIGGERS),
         *("--nolock", "--rerun-incomplete", "--keep-going"),
         *("--quiet", "host", "reason", "rules"),
+        *as_many_as_gpus,
         *("--config", f"study={arguments.study}", *more),
     ]
 

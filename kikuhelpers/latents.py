@@ -5,23 +5,29 @@ measures that need no eye: Moran's I for spatial structure, rank correlation wit
 physical maps, and the share of variance that orientation (grain) explains.
 """
 
+from pathlib import Path
+
 import hyperspy.api as hs
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import rankdata
+from torch import Tensor
 
-from kikuhelpers.files import save_array, temporary_name, written_aside
+from kikuhelpers.devices import arithmetic, device
+from kikuhelpers.files import temporary_name, written_aside
 from kikuhelpers.progress import progress_bar
-from kikuhelpers.training import ACTIVE_VARIANCE, arithmetic, device
-from kikuhelpers.up2 import to_intensity
+from kikuhelpers.training import ACTIVE_VARIANCE
+from kikuhelpers.up2 import HALF_RANGE, release
 from kikuhelpers.vae import KikuchiVAE
 
 BATCH = 256  # patterns per pass of the network; any size gives the same values
 
 
 @torch.inference_mode()
-def encode_map(model: KikuchiVAE, patterns: np.ndarray, precision: str) -> np.ndarray:
+def encode_map(
+    model: KikuchiVAE, patterns: np.ndarray, precision: str, path: Path | None = None
+) -> np.ndarray:
     """Return the latent mean of every pattern.
 
     Parameters
@@ -32,35 +38,58 @@ def encode_map(model: KikuchiVAE, patterns: np.ndarray, precision: str) -> np.nd
         (rows, columns, height, width) uint16 counts, read batch by batch.
     precision
         As in training: "auto", "bfloat16" or "float32".
+    path
+        A .npy file to write the latents to as they come, so that memory does not grow with
+        the map; without it they are kept in memory only.
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns, D) float32.
+        (rows, columns, D) float32; with a path, its memory map.
     """
-    flat = patterns.reshape(-1, *patterns.shape[2:])
-    latents = np.empty((len(flat), model.latent_dim), np.float32)
+    shape = (*patterns.shape[:2], model.latent_dim)
+    if path is None:
+        latents = np.empty(shape, np.float32)
+        _encode_into(latents, model, patterns, precision)
+        return latents
+    with written_aside(path) as temporary:
+        latents = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        _encode_into(latents, model, patterns, precision)
+        latents.flush()
+    return np.load(path, mmap_mode="r")
+
+
+def _encode_into(
+    latents: np.ndarray, model: KikuchiVAE, patterns: np.ndarray, precision: str
+) -> None:
+    flat, out = patterns.reshape(-1, *patterns.shape[2:]), latents.reshape(-1, latents.shape[-1])
     with progress_bar(len(flat), "encoding") as bar:
         for start in range(0, len(flat), BATCH):
-            batch = torch.from_numpy(to_intensity(flat[start : start + BATCH])).unsqueeze(1)
+            counts = flat[start : start + BATCH]
             with arithmetic(precision):
-                mean, _ = model.encode(batch.to(device()))
-            latents[start : start + BATCH] = mean.cpu().numpy()
-            bar.update(len(batch))
-    return latents.reshape(*patterns.shape[:2], -1)
+                mean, _ = model.encode(intensity_on_device(counts))
+            out[start : start + BATCH] = mean.cpu().numpy()
+            release(counts)
+            release(out[start : start + BATCH])
+            bar.update(len(counts))
 
 
-def save_latents(npy, hspy, latents: np.ndarray, step_um: float) -> None:
-    """Write latents (rows, columns, D) as .npy and, with map axes in um, as .hspy."""
-    save_array(npy, latents)
+def intensity_on_device(counts: np.ndarray) -> Tensor:
+    """Turn counts (n, height, width) into (n, 1, height, width) intensities on the device."""
+    batch = torch.from_numpy(np.array(counts)).to(device())  # 16 bit on the way there
+    return batch.unsqueeze(1).to(torch.float32).div_(HALF_RANGE).sub_(1)
+
+
+def save_hyperspy(path: Path, latents: np.ndarray, step_um: float) -> None:
+    """Write latents (rows, columns, D) for hyperspy (.hspy), with map axes in um."""
     signal = hs.signals.Signal1D(latents)
     signal.metadata.General.title = "latent features"
     for axis, name in zip(signal.axes_manager.navigation_axes, "xy", strict=True):
         axis.name, axis.scale, axis.units = name, step_um, "um"
     signal.axes_manager.signal_axes[0].name = "latent feature"
-    temporary = temporary_name(hspy)
+    temporary = temporary_name(path)
     signal.save(temporary, overwrite=True)
-    temporary.replace(hspy)
+    temporary.replace(path)
 
 
 def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: np.ndarray):

@@ -96,9 +96,24 @@ class ModelFiles:
         return self.folder / "history.csv"
 
     @property
+    def kl(self) -> Path:
+        """CSV: KL divergence of each latent dimension over the training, in nats."""
+        return self.folder / "kl_per_dimension.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files of TensorBoard, if it was asked for."""
+        return self.folder / "tensorboard"
+
+    @property
     def checkpoint(self) -> Path:
         """State to resume from; no Snakemake output, so that it outlives a kill."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / "checkpoint.state"
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The checkpoint before the last one, should that be damaged."""
+        return self.folder / "checkpoint_before.state"
 
 
 @dataclass(frozen=True)

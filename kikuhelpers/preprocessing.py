@@ -3,10 +3,14 @@
 The paper ("Data preprocessing and VAE training"): the mean pattern of each map is
 subtracted from every pattern of it, patterns are binned by 4 and rescaled to [-1, 1].
 Binning and subtraction are linear, so the order does not matter; here binning comes
-first, it is cheaper. Everything is streamed by map rows.
+first, it is cheaper. A scan is larger than the memory and takes long to read, so it is
+streamed, and read once: where patterns are binned, a nameless temporary file keeps them.
 """
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from scipy import ndimage
@@ -14,15 +18,17 @@ from scipy import ndimage
 from kikuhelpers.files import save_array, written_aside
 from kikuhelpers.layout import ScanFiles
 from kikuhelpers.masking import round_mask
-from kikuhelpers.progress import progress_bar
-from kikuhelpers.readers import row_chunks
-from kikuhelpers.study import Preprocessing, Scan
-from kikuhelpers.up2 import Up2Writer, open_patterns, to_counts, to_intensity
+from kikuhelpers.preprocessing_kernels import block_sums, moments, ranges, rescaled_counts
+from kikuhelpers.streaming import in_order
+from kikuhelpers.study import FileScan, Preprocessing, Scan
+from kikuhelpers.up2 import Up2Writer, open_patterns, release, to_intensity
 
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
+_SAMPLE_PART = 1024  # patterns of the sample in memory at once
+_WARM_UP_PX = 8
 
 
 class PreprocessingError(ValueError):
@@ -56,40 +62,26 @@ def preprocess(scan: Scan, settings: Preprocessing, files: ScanFiles, seed: int)
         A mask that leaves no pixel, or a map without a signal to find the screen by.
     """
     raw = open_patterns(files.raw)
-    statistics = map_statistics(raw, scan.binning)
-    mask = screen_mask(statistics, settings)
-    background = statistics.mean if settings.background == "map mean" else np.zeros(mask.shape)
-    background = background.astype(np.float32)
-    limits = None
-    if settings.rescale == "map":
-        limits = _map_limits(raw, scan.binning, background, mask)
-    with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, scan.step_um) as writer:
-        for chunk in _corrected(raw, scan.binning, background, "rescaling"):
-            writer.append(to_counts(rescale(chunk, mask, limits)))
+    pixels = scan.binning**2
+    with tempfile.TemporaryFile(dir=files.folder) as aside:
+        binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), scan.binning, aside)
+        mask = screen_mask(statistics, settings)
+        background = statistics.mean if settings.background == "map mean" else np.zeros(mask.shape)
+        background = background.astype(np.float32)
+        within = (pixels, background, mask)
+        map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
+
+        def rescaled(chunk):
+            if map_limits is None:
+                return rescaled_counts(chunk, *within, ranges(chunk, *within))
+            return rescaled_counts(chunk, *within, np.tile(map_limits, (len(chunk), 1)))
+
+        with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, scan.step_um) as writer:
+            for counts in in_order(binned, rescaled, "rescaling"):
+                writer.append(counts)
     save_array(files.background, background)
     save_array(files.mask, mask)
     draw_sample(files, scan.training_patterns, seed)
-
-
-def bin_patterns(patterns: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of ``factor`` x ``factor`` pixels: (n, h, w) -> (n, h/f, w/f) float32."""
-    if factor == 1:
-        return patterns.astype(np.float32)
-    n, height, width = patterns.shape
-    blocks = patterns.reshape(n, height // factor, factor, width // factor, factor)
-    return blocks.mean(axis=(2, 4), dtype=np.float32)
-
-
-def map_statistics(raw: np.ndarray, binning: int) -> MapStatistics:
-    """Return mean and standard deviation of every binned pixel over the map."""
-    height, width = (n // binning for n in raw.shape[2:])
-    total, squares = np.zeros((2, height, width))
-    for chunk in _corrected(raw, binning, np.float32(0), "background"):
-        total += chunk.sum(axis=0, dtype=np.float64)
-        squares += np.einsum("nij,nij->ij", chunk, chunk, dtype=np.float64)
-    points = raw.shape[0] * raw.shape[1]
-    mean = total / points
-    return MapStatistics(mean, np.sqrt(np.maximum(squares / points - mean**2, 0)))
 
 
 def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarray:
@@ -100,35 +92,6 @@ def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarra
     if settings.mask == "find":
         return _find_screen(statistics.std)
     return round_mask(shape, settings.mask.centre, settings.mask.radius)
-
-
-def rescale(patterns: np.ndarray, mask: np.ndarray, limits=None) -> np.ndarray:
-    """Map patterns to [-1, 1] inside the mask, black outside.
-
-    Parameters
-    ----------
-    patterns
-        (n, height, width) float32, background subtracted.
-    mask
-        (height, width), True inside the screen.
-    limits
-        (lowest, highest) value of the map; None takes each pattern's own.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, height, width) float32. A pattern without any contrast becomes 0.
-    """
-    inside = patterns[:, mask]
-    if limits is None:
-        low, high = inside.min(axis=1, keepdims=True), inside.max(axis=1, keepdims=True)
-    else:
-        low, high = (np.float32(value) for value in limits)
-    span = np.where(high > low, high - low, np.inf)
-    rescaled = np.full(patterns.shape, OUTSIDE, np.float32)
-    middle = (low + high) / 2
-    rescaled[:, mask] = (inside - middle) * (2 / span)
-    return rescaled
 
 
 def draw_sample(files: ScanFiles, wanted: int, seed: int) -> None:
@@ -146,13 +109,28 @@ def draw_sample(files: ScanFiles, wanted: int, seed: int) -> None:
             sample = np.lib.format.open_memmap(
                 temporary, "w+", np.float16, (len(points), *shape[2:])
             )
-            for part in np.array_split(np.arange(len(points)), max(1, len(points) // 1024)):
+            for first in range(0, len(points), _SAMPLE_PART):
+                part = slice(first, first + _SAMPLE_PART)
                 sample[part] = to_intensity(flat[points[part]])
+                release(sample[part])
+                release(flat)
             sample.flush()
             del sample
         else:
             np.save(temporary, np.empty((0, *shape[2:]), np.float16))
     save_array(files.sample_points, points)
+
+
+def warm_up() -> None:
+    """Compile the kernels, with and without binning; see :mod:`kikuhelpers.warm_up`."""
+    noise = np.random.default_rng(0).integers(0, 65536, (4, _WARM_UP_PX, _WARM_UP_PX), np.uint16)
+    with tempfile.TemporaryDirectory() as folder:
+        files = ScanFiles(Path(folder))
+        with Up2Writer(files.raw, (2, 2), noise.shape[1:], 1.0) as writer:
+            writer.append(noise)
+        for binning in (1, 2):
+            scan = FileScan(path="", binning=binning)
+            preprocess(scan, Preprocessing(mask="none"), files, seed=1)
 
 
 def _find_screen(std: np.ndarray) -> np.ndarray:
@@ -167,18 +145,35 @@ def _find_screen(std: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
 
 
-def _map_limits(raw, binning, background, mask) -> tuple[float, float]:
-    low, high = np.inf, -np.inf
-    for chunk in _corrected(raw, binning, background, "range"):
-        inside = chunk[:, mask]
-        low, high = min(low, inside.min()), max(high, inside.max())
-    return float(low), float(high)
+def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, MapStatistics]:
+    """Return binned patterns (n, height, width), as sums of counts, and their statistics.
+
+    The sums are written to ``aside`` and mapped; without binning they are ``raw`` itself.
+    """
+    first = block_sums(raw[:1], factor)[0]
+    reference = first.astype(np.float64)
+
+    def binned(chunk):
+        sums = block_sums(chunk, factor) if factor > 1 else chunk
+        return sums, moments(sums, reference)
+
+    total = np.zeros((2, *first.shape))
+    for sums, chunk_moments in in_order(raw, binned, "background"):
+        total += chunk_moments
+        if factor > 1:
+            aside.write(sums.data)
+    aside.flush()
+    mean, square = total / len(raw)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    statistics = MapStatistics((mean + reference) / factor**2, std / factor**2)
+    if factor == 1:
+        return raw, statistics
+    return np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape)), statistics
 
 
-def _corrected(raw, binning: int, background, stage: str):
-    """Yield chunks (n, h, w) float32 of binned, background-subtracted patterns."""
-    with progress_bar(raw.shape[0] * raw.shape[1], stage) as bar:
-        for rows in row_chunks(raw.shape, raw.dtype.itemsize):
-            chunk = np.asarray(raw[rows]).reshape(-1, *raw.shape[2:])
-            yield bin_patterns(chunk, binning) - background
-            bar.update(len(chunk))
+def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
+    """Return the lowest and highest value of the map inside the mask, (2,) float32."""
+    limits = np.array([np.inf, -np.inf], np.float32)
+    for low, high in in_order(binned, lambda chunk: ranges(chunk, *within).T, "range"):
+        limits = np.array([min(limits[0], low.min()), max(limits[1], high.max())])
+    return limits

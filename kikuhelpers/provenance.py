@@ -7,6 +7,7 @@ Every notebook opens a record, closes it at its end, and so leaves one small JSO
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -112,10 +113,13 @@ def peak_memory_bytes() -> int:
     info = psutil.Process().memory_info()
     if hasattr(info, "peak_wset"):  # Windows
         return info.peak_wset
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage on Linux counts the process that started this one, too
+        peak_kb = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)
+        return int(peak_kb.group(1)) * 1024
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
 def _short(path: Path, folder: Path) -> str:

@@ -3,27 +3,35 @@
 import kikuchipy
 import numpy as np
 import torch
+from torch import Tensor
 
+from kikuhelpers.devices import arithmetic, device
 from kikuhelpers.files import save_array, temporary_name
-from kikuhelpers.latents import BATCH
+from kikuhelpers.latents import BATCH, intensity_on_device
 from kikuhelpers.layout import ModelScanFiles
 from kikuhelpers.losses import reconstruction_loss
 from kikuhelpers.preprocessing import OUTSIDE
 from kikuhelpers.progress import progress_bar
-from kikuhelpers.training import arithmetic, device
-from kikuhelpers.up2 import Up2Writer, to_counts, to_intensity
+from kikuhelpers.up2 import HALF_RANGE, Up2Writer, release
 from kikuhelpers.vae import KikuchiVAE
 
 
 @torch.inference_mode()
 def decode(model: KikuchiVAE, latents: np.ndarray, mask: np.ndarray, precision: str) -> np.ndarray:
     """Decode latents (n, D) to patterns (n, height, width) float32, black outside."""
-    batch = torch.from_numpy(latents).to(device())
+    inside = torch.from_numpy(mask).to(device())
+    return _decode(model, latents, inside, precision).squeeze(1).cpu().numpy()
+
+
+def _decode(model: KikuchiVAE, latents: np.ndarray, inside: Tensor, precision: str) -> Tensor:
+    """The same on the device, (n, 1, height, width)."""
+    batch = torch.from_numpy(np.array(latents)).to(device())
     with arithmetic(precision):
-        patterns = model.decoder(batch).float().squeeze(1).cpu().numpy()
-    return np.where(mask, patterns, np.float32(OUTSIDE))
+        patterns = model.decoder(batch)
+    return torch.where(inside, patterns.float(), OUTSIDE)
 
 
+@torch.inference_mode()
 def decode_map(
     model: KikuchiVAE,
     latents: np.ndarray,
@@ -60,21 +68,29 @@ def decode_map(
     flat = latents.reshape(-1, latents.shape[-1])
     flat_inputs = inputs.reshape(-1, *inputs.shape[2:])
     losses = np.empty(len(flat), np.float32)
-    weight = torch.from_numpy(mask.astype(np.float32))
+    inside = torch.from_numpy(mask).to(device())
     with (
         Up2Writer(files.decoded, latents.shape[:2], mask.shape, step_um) as writer,
         progress_bar(len(flat), "decoding") as bar,
     ):
         for start in range(0, len(flat), BATCH):
-            decoded = decode(model, flat[start : start + BATCH], mask, precision)
-            target = to_intensity(flat_inputs[start : start + BATCH])
-            pair = (torch.from_numpy(p).unsqueeze(1) for p in (decoded, target))
-            losses[start : start + BATCH] = reconstruction_loss(*pair, weight).numpy()
-            writer.append(to_counts(decoded))
-            bar.update(len(decoded))
+            batch, counts = flat[start : start + BATCH], flat_inputs[start : start + BATCH]
+            decoded = _decode(model, batch, inside, precision)
+            loss = reconstruction_loss(decoded, intensity_on_device(counts), inside)
+            losses[start : start + BATCH] = loss.cpu().numpy()
+            writer.append(_counts(decoded))
+            release(batch)
+            release(counts)
+            bar.update(len(batch))
     losses = losses.reshape(latents.shape[:2])
     save_array(files.pattern_loss, losses)
     return losses
+
+
+def _counts(patterns: Tensor) -> np.ndarray:
+    """:func:`kikuhelpers.up2.to_counts` on the device: (n, height, width) uint16."""
+    counts = patterns.clamp(-1, 1).add_(1).mul_(HALF_RANGE).round_()
+    return counts.to(torch.uint16).squeeze(1).cpu().numpy()
 
 
 def generate(model: KikuchiVAE, count: int, mask: np.ndarray, seed: int, precision: str):

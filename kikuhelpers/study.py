@@ -9,6 +9,7 @@ Defaults are the paper's values (Calvat et al., npj Comput. Mater. 2025,
 doi:10.1038/s41524-025-01770-8) unless a comment says "departure".
 """
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -120,20 +121,26 @@ class Training(Settings):
     gradient_decay: Fraction = 0.9  # Adam's first beta
     squared_gradient_decay: Fraction = 0.999  # Adam's second beta
     # Departures, each against a failure seen while planning: 64-D blew up at step 100
-    # without warm-up, 128-D ran into NaN where the log-variance was free.
+    # without warm-up, 128-D ran into NaN where the log-variance was free. The paper's way
+    # is warmup_steps 0, gradient_clip and log_variance_bounds null, precision float32.
     warmup_steps: Annotated[int, Field(ge=0)] = 200
-    gradient_clip: Positive = 100.0  # norm
-    log_variance_bounds: tuple[float, float] = (-10.0, 3.0)
+    gradient_clip: Positive | None = 100.0  # norm; None: off
+    log_variance_bounds: tuple[float, float] | None = (-10.0, 3.0)  # None: free
+    # Departure where above 0: beta grows from 0 over so many steps. Off, for it helped
+    # little, and 64-D ran into NaN with it and a free log-variance.
+    kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
     decay: Literal["none", "cosine"] = "none"  # departure: "cosine" for short runs
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    compile: bool = False  # torch.compile, on CUDA only: minutes at the start, faster after
     history_steps: Count = 50  # one line of the loss history per so many steps
     checkpoint_seconds: Positive = 60.0
+    tensorboard: bool = False  # the history for TensorBoard as well
 
     @model_validator(mode="after")
     def _one_length(self):
         if self.epochs is not None and self.presentations is not None:
             raise ValueError("give epochs or presentations, not both")
-        low, high = self.log_variance_bounds
+        low, high = self.log_variance_bounds or (-math.inf, math.inf)
         if low >= high:
             raise ValueError("the lower bound of log_variance_bounds must be below the upper")
         return self

@@ -9,6 +9,7 @@ Preprocessed and decoded patterns p in [-1, 1] are stored as counts = (p + 1) * 
 one affine map for all, so that two files compare count by count.
 """
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +127,20 @@ def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) ->
         )
     pixel = _PIXEL_TYPES[header.path.suffix.lower()]
     return np.memmap(path, pixel, "r", header.offset, (*shape, *header.pattern_shape))
+
+
+def release(patterns: np.ndarray) -> None:
+    """Give back the memory of a memory map's slice; nothing is lost, it is read when needed.
+
+    Pages that were read count as memory of the process until the map is closed. Without
+    effect on other arrays, and on Windows.
+    """
+    pages = getattr(patterns, "_mmap", None)
+    if pages is None or not hasattr(mmap, "MADV_DONTNEED") or not patterns.size:
+        return
+    start = patterns.ctypes.data - np.frombuffer(pages, np.uint8, 1).ctypes.data
+    aligned = start - start % mmap.PAGESIZE
+    pages.madvise(mmap.MADV_DONTNEED, aligned, start + patterns.nbytes - aligned)
 
 
 class Up2Writer:

@@ -4,12 +4,14 @@ Layer sizes follow Calvat et al. 2025 (doi:10.1038/s41524-025-01770-8), Table 2;
 16-D parameter counts are printed in each other's place, all others agree to the digit.
 Not in the paper, and decided here: a shortcut is added after the activation,
 x + LeakyReLU(conv(x)); weights start from Glorot's uniform law with zero biases (the
-default of the MATLAB toolbox that the paper's wording points to).
+default of the MATLAB toolbox that the paper's wording points to). Convolutions of few
+channels are computed on blocks of pixels: same weights, same sums.
 """
 
 import torch
 from torch import Tensor, nn
 
+from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d
 from kikuhelpers.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX
 
 KERNEL_PX = 9
@@ -26,7 +28,7 @@ class ShortcutConv(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, KERNEL_PX, padding=KERNEL_PX // 2)
+        self.conv = BlockConv2d(channels, channels, KERNEL_PX, padding=KERNEL_PX // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + nn.functional.leaky_relu(self.conv(x), LEAK)
@@ -40,7 +42,7 @@ class Encoder(nn.Module):
         layers, inputs = [], 1
         for channels in (latent_dim // 4, latent_dim // 2, latent_dim):
             layers += [
-                nn.Conv2d(inputs, channels, KERNEL_PX, stride=2),
+                BlockConv2d(inputs, channels, KERNEL_PX, stride=2),
                 nn.LeakyReLU(LEAK),
                 ShortcutConv(channels),
             ]
@@ -69,7 +71,7 @@ class Decoder(nn.Module):
         for shrink, (padding, output_padding) in zip((1, 2, 4, 8), _CROPS, strict=True):
             channels = latent_dim // shrink
             layers += [
-                nn.ConvTranspose2d(
+                BlockConvTranspose2d(
                     inputs,
                     channels,
                     KERNEL_PX,
@@ -96,10 +98,12 @@ class KikuchiVAE(nn.Module):
         16, 32, 64, 128 or 256.
     log_variance_bounds
         The log-variance is clamped to these before sampling (a departure from the
-        paper: without it training at 1e-3 can run away).
+        paper: without it training at 1e-3 can run away). None: it is left free.
     """
 
-    def __init__(self, latent_dim: int, log_variance_bounds: tuple[float, float] = (-10.0, 3.0)):
+    def __init__(
+        self, latent_dim: int, log_variance_bounds: tuple[float, float] | None = (-10.0, 3.0)
+    ):
         super().__init__()
         if latent_dim not in LATENT_DIMENSIONS:
             raise ValueError(f"latent_dim must be one of {LATENT_DIMENSIONS}, not {latent_dim}.")
@@ -112,7 +116,10 @@ class KikuchiVAE(nn.Module):
     def encode(self, patterns: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and bounded log-variance, (n, D) each, in float32."""
         mean, log_variance = self.encoder(patterns)
-        return mean.float(), log_variance.float().clamp(*self.log_variance_bounds)
+        mean, log_variance = mean.float(), log_variance.float()
+        if self.log_variance_bounds is not None:
+            log_variance = log_variance.clamp(*self.log_variance_bounds)
+        return mean, log_variance
 
     def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Draw a latent from N(mean, exp(log_variance)) (Kingma & Welling, 1312.6114)."""

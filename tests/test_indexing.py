@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import kikuchipy as kp
 import numpy as np
 import orix.io
@@ -5,7 +8,7 @@ import pytest
 from orix.quaternion import Rotation
 from orix.quaternion.symmetry import Oh
 
-from kikuhelpers import indexing
+from kikuhelpers import compilation, indexing
 from kikuhelpers import orientation_maps as maps
 from kikuhelpers.masking import round_mask
 from kikuhelpers.study import FileScan, Indexing, Phase
@@ -75,7 +78,7 @@ def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
 
 
 def test_rho_fraction_is_the_share_of_rho_searched():
-    plan = indexing._indexer((120, 120), CENTRE, 70, 0, Indexing(rho_bins=200)).bandDetectPlan
+    plan = indexing.band_indexer((120, 120), CENTRE, 70, 0, Indexing(rho_bins=200)).bandDetectPlan
     assert plan.rdnmask[:, 90].sum() == 0.85 * 200
     assert plan.nTheta == 180
     assert tuple(plan.peakPad) == (11, 11)  # the peak distance that the docstring states
@@ -125,11 +128,53 @@ def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, sc
 
 
 def test_compilation_is_announced_only_when_it_comes(monkeypatch, capsys, xmap):
-    indexing.announce_compilation()
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(indexing, "is_compiled", lambda: False)
-    indexing.announce_compilation()
+    compiled = []
+    monkeypatch.setattr(indexing, "_compile", lambda: compiled.append(True))
+    indexing.compile_once()
+    assert capsys.readouterr().out == "" and not compiled
+    monkeypatch.setattr(indexing, "is_compiled", lambda: bool(compiled))
+    indexing.compile_once()
+    indexing.compile_once()
     assert capsys.readouterr().out.count("\n") == 1
+    assert len(compiled) == 1
+
+
+def test_jobs_that_start_together_compile_once(tmp_path):
+    """Two processes without a cache: one compiles, the other waits and finds the work done."""
+    (tmp_path / ".pyebsdindex").mkdir()
+    job = f"""
+import time
+from pathlib import Path
+from kikuhelpers import compilation, indexing
+done = Path({str(tmp_path / "done")!r})
+def compile_slowly():
+    time.sleep(1)
+    print("compiled")
+    done.touch()
+indexing.is_compiled, indexing._compile = done.exists, compile_slowly
+from kikuhelpers import compilation
+compilation.LOCK = Path({str(tmp_path / ".pyebsdindex" / "compiling.lock")!r})
+Path({str(tmp_path)!r}, f"ready{{time.monotonic_ns()}}").touch()
+while len(list(Path({str(tmp_path)!r}).glob("ready*"))) < 2:
+    time.sleep(0.01)
+indexing.compile_once()
+assert done.exists()
+"""
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[0] for process in jobs]
+    assert [process.returncode for process in jobs] == [0, 0]
+    assert sum("compiled\n" in text for text in said) == 1
+    assert sum("this one waits" in text for text in said) == 1
+
+
+def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "LOCK", tmp_path / "compiling.lock")
+    with compilation.compiling_lock(), compilation.compiling_lock() as lock:
+        assert lock.is_locked
+    assert not lock.is_locked
 
 
 def test_other_lattices_and_lines_are_named(scan, patterns):

@@ -9,20 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from kikuhelpers import latents as latents_module
 from kikuhelpers.latents import (
     encode_map,
     feature_measures,
     morans_i,
     rank_correlation,
-    save_latents,
+    save_hyperspy,
     variance_between,
 )
 from kikuhelpers.layout import ModelScanFiles
 from kikuhelpers.preprocessing import OUTSIDE
-from kikuhelpers.reconstruction import decode_map, export_kikuchipy, generate
+from kikuhelpers.reconstruction import decode, decode_map, export_kikuchipy, generate
 from kikuhelpers.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.vae import KikuchiVAE
-from tests.conftest import screen
+from tests.conftest import screen, write_scan
 
 
 @pytest.fixture
@@ -42,9 +43,22 @@ def test_latents_are_the_mean_of_each_point(network, counts):
     np.testing.assert_allclose(latents[2, 1], alone.detach().numpy()[0], atol=1e-5)
 
 
+def test_latents_of_a_file_go_to_a_file_or_nowhere(tmp_path, network, counts, monkeypatch):
+    monkeypatch.setattr(latents_module, "BATCH", 5)
+    write_scan(tmp_path / "scan.up2", counts)
+    patterns, path = open_patterns(tmp_path / "scan.up2"), tmp_path / "latents.npy"
+    streamed = encode_map(network, patterns, "float32", path)
+    assert isinstance(streamed, np.memmap) and streamed.shape == (3, 4, 16)
+    np.testing.assert_array_equal(np.load(path), encode_map(network, counts, "float32"))
+    path.unlink()
+    with pytest.raises(ValueError, match="takes patterns of 1 x 120 x 120"):
+        encode_map(network, patterns[..., :60], "float32", path)
+    assert [file.name for file in tmp_path.iterdir()] == ["scan.up2"]
+
+
 def test_hyperspy_opens_the_latents(tmp_path):
     latents = np.random.default_rng(0).normal(size=(3, 5, 16)).astype(np.float32)
-    save_latents(tmp_path / "latents.npy", tmp_path / "latents.hspy", latents, 0.5)
+    save_hyperspy(tmp_path / "latents.hspy", latents, 0.5)
     signal = hs.load(tmp_path / "latents.hspy")
     np.testing.assert_array_equal(signal.data, latents)
     x, y = signal.axes_manager.navigation_axes
@@ -60,6 +74,8 @@ def test_decoded_maps_and_their_loss(tmp_path, network, counts):
     difference = (decoded - to_intensity(counts))[..., mask]
     np.testing.assert_allclose(losses, 0.5 * (difference**2).sum(-1), rtol=1e-3)
     assert (decoded[..., ~mask] == OUTSIDE).all()
+    one_by_one = decode(network, latents[2, 1:2], mask, "float32")
+    np.testing.assert_allclose(decoded[2, 1], one_by_one[0], atol=1e-4)
     export_kikuchipy(files)
     np.testing.assert_array_equal(
         kikuchipy.load(files.decoded_h5).data, open_patterns(files.decoded)

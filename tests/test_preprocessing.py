@@ -1,19 +1,15 @@
 """Background, binning, mask, rescaling and sample, on patterns made for the purpose."""
 
+import kikuchipy as kp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kikuhelpers import readers
+from kikuhelpers import streaming
 from kikuhelpers.layout import ScanFiles
-from kikuhelpers.preprocessing import (
-    OUTSIDE,
-    PreprocessingError,
-    bin_patterns,
-    preprocess,
-    rescale,
-)
+from kikuhelpers.preprocessing import OUTSIDE, PreprocessingError, preprocess
+from kikuhelpers.preprocessing_kernels import block_sums, moments, ranges, rescaled_counts
 from kikuhelpers.study import FileScan, Preprocessing, ScreenMask
 from kikuhelpers.up2 import open_patterns, to_intensity
 from tests.conftest import screen, write_scan
@@ -62,9 +58,24 @@ def test_map_rescaling_keeps_patterns_comparable(files):
 
 def test_memory_flat_chunks_change_nothing(files, tmp_path, monkeypatch):
     whole, _ = run(files, noisy_patterns())
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", 1)  # one map row at a time
-    rows, _ = run(ScanFiles(tmp_path / "again"), noisy_patterns())
-    np.testing.assert_array_equal(whole, rows)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 1)  # one pattern at a time
+    single, _ = run(ScanFiles(tmp_path / "again"), noisy_patterns())
+    np.testing.assert_array_equal(whole, single)
+
+
+@pytest.mark.parametrize("binning", [1, 4])
+def test_as_kikuchipys_own_calls(files, binning):
+    """Static background, binning and rescaling of kikuchipy, in 32 bit so that none rounds."""
+    side = 120 * binning
+    raw = np.random.default_rng(3).integers(0, 65536, (2, 3, side, side), np.uint16)
+    clean, _ = run(files, raw, binning=binning, mask="none")
+    theirs = kp.signals.EBSD(raw.astype(np.float32))
+    background = raw.mean((0, 1)).astype(np.float32)
+    theirs.remove_static_background("subtract", background, show_progressbar=False)
+    if binning > 1:
+        theirs.downsample(binning, show_progressbar=False)
+    theirs.rescale_intensity(out_range=(-1, 1), dtype_out="float32", show_progressbar=False)
+    np.testing.assert_allclose(clean, theirs.data, atol=1e-4)
 
 
 def test_a_given_mask_and_none(files):
@@ -84,18 +95,36 @@ def test_a_mask_without_pixels_leaves_nothing_behind(files):
     assert [p.name for p in files.folder.iterdir()] == ["scan.up2"]
 
 
-@given(st.sampled_from([1, 2, 3, 4]), st.integers(1, 3), st.integers(0, 99))
-def test_binning_is_the_mean_of_blocks(factor, n, seed):
-    patterns = np.random.default_rng(seed).integers(0, 65536, (n, 12, 24), np.uint16)
-    binned = bin_patterns(patterns, factor)
-    assert binned.shape == (n, 12 // factor, 24 // factor)
-    np.testing.assert_allclose(binned[0, 0, 0], patterns[0, :factor, :factor].mean(), rtol=1e-6)
-    np.testing.assert_allclose(binned.mean(), patterns.mean(), rtol=1e-5)
+@settings(deadline=None)  # the first call compiles
+@given(
+    st.sampled_from([1, 2, 3, 4]),
+    st.integers(1, 3),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(0, 99),
+)
+def test_kernels_are_their_formulas(factor, n, dtype, seed):
+    rng = np.random.default_rng(seed)
+    patterns = rng.integers(0, np.iinfo(dtype).max, (n, 12, 24), dtype, endpoint=True)
+    blocks = patterns.reshape(n, 12 // factor, factor, 24 // factor, factor)
+    sums = block_sums(patterns, factor)
+    np.testing.assert_array_equal(sums, blocks.sum((2, 4), np.uint32))
+    reference = sums[0].astype(float)
+    wanted = (sums - reference).sum(0), ((sums - reference) ** 2).sum(0)
+    np.testing.assert_allclose(moments(sums, reference), wanted)
+    mask = rng.random(sums.shape[1:]) < 0.7
+    mask[0, 0] = True
+    background = sums.mean(0, dtype=np.float32) / factor**2
+    inside = (sums / factor**2 - background)[:, mask]
+    limits = ranges(sums, factor**2, background, mask)
+    np.testing.assert_allclose(limits[:, 0], inside.min(1), atol=0.02)
+    np.testing.assert_allclose(limits[:, 1], inside.max(1), atol=0.02)
 
 
 def test_a_flat_pattern_becomes_zero_not_nan():
-    flat = rescale(np.full((1, 4, 4), 3.0, np.float32), np.ones((4, 4), bool))
-    assert (flat == 0).all()
+    flat, mask = np.full((1, 4, 4), 3, np.uint16), np.ones((4, 4), bool)
+    within = (1, np.zeros((4, 4), np.float32), mask)
+    counts = rescaled_counts(flat, *within, ranges(flat, *within))
+    np.testing.assert_allclose(to_intensity(counts), 0, atol=2e-5)  # half a count
 
 
 def test_the_sample_is_drawn_without_repetition(files):

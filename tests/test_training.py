@@ -1,17 +1,22 @@
-"""The training loop: every pattern is shown, a killed run goes on the same, faults stop it."""
+"""The training loop: every pattern is shown, the history is told, faults stop it."""
 
+import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kikuhelpers import training
+from kikuhelpers.checkpoints import load_checkpoint
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Training
-from kikuhelpers.training import TrainingError, batch_points, learning_rate_factor, train
+from kikuhelpers.training import kl_factor, learning_rate_factor, train
+from kikuhelpers.training_set import TrainingError, batch_points, load_training_set
+from kikuhelpers.vae import KikuchiVAE
 from tests.conftest import make_study, screen
 
 
@@ -61,41 +66,79 @@ def test_it_learns_and_leaves_a_card(loss):
     assert not network.training
 
 
-def test_a_killed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
-    def weights(folder, kill_after):
-        monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / folder))
-        changes = {"presentations": 64, "batch_size": 8, "warmup_steps": 2, "history_steps": 3}
-        study = make_study(training=changes | {"checkpoint_seconds": 1e-9})
-        give_sample(study)
-        if kill_after:
-            whole = training._Run._update
-
-            def dies(run):
-                if run.step == kill_after:
-                    raise KeyboardInterrupt
-                return whole(run)
-
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(training._Run, "_update", dies)
-                train(study, "vae-16")
-        history = train(study, "vae-16")
-        return training.load_file(Layout(study).model("vae-16").weights), history
-
-    (whole, history), (resumed, again) = weights("a", 0), weights("b", 5)
-    for name, values in whole.items():
-        assert torch.equal(values, resumed[name]), name
-    assert history.drop(columns="seconds").equals(again.drop(columns="seconds"))
+def test_the_history_can_be_watched_and_names_every_dimension():
+    changes = {"presentations": 48, "batch_size": 8, "history_steps": 2}
+    study = make_study(training=changes)
+    give_sample(study)
+    history = train(study, "vae-16")
+    files = Layout(study).model("vae-16")
+    written = pd.read_csv(files.history)
+    assert list(written["step"]) == [2, 4, 6]
+    assert list(written["presentations"]) == [16, 32, 48]
+    np.testing.assert_allclose(written["loss"], history["loss"])
+    kl = pd.read_csv(files.kl)
+    assert list(kl["step"]) == [2, 4, 6]
+    np.testing.assert_allclose(kl.drop(columns="step").sum(axis=1), history["kl"], rtol=1e-5)
 
 
-def test_a_loss_that_explodes_stops_with_one_sentence(monkeypatch):
+def test_a_loss_that_explodes_stops_and_keeps_the_last_good_checkpoint(monkeypatch):
+    changes = {"presentations": 64, "batch_size": 8, "history_steps": 100}
+    study = make_study(training=changes | {"checkpoint_seconds": 1e-9})
+    give_sample(study)
+    files, whole = Layout(study).model("vae-16"), training.reconstruction_loss
+    calls = itertools.count()
+
+    def explodes(*patterns):
+        return whole(*patterns) * (float("nan") if next(calls) >= 3 else 1)
+
+    monkeypatch.setattr(training, "reconstruction_loss", explodes)
+    with pytest.raises(TrainingError, match=r"at step 3 of 8 .*checkpoint is that of step 3"):
+        train(study, "vae-16")
+    assert not files.weights.exists()
+    state, tensors = load_checkpoint(files)
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for name, value in tensors.items() if "parts" in name)
+
+
+def test_a_fault_is_found_at_a_line_of_the_history(monkeypatch):
     study = make_study()
     give_sample(study)
     monkeypatch.setattr(
         training, "kl_divergence", lambda mean, log_variance: mean * torch.tensor(float("nan"))
     )
-    with pytest.raises(TrainingError, match="no longer finite at step 0"):
+    with pytest.raises(TrainingError, match=r"finite at step 0 of 8 .there is no checkpoint yet"):
         train(study, "vae-16")
     assert not Layout(study).model("vae-16").weights.exists()
+
+
+def test_departures_can_be_switched_off():
+    paper = {"warmup_steps": 0, "gradient_clip": None, "log_variance_bounds": None}
+    settings = make_study(training={"presentations": 24, "precision": "float32"} | paper)
+    give_sample(settings)
+    assert np.isfinite(train(settings, "vae-16")["loss"]).all()
+    network = KikuchiVAE(16, None)
+    with torch.no_grad():
+        network.encoder.head.bias += 50
+    assert network.encode(torch.zeros(1, 1, 120, 120))[1].max() == 50
+
+
+def test_kl_warm_up():
+    settings = Training(epochs=1, kl_warmup_steps=10)
+    assert [kl_factor(i, settings) for i in (0, 4, 9, 99)] == [0.1, 0.5, 1, 1]
+    assert kl_factor(0, Training(epochs=1)) == 1
+
+
+def test_tensorboard_is_optional():
+    study = make_study(training={"presentations": 16, "batch_size": 8, "tensorboard": True})
+    give_sample(study)
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(TrainingError, match="needs the package tensorboard"):
+            train(study, "vae-16")
+    else:
+        train(study, "vae-16")
+        assert list(Layout(study).model("vae-16").tensorboard.glob("events*"))
 
 
 def test_missing_or_empty_samples_get_one_sentence(study):
@@ -106,13 +149,24 @@ def test_missing_or_empty_samples_get_one_sentence(study):
         train(study, "vae-16")
 
 
+def test_batches_span_the_shares_of_all_scans():
+    scan = make_study().scans["wrought"].model_dump()
+    study = make_study(scans={"wrought": scan, "am": scan})
+    give_sample(study, patterns=5)
+    give_sample(study, patterns=3, scan="am")
+    data = load_training_set(study)
+    together = np.concatenate(data.shares)
+    points = np.array([7, 0, 4, 5, 0])
+    np.testing.assert_array_equal(data.gather(points), together[points])
+
+
 def test_the_loss_sees_only_what_all_screens_share():
     scan = make_study().scans["wrought"].model_dump()
     study = make_study(scans={"wrought": scan, "am": scan})
     give_sample(study)
     give_sample(study, scan="am")
     np.save(Layout(study).scan("am").mask, screen(30))
-    assert (training.load_training_set(study).mask == screen(30)).all()
+    assert (load_training_set(study).mask == screen(30)).all()
     np.save(Layout(study).scan("am").mask, ~screen())
     with pytest.raises(TrainingError, match="No pixel lies inside"):
-        training.load_training_set(study)
+        load_training_set(study)

@@ -72,12 +72,13 @@ def trace_layers(module: nn.Module, example: torch.Tensor) -> list[Layer]:
             )
             return
         kinds = {nn.Conv2d: "conv", nn.ConvTranspose2d: "transposed conv", nn.Linear: "linear"}
+        kind = next(name for base, name in kinds.items() if isinstance(layer, base))
         kernel, stride = (
             (1, 1) if isinstance(layer, nn.Linear) else (layer.kernel_size[0], layer.stride[0])
         )
         layers.append(
             Layer(
-                kinds[type(layer)],
+                kind,
                 output.shape[1],
                 output.shape[2] if output.ndim == 4 else 1,
                 kernel,

@@ -12,6 +12,7 @@ from kikuhelpers.figures.drawing import (
     show_pattern,
 )
 from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
+from kikuhelpers.forecast import Collapse
 
 LABELS = {
     "pq": "IQ (pq)",
@@ -52,6 +53,20 @@ def map_row(
         bar = add_colour_bar(image, ax)
         bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
     figure.suptitle(title)
+    return figure
+
+
+@print_style
+def collapse_forecast(collapse: Collapse, title: str) -> PaperFigure:
+    """Draw the eigenvalues of the training sample against beta."""
+    figure = new_figure(height_mm=55)
+    ax = figure.subplots()
+    ax.semilogy(np.arange(1, len(collapse.eigenvalues) + 1), collapse.eigenvalues, ".-")
+    ax.axhline(collapse.beta, color="0.5", label=f"beta = {collapse.beta:g}")
+    ax.set_xlabel("principal component")
+    ax.set_ylabel("eigenvalue")
+    ax.legend()
+    figure.suptitle(f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}")
     return figure
 
 

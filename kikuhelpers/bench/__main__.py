@@ -1,0 +1,47 @@
+"""Measure this machine: ``python -m kikuhelpers.bench``, some minutes on two cores."""
+
+import argparse
+import sys
+from dataclasses import replace
+
+from kikuhelpers.bench import growth, networks, report, scans
+from kikuhelpers.bench.settings import QUICK, Sizes
+from kikuhelpers.study import LATENT_DIMENSIONS, results_root
+
+PARTS = {
+    "multiply": networks.matrix_multiply,
+    "training": networks.training,
+    "coding": networks.encoding_and_decoding,
+    "preprocessing": scans.preprocessing,
+    "indexing": scans.indexing,
+    "growth": growth.growth,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the parts that are asked for; write and print what they found."""
+    parser = argparse.ArgumentParser(prog="python -m kikuhelpers.bench", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--dimensions", nargs="+", type=int, choices=LATENT_DIMENSIONS, help="default: 16 to 128"
+    )
+    parser.add_argument("--batch", type=int, help="patterns per training step (default: 64)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    asked = parser.parse_args(arguments)
+    sizes = QUICK if asked.quick else Sizes()
+    if asked.dimensions:
+        sizes = replace(sizes, dimensions=tuple(asked.dimensions))
+    if asked.batch:
+        sizes = replace(sizes, batch=asked.batch)
+    before, rows = report.machine(), []
+    for name in asked.parts:
+        print(f"Measuring: {name}", file=sys.stderr, flush=True)
+        rows += PARTS[name](sizes)
+    path = report.write(rows, before, results_root() / "bench")
+    print(path.with_suffix(".md").read_text())
+    print(f"All numbers: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

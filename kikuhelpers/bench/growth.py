@@ -1,0 +1,112 @@
+"""Time and peak memory against the size of the map, each size in a process of its own."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kikuhelpers.bench.scans import preprocess_noise, write_noise
+from kikuhelpers.bench.settings import Sizes
+from kikuhelpers.devices import device
+from kikuhelpers.files import save_array
+from kikuhelpers.indexing import index_patterns
+from kikuhelpers.latents import encode_map
+from kikuhelpers.layout import ModelScanFiles, ScanFiles
+from kikuhelpers.provenance import peak_memory_bytes
+from kikuhelpers.reconstruction import decode_map
+from kikuhelpers.study import FileScan, Indexing
+from kikuhelpers.up2 import open_patterns
+from kikuhelpers.vae import KikuchiVAE
+
+_BINNING = 4
+
+
+def growth(sizes: Sizes) -> list[dict]:
+    """Measure every stage at 1, 2, 4 and 8 times the work."""
+    rows = []
+    for stage in sizes.growth_stages:
+        points = []
+        for factor in sizes.growth:
+            n = factor * sizes.growth_patterns
+            with tempfile.TemporaryDirectory() as folder:
+                _prepare(stage, n, sizes.growth_dimension, Path(folder))
+                points.append(_in_own_process(stage, n, sizes.growth_dimension, folder))
+        rows.append(
+            {
+                "part": "growth",
+                "case": stage,
+                "points": points,
+                "memory_ratio": points[-1]["peak_mib"] / points[0]["peak_mib"],
+                "work_ratio": points[-1]["patterns"] / points[0]["patterns"],
+                "time_ratio": points[-1]["seconds"] / points[0]["seconds"],
+            }
+        )
+    return rows
+
+
+def _in_own_process(stage: str, patterns: int, dimension: int, folder: str) -> dict:
+    command = [sys.executable, "-m", "kikuhelpers.bench.growth", stage]
+    done = subprocess.run(
+        [*command, str(patterns), str(dimension), folder], check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _prepare(stage: str, patterns: int, dimension: int, folder: Path) -> None:
+    """Write what the stage reads."""
+    write_noise(ScanFiles(folder), patterns, _BINNING if stage == "preprocessing" else 1)
+    if stage == "decoding":
+        latents = np.random.default_rng(0).standard_normal((2, patterns // 2, dimension))
+        save_array(ModelScanFiles(folder).latents, latents.astype(np.float32))
+
+
+def _run(stage: str, dimension: int, folder: Path) -> float:
+    """Run a stage; return its seconds without imports, compilation and loading."""
+    files = ScanFiles(folder)
+    patterns, mask = open_patterns(files.raw), np.ones((120, 120), bool)
+    if stage == "preprocessing":
+        start = time.perf_counter()
+        preprocess_noise(files, _BINNING)
+    elif stage == "indexing":
+        scan, settings = FileScan(path=""), Indexing()
+        index_patterns(patterns[:, :2], mask, scan, settings, scan.pattern_centre)
+        start = time.perf_counter()
+        index_patterns(patterns, mask, scan, settings, scan.pattern_centre)
+    else:
+        model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
+        start = time.perf_counter()
+        if stage == "encoding":
+            encode_map(model, patterns, "auto")
+        else:
+            outputs = ModelScanFiles(folder)
+            latents = np.load(outputs.latents)
+            decode_map(model, latents, patterns, mask, outputs, 1.0, "auto")
+    return time.perf_counter() - start
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stage")
+    parser.add_argument("patterns", type=int)
+    parser.add_argument("dimension", type=int)
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    imported = peak_memory_bytes() / 2**20
+    seconds = _run(asked.stage, asked.dimension, asked.folder)
+    point = {
+        "patterns": asked.patterns,
+        "seconds": seconds,
+        "imported_mib": imported,  # before any work
+        "peak_mib": peak_memory_bytes() / 2**20,
+    }
+    print(json.dumps(point))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,61 @@
+"""Speeds of several ways to do the same work, measured in turns."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass
+class Speed:
+    """Patterns per second of each round."""
+
+    rounds: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0  # of all cores and rounds
+    patterns: int = 0
+
+    @property
+    def best(self) -> float:
+        """The fastest round: the one that other work on the machine disturbed least."""
+        return max(self.rounds)
+
+    def as_dict(self) -> dict:
+        return {
+            "patterns_per_s": self.best,
+            "rounds": self.rounds,
+            "cpu_seconds_per_pattern": self.cpu_seconds / self.patterns,
+        }
+
+
+def in_turns(jobs: dict[str, Callable[[], int]], rounds: int, seconds: float) -> dict[str, Speed]:
+    """Measure jobs in turns.
+
+    Parameters
+    ----------
+    jobs
+        By name; each call does some work and returns the number of patterns it did.
+    rounds
+        How often each job has its turn, after a first call that is not counted.
+    seconds
+        Shortest length of a turn; a job is called at least once.
+    """
+    speeds = {name: Speed() for name in jobs}
+    for job in jobs.values():
+        job()
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            _wait_for_device()
+            start, cpu, patterns = time.perf_counter(), time.process_time(), 0
+            while not patterns or time.perf_counter() - start < seconds:
+                patterns += job()
+            _wait_for_device()
+            speeds[name].rounds.append(patterns / (time.perf_counter() - start))
+            speeds[name].cpu_seconds += time.process_time() - cpu
+            speeds[name].patterns += patterns
+    return speeds
+
+
+def _wait_for_device() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

@@ -1,0 +1,32 @@
+"""One process compiles at a time.
+
+Two processes that compile orix's functions at the same time overwrite parts of each other's
+cache, and every later import crashes (a segmentation fault in ``qu_multiply``, seen with orix
+0.15 and numba 0.68). PyEBSDIndex takes minutes, which no second process need spend.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = Path.home() / ".pyebsdindex" / "compiling.lock"
+
+
+@contextmanager
+def compiling_lock() -> Iterator[FileLock]:
+    """Hold the machine-wide lock to compile under; it dies with its process.
+
+    Says in one line that it waits, where another process compiles. Within a process it can be
+    taken again.
+    """
+    LOCK.parent.mkdir(exist_ok=True)
+    lock = FileLock(LOCK, is_singleton=True)
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        print("Another process compiles the libraries: this one waits for it.", flush=True)
+        held = lock.acquire()
+    with held:
+        yield lock

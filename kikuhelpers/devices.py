@@ -1,0 +1,28 @@
+"""Where tensors are computed, and in which precision."""
+
+import psutil
+import torch
+
+
+def device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator()
+    return torch.device("cpu")
+
+
+def arithmetic(precision: str) -> torch.autocast:
+    """Return the autocast context of a precision; "auto" is bfloat16 where it is fast."""
+    where = device().type
+    fast = torch.cuda.is_bf16_supported() if where == "cuda" else False
+    if where == "cpu":
+        fast = torch.cpu._is_avx512_bf16_supported()
+    enabled = precision == "bfloat16" or (precision == "auto" and fast)
+    return torch.autocast(where, torch.bfloat16, enabled=enabled)
+
+
+def free_memory_bytes() -> int:
+    """Return the memory that is free on the device at hand."""
+    if device().type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,43 @@
+"""The benchmark runs end to end and says what it measured; no test of speed."""
+
+import json
+
+import torch
+
+from kikuhelpers.bench.__main__ import PARTS, main
+from kikuhelpers.bench.plain import plain_network
+from kikuhelpers.study import results_root
+from kikuhelpers.vae import KikuchiVAE
+
+
+def test_every_part_is_measured_and_written(capsys):
+    assert main(["--quick"]) == 0
+    (path,) = (results_root() / "bench").glob("*.json")
+    content = json.loads(path.read_text())
+    assert {"commit", "versions", "hardware", "load_average"} <= set(content)
+    assert content["hardware"]["cores"] >= 1 and content["hardware"]["processor"]
+    rows = content["measurements"]
+    assert len({row["part"] for row in rows}) >= len(PARTS)
+    for row in rows:
+        for name in ("ours", "plain", "reading"):
+            if name in row:
+                assert row[name]["patterns_per_s"] > 0
+                assert row[name]["patterns_per_s"] == max(row[name]["rounds"])
+    growth = [row for row in rows if row["part"] == "growth"]
+    assert [row["case"] for row in growth] == ["preprocessing", "encoding"]
+    for row in growth:
+        assert [point["patterns"] for point in row["points"]] == [8, 16]
+        assert all(point["peak_mib"] > 50 for point in row["points"])
+    printed = capsys.readouterr().out
+    assert path.with_suffix(".md").read_text() in printed
+    assert len(path.with_suffix(".md").read_text().splitlines()) == len(rows) + 2
+
+
+def test_the_plain_network_is_the_same_function():
+    torch.manual_seed(0)
+    network = plain_network(16)
+    torch.manual_seed(0)
+    ours = KikuchiVAE(16)
+    patterns = torch.rand(2, 1, 120, 120)
+    torch.testing.assert_close(network.encode(patterns), ours.encode(patterns))
+    assert type(next(network.encoder.features.children())) is torch.nn.Conv2d

@@ -1,0 +1,47 @@
+"""Convolutions on blocks of pixels are the plain ones, forwards and backwards."""
+
+import pytest
+import torch
+from torch import nn
+
+from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d
+from kikuhelpers.vae import KikuchiVAE
+
+CASES = [
+    *((BlockConv2d, (i, o, 9, 2, 0), px) for i, o, px in ((1, 4, 120), (4, 8, 56), (8, 16, 24))),
+    *((BlockConv2d, (c, c, 9, 1, 4), px) for c, px in ((2, 120), (4, 61), (8, 27), (8, 24))),
+    (BlockConvTranspose2d, (16, 16, 9, 2, 2, 0), 4),
+    (BlockConvTranspose2d, (16, 8, 9, 2, 1, 0), 11),
+    (BlockConvTranspose2d, (8, 4, 9, 2, 0, 0), 27),
+    (BlockConvTranspose2d, (4, 2, 9, 2, 5, 1), 61),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "pixels"), CASES)
+def test_blocks_are_the_plain_convolution(kind, arguments, pixels):
+    torch.manual_seed(0)
+    layer = kind(*arguments)
+    assert layer.blocks is not None
+    patterns = torch.randn(3, arguments[0], pixels, pixels)
+    patterns = patterns.contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = nn.Conv2d if kind is BlockConv2d else nn.ConvTranspose2d
+    results = []
+    for forward in (plain.forward, kind.forward):
+        output = forward(layer, patterns)
+        toward = torch.linspace(-1, 1, output.numel()).reshape(output.shape)
+        inputs = (patterns, layer.weight, layer.bias)
+        results.append((output, *torch.autograd.grad((output * toward).sum(), inputs)))
+    for expected, ours in zip(*results, strict=True):
+        assert ours.shape == expected.shape
+        assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_stored_weights_are_the_plain_networks():
+    names = KikuchiVAE(16).state_dict()
+    assert not [name for name in names if "blocks" in name]
+    assert names["decoder.layers.10.weight"].shape == (4, 2, 9, 9)
+
+
+def test_many_channels_stay_plain():
+    assert BlockConv2d(16, 16, 9, 1, 4).blocks is None
+    assert BlockConvTranspose2d(64, 32, 9, 2).blocks is None

@@ -1,0 +1,85 @@
+"""Forecasts: counted operations, linear theory on a known spectrum, an estimate that runs."""
+
+import numpy as np
+import pytest
+import torch
+
+from kikuhelpers.forecast import (
+    activation_bytes,
+    estimate_cost,
+    forecast_collapse,
+    training_operations,
+)
+from kikuhelpers.layout import Layout
+from kikuhelpers.study import Model, load_study
+from tests.conftest import make_study, screen
+from tests.test_training import give_sample
+
+
+def layer_multiply_adds(latent_dim: int) -> int:
+    """Multiply-adds of one pattern, layer by layer from Table 2."""
+    total, inputs = 0, 1
+    for channels, pixels in ((latent_dim // 4, 56), (latent_dim // 2, 24), (latent_dim, 8)):
+        total += 81 * channels * pixels**2 * (inputs + channels)
+        inputs = channels
+    total += 64 * latent_dim * 2 * latent_dim + (2 * latent_dim) ** 2 + 16 * latent_dim**2
+    pixels_before, inputs = 4, latent_dim
+    for shrink, pixels in ((1, 11), (2, 27), (4, 61), (8, 120)):
+        channels = latent_dim // shrink
+        total += 81 * channels * (inputs * pixels_before**2 + channels * pixels**2)
+        pixels_before, inputs = pixels, channels
+    return total + inputs * 120**2
+
+
+@pytest.mark.parametrize("latent_dim", [16, 64, 256])
+def test_operations_are_those_of_table_2(latent_dim):
+    counted = training_operations(Model(latent_dim=latent_dim))
+    assert counted == 3 * 2 * layer_multiply_adds(latent_dim)
+    assert training_operations(Model(latent_dim=latent_dim, loss="contrastive")) == 2 * counted
+
+
+def test_collapse_on_a_known_spectrum():
+    variances = np.array([400.0, 90.0, 30.0, 8.0])
+    rng = np.random.default_rng(0)
+    inside = np.flatnonzero(screen())
+    directions = np.linalg.qr(rng.normal(size=(len(inside), 4)))[0]
+    sample = np.full((600, 120 * 120), -1.0)
+    sample[:, inside] = rng.normal(size=(600, 4)) * np.sqrt(variances) @ directions.T
+    for beta, kept in ((1, 4), (15, 3), (50, 2), (500, 0)):
+        study = make_study(models={"m": {"latent_dim": 16, "beta": beta}})
+        files = Layout(study).scan("wrought")
+        files.folder.mkdir(parents=True, exist_ok=True)
+        np.save(files.sample, sample.reshape(-1, 120, 120).astype(np.float16))
+        np.save(files.mask, screen())
+        collapse = forecast_collapse(study, "m")
+        assert collapse.kept == kept
+        assert f"keeps {kept} of 16" in str(collapse)
+    np.testing.assert_allclose(collapse.eigenvalues[:4], variances, rtol=0.2)
+
+
+def test_the_estimate_needs_no_sample_and_leaves_the_random_state():
+    study = load_study("paper")
+    before = torch.get_rng_state()
+    table = estimate_cost(study, "vae-16").set_index("estimate")
+    assert torch.equal(torch.get_rng_state(), before)
+    speed, hours = table.loc["training speed"], table.loc["training time"]
+    assert "no sample yet" in speed["basis"]
+    assert hours["value"] == pytest.approx(24e6 / speed["value"] / 3600, rel=1e-3)
+    assert table.loc["operations", "value"] == pytest.approx(0.19968, rel=1e-3)
+    assert table.loc["sample", "value"] == pytest.approx(96_000 * 28_800 / 1e9)
+    assert table.loc["paper's training, its own time", "value"] == 6
+    assert "ESTIMATE" in table.loc["training time, RTX 4090", "basis"]
+
+
+def test_the_estimate_on_a_sample():
+    study = make_study()
+    give_sample(study)
+    table = estimate_cost(study, "vae-16").set_index("estimate")
+    assert table.loc["training speed", "basis"].startswith("measured here")
+    assert table.loc["sample", "value"] == pytest.approx(40 * 28_800 / 1e9)
+
+
+def test_activations_are_what_the_outputs_of_the_layers_take():
+    outputs = 4 * (4 * 56**2 + 8 * 24**2 + 4 * 61**2 + 2 * 120**2)  # float32, the large ones
+    assert outputs < activation_bytes(16, "float32") < 10 * outputs
+    assert activation_bytes(16, "bfloat16") < activation_bytes(16, "float32")

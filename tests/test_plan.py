@@ -1,0 +1,72 @@
+"""Snakemake's plan: of the paper's study without its files, on a cluster, on several GPUs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from kikuhelpers.__main__ import main
+from kikuhelpers.one_gpu import visible_gpus
+from kikuhelpers.study import PROJECT_ROOT
+
+PROFILE = PROJECT_ROOT / "profiles" / "slurm"
+RULES = {"diffraction_data": 6, "preprocessing": 6, "training": 8, "latent_maps": 48, "tables": 1}
+
+
+def jobs_in(plan: str) -> dict[str, str]:
+    return dict(line.split() for line in plan.splitlines() if len(line.split()) == 2)
+
+
+def test_the_papers_plan_needs_no_scan_file(capfd):
+    assert main(["paper", "--dry-run"]) == 0
+    jobs = jobs_in(capfd.readouterr().out)
+    assert {rule: int(jobs[rule]) for rule in RULES} == RULES
+
+
+def test_the_cluster_profile_is_one_that_snakemake_reads(capfd):
+    """The Slurm executor is a package of its own: the plan is made without it."""
+    assert main(["paper", "--dry-run", "--profile", str(PROFILE), "--executor", "dryrun"]) == 0
+    assert int(jobs_in(capfd.readouterr().out)["training"]) == 8
+
+
+def test_the_cluster_profile_names_rules_that_exist():
+    profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
+    snakefile = (PROJECT_ROOT / "Snakefile").read_text()
+    for rule in [*profile["set-threads"], *profile["set-resources"]]:
+        assert f"\nrule {rule}:\n" in snakefile
+    assert profile["executor"] == "slurm"
+
+
+@pytest.mark.parametrize("given, gpus", [("", []), ("3", ["3"]), ("0, 2", ["0", "2"])])
+def test_gpus_that_may_be_used(monkeypatch, given, gpus):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus() == gpus
+
+
+def test_jobs_side_by_side_take_a_gpu_each(tmp_path):
+    """Two GPUs, three jobs: the third waits for one that is given back."""
+    told = f"""
+import os, pathlib, time
+gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+mark = pathlib.Path({str(tmp_path)!r}, "held-" + gpu)
+mark.touch(exist_ok=False)
+time.sleep(0.5)
+mark.unlink()
+print(gpu)
+"""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "3,7", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "kikuhelpers.one_gpu", sys.executable, "-c", told]
+    jobs = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    took = sorted(job.communicate()[0].strip() for job in jobs)
+    assert [job.returncode for job in jobs] == [0, 0, 0], "a job found its GPU held by another"
+    assert set(took) == {"3", "7"} and len(took) == 3
+
+
+def test_the_exit_code_of_the_command_is_kept():
+    failing = [sys.executable, "-m", "kikuhelpers.one_gpu", sys.executable, "-c", "exit(5)"]
+    assert subprocess.call(failing) == 5
