@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import replace
 
-from kikuhelpers.bench import growth, networks, report, scans
+from kikuhelpers.bench import growth, networks, report, scans, simulation
 from kikuhelpers.bench.settings import QUICK, Sizes
 from kikuhelpers.study import LATENT_DIMENSIONS, results_root
 
@@ -12,6 +12,7 @@ PARTS = {
     "multiply": networks.matrix_multiply,
     "training": networks.training,
     "coding": networks.encoding_and_decoding,
+    "simulation": simulation.simulation,
     "preprocessing": scans.preprocessing,
     "indexing": scans.indexing,
     "growth": growth.growth,

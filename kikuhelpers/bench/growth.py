@@ -13,6 +13,7 @@ import torch
 
 from kikuhelpers.bench.scans import preprocess_noise, write_noise
 from kikuhelpers.bench.settings import Sizes
+from kikuhelpers.bench.simulation import virtual_scan
 from kikuhelpers.devices import device
 from kikuhelpers.files import save_array
 from kikuhelpers.indexing import index_patterns
@@ -23,6 +24,7 @@ from kikuhelpers.reconstruction import decode_map
 from kikuhelpers.study import FileScan, Indexing
 from kikuhelpers.up2 import open_patterns
 from kikuhelpers.vae import KikuchiVAE
+from kikuhelpers.virtual.scanning import ScanMaker, simulate
 
 _BINNING = 4
 
@@ -60,15 +62,23 @@ def _in_own_process(stage: str, patterns: int, dimension: int, folder: str) -> d
 
 def _prepare(stage: str, patterns: int, dimension: int, folder: Path) -> None:
     """Write what the stage reads."""
+    if stage == "simulation":
+        return
     write_noise(ScanFiles(folder), patterns, _BINNING if stage == "preprocessing" else 1)
     if stage == "decoding":
         latents = np.random.default_rng(0).standard_normal((2, patterns // 2, dimension))
         save_array(ModelScanFiles(folder).latents, latents.astype(np.float32))
 
 
-def _run(stage: str, dimension: int, folder: Path) -> float:
+def _run(stage: str, number: int, dimension: int, folder: Path) -> float:
     """Run a stage; return its seconds without imports, compilation and loading."""
     files = ScanFiles(folder)
+    if stage == "simulation":
+        scan = virtual_scan(number)
+        ScanMaker(scan).chunk(0)
+        start = time.perf_counter()
+        simulate(scan, files.raw, files.truth)
+        return time.perf_counter() - start
     patterns, mask = open_patterns(files.raw), np.ones((120, 120), bool)
     if stage == "preprocessing":
         start = time.perf_counter()
@@ -98,7 +108,7 @@ def _main() -> None:
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
     imported = peak_memory_bytes() / 2**20
-    seconds = _run(asked.stage, asked.dimension, asked.folder)
+    seconds = _run(asked.stage, asked.patterns, asked.dimension, asked.folder)
     point = {
         "patterns": asked.patterns,
         "seconds": seconds,

@@ -1,0 +1,62 @@
+"""Virtual scans against kikuchipy's projection alone."""
+
+import tempfile
+from pathlib import Path
+
+import kikuchipy
+import numpy as np
+from orix.quaternion import Rotation
+
+from kikuhelpers.bench.settings import Sizes
+from kikuhelpers.bench.timing import in_turns
+from kikuhelpers.study import VirtualScan
+from kikuhelpers.virtual.microscope import detector_of
+from kikuhelpers.virtual.scanning import simulate
+
+_MAP_ROWS = 2
+
+
+def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualScan:
+    """Return the settings of a virtual scan of so many patterns."""
+    settings = {
+        "source": "virtual",
+        "specimen": {"alloy": alloy},
+        "map_shape": (_MAP_ROWS, patterns // _MAP_ROWS),
+    }
+    return VirtualScan.model_validate(settings)
+
+
+def simulation(sizes: Sizes) -> list[dict]:
+    """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
+    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    rotations = Rotation.random((_MAP_ROWS, sizes.simulated_patterns // _MAP_ROWS))
+
+    def projection():
+        master.get_patterns(
+            rotations,
+            detector_of(virtual_scan(sizes.simulated_patterns)),
+            dtype_out="float32",
+            compute=True,
+            show_progressbar=False,
+        )
+        return rotations.size
+
+    rows = []
+    for alloy in ("wrought", "am"):
+        scan = virtual_scan(sizes.simulated_patterns, alloy)
+
+        def ours(scan=scan):
+            with tempfile.TemporaryDirectory() as folder:
+                simulate(scan, Path(folder) / "scan.up2", Path(folder) / "truth.h5")
+            return int(np.prod(scan.map_shape))
+
+        speeds = in_turns({"ours": ours, "plain": projection}, sizes.rounds, 0)
+        rows.append(
+            {
+                "part": "simulation",
+                "case": f"virtual {alloy} scan",
+                "against": "kikuchipy's projection alone",
+                **{name: speed.as_dict() for name, speed in speeds.items()},
+            }
+        )
+    return rows
