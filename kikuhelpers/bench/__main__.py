@@ -35,11 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.batch:
         sizes = replace(sizes, batch=asked.batch)
     before, rows = report.machine(), []
+    path, markdown = report.new_path(results_root() / "bench"), ""
     for name in asked.parts:
         print(f"Measuring: {name}", file=sys.stderr, flush=True)
-        rows += PARTS[name](sizes)
-    path = report.write(rows, before, results_root() / "bench")
-    print(path.with_suffix(".md").read_text())
+        for row in PARTS[name](sizes):
+            rows.append(row)
+            markdown = report.write(rows, before, path)  # a run cut short keeps what it has
+    print(markdown)
     print(f"All numbers: {path}")
     return 0
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,8 @@ from kikuhelpers.virtual.scanning import ScanMaker, simulate
 _BINNING = 4
 
 
-def growth(sizes: Sizes) -> list[dict]:
+def growth(sizes: Sizes) -> Iterator[dict]:
     """Measure every stage at 1, 2, 4 and 8 times the work."""
-    rows = []
     for stage in sizes.growth_stages:
         points = []
         for factor in sizes.growth:
@@ -39,17 +39,14 @@ def growth(sizes: Sizes) -> list[dict]:
             with tempfile.TemporaryDirectory() as folder:
                 _prepare(stage, n, sizes.growth_dimension, Path(folder))
                 points.append(_in_own_process(stage, n, sizes.growth_dimension, folder))
-        rows.append(
-            {
-                "part": "growth",
-                "case": stage,
-                "points": points,
-                "memory_ratio": points[-1]["peak_mib"] / points[0]["peak_mib"],
-                "work_ratio": points[-1]["patterns"] / points[0]["patterns"],
-                "time_ratio": points[-1]["seconds"] / points[0]["seconds"],
-            }
-        )
-    return rows
+        yield {
+            "part": "growth",
+            "case": stage,
+            "points": points,
+            "memory_ratio": points[-1]["peak_mib"] / points[0]["peak_mib"],
+            "work_ratio": points[-1]["patterns"] / points[0]["patterns"],
+            "time_ratio": points[-1]["seconds"] / points[0]["seconds"],
+        }
 
 
 def _in_own_process(stage: str, patterns: int, dimension: int, folder: str) -> dict:
@@ -90,12 +87,12 @@ def _run(stage: str, number: int, dimension: int, folder: Path) -> float:
         index_patterns(patterns, mask, scan, settings, scan.pattern_centre)
     else:
         model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
+        outputs = ModelScanFiles(folder)
         start = time.perf_counter()
         if stage == "encoding":
-            encode_map(model, patterns, "auto")
+            encode_map(model, patterns, "auto", outputs.latents)
         else:
-            outputs = ModelScanFiles(folder)
-            latents = np.load(outputs.latents)
+            latents = np.load(outputs.latents, mmap_mode="r")
             decode_map(model, latents, patterns, mask, outputs, 1.0, "auto")
     return time.perf_counter() - start
 

@@ -1,6 +1,7 @@
 """Training, encoding and decoding, per latent dimension, against plain PyTorch."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,8 @@ _BATCHES_IN_SAMPLE = 4
 _GIGA = 1e9
 
 
-def matrix_multiply(sizes: Sizes) -> list[dict]:
+def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
     """Measure the best matrix multiplication of the machine, per precision."""
-    rows = []
     for precision in (torch.float32, torch.bfloat16):
         best = 0.0
         for n in sizes.matrix_sizes:
@@ -42,16 +42,14 @@ def matrix_multiply(sizes: Sizes) -> list[dict]:
             speed = in_turns({"mm": multiply}, sizes.rounds, sizes.seconds / 6)["mm"]
             best = max(best, speed.best * 2 * n**3 / _GIGA)
         name = str(precision).removeprefix("torch.")
-        rows.append({"part": "matrix multiply", "case": name, "gflop_per_s": best})
-    return rows
+        yield {"part": "matrix multiply", "case": name, "gflop_per_s": best}
 
 
-def training(sizes: Sizes) -> list[dict]:
+def training(sizes: Sizes) -> Iterator[dict]:
     """Measure training steps of every dimension and loss."""
     rng = np.random.default_rng(0)
     n = _BATCHES_IN_SAMPLE * sizes.batch
     patterns = rng.uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
-    rows = []
     for dimension in sizes.dimensions:
         for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
@@ -64,22 +62,18 @@ def training(sizes: Sizes) -> list[dict]:
                 return run.batch
 
             speeds = in_turns({"ours": step, "plain": plain.step}, sizes.rounds, sizes.seconds)
-            rows.append(
-                {
-                    "part": "training",
-                    "case": f"{loss} {dimension}-D",
-                    "against": "plain PyTorch loop",
-                    "gflop_per_s": speeds["ours"].best * training_operations(model) / _GIGA,
-                    **{name: speed.as_dict() for name, speed in speeds.items()},
-                }
-            )
-    return rows
+            yield {
+                "part": "training",
+                "case": f"{loss} {dimension}-D",
+                "against": "plain PyTorch loop",
+                "gflop_per_s": speeds["ours"].best * training_operations(model) / _GIGA,
+                **{name: speed.as_dict() for name, speed in speeds.items()},
+            }
 
 
-def encoding_and_decoding(sizes: Sizes) -> list[dict]:
+def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
     """Measure a map's way to latents and back, against the plain network in float32."""
     counts = to_counts(np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_PIXELS)))
-    rows = []
     for dimension in sizes.dimensions:
         model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
         plain = plain_network(dimension).eval()
@@ -104,15 +98,12 @@ def encoding_and_decoding(sizes: Sizes) -> list[dict]:
                 pair = {"ours": ours, "plain": theirs}
                 counted = {name: _counted(job, counts.shape[1]) for name, job in pair.items()}
                 speeds = in_turns(counted, sizes.rounds, sizes.seconds)
-                rows.append(
-                    {
-                        "part": part,
-                        "case": f"{dimension}-D",
-                        "against": "plain PyTorch pass",
-                        **{name: speed.as_dict() for name, speed in speeds.items()},
-                    }
-                )
-    return rows
+                yield {
+                    "part": part,
+                    "case": f"{dimension}-D",
+                    "against": "plain PyTorch pass",
+                    **{name: speed.as_dict() for name, speed in speeds.items()},
+                }
 
 
 def _counted(job, patterns: int):

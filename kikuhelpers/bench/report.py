@@ -44,9 +44,13 @@ def table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(lines).fillna("")
 
 
-def write(rows: list[dict], before: dict, folder: Path) -> Path:
-    """Write the JSON and beside it the table as Markdown; return the JSON's path."""
-    name = time.strftime("bench-%Y%m%d-%H%M%S")
+def new_path(folder: Path) -> Path:
+    """Return the JSON's path of a run that starts now."""
+    return folder / time.strftime("bench-%Y%m%d-%H%M%S.json")
+
+
+def write(rows: list[dict], before: dict, path: Path) -> str:
+    """Write the JSON and beside it the table as Markdown; return the table."""
     content = {
         "commit": git_commit(),
         "versions": versions(),
@@ -54,11 +58,8 @@ def write(rows: list[dict], before: dict, folder: Path) -> Path:
         "load_average_after": machine()["load_average"],
         "measurements": rows,
     }
-    save_json(folder / f"{name}.json", content)
-    with written_aside(folder / f"{name}.md") as temporary:
-        temporary.write_text(_markdown(rows) + "\n")
-    return folder / f"{name}.json"
-
-
-def _markdown(rows: list[dict]) -> str:
-    return table(rows).to_markdown(index=False, disable_numparse=True)
+    save_json(path, content)
+    markdown = table(rows).to_markdown(index=False, disable_numparse=True)
+    with written_aside(path.with_suffix(".md")) as temporary:
+        temporary.write_text(markdown + "\n")
+    return markdown

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import kikuchipy
@@ -40,9 +41,8 @@ def preprocess_noise(files: ScanFiles, binning: int) -> int:
     return int(np.prod(open_patterns(files.raw).shape[:2]))
 
 
-def preprocessing(sizes: Sizes) -> list[dict]:
+def preprocessing(sizes: Sizes) -> Iterator[dict]:
     """Measure preprocessing from UP2 to UP2, from the disk where the system allows."""
-    rows = []
     for binning, patterns in ((4, sizes.scan_patterns), (1, sizes.binned_scan_patterns)):
         with tempfile.TemporaryDirectory() as folder:
             files = ScanFiles(Path(folder))
@@ -65,18 +65,15 @@ def preprocessing(sizes: Sizes) -> list[dict]:
             jobs = {"ours": ours, "plain": kikuchipys, "reading": reading}
             speeds = in_turns(jobs, sizes.rounds, 0)
         side = NETWORK_INPUT_PX * binning
-        rows.append(
-            {
-                "part": "preprocessing",
-                "case": f"{side} px binned by {binning}",
-                "against": "kikuchipy's calls",
-                **{name: speed.as_dict() for name, speed in speeds.items()},
-            }
-        )
-    return rows
+        yield {
+            "part": "preprocessing",
+            "case": f"{side} px binned by {binning}",
+            "against": "kikuchipy's calls",
+            **{name: speed.as_dict() for name, speed in speeds.items()},
+        }
 
 
-def indexing(sizes: Sizes) -> list[dict]:
+def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *_PIXELS)
@@ -93,14 +90,12 @@ def indexing(sizes: Sizes) -> list[dict]:
         return len(flat)
 
     speeds = in_turns({"ours": ours, "plain": bare}, sizes.rounds, sizes.seconds)
-    return [
-        {
-            "part": "indexing",
-            "case": f"{settings.bands} bands",
-            "against": "bare PyEBSDIndex call",
-            **{name: speed.as_dict() for name, speed in speeds.items()},
-        }
-    ]
+    yield {
+        "part": "indexing",
+        "case": f"{settings.bands} bands",
+        "against": "bare PyEBSDIndex call",
+        **{name: speed.as_dict() for name, speed in speeds.items()},
+    }
 
 
 def simulated_patterns(number: int) -> np.ndarray:
