@@ -103,7 +103,7 @@ class Run:
     def __init__(self, model: Model, settings: Training, data: TrainingSet):
         torch.manual_seed(model.seed)
         self.model, self.settings, self.patterns = model, settings, len(data)
-        self.batches = Batches(data, model.seed)
+        self.batches, self._sample = Batches(data, model.seed), data.digest()
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
         self.saved_step: int | None = None  # of the last checkpoint
@@ -261,7 +261,7 @@ class Run:
     def _fingerprint(self) -> str:
         """What must be the same for a checkpoint to be of use."""
         model = self.model.model_dump_json(exclude={"training"})
-        return f"{model}{self.settings.model_dump_json()}{self.patterns}{device().type}"
+        return f"{model}{self.settings.model_dump_json()}{self._sample}{device().type}"
 
     def card(self, name: str) -> dict:
         """Return what is to be known of the trained model."""

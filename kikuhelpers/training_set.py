@@ -1,5 +1,6 @@
 """The training sample: the shares of all scans, memory-mapped or on the device."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from kikuhelpers.study import Study
 # The sample moves to an accelerator if it takes no more of the free memory than this; the
 # rest is for the network's activations (the paper's 96,000 patterns: 2.8 GB as float16).
 DEVICE_SHARE = 0.5
+DIGEST_PATTERNS = 256  # of each share; to tell one sample from another, not to find damage
 _PREPROCESSING = "notebook 02_preprocessing"
 
 
@@ -31,6 +33,14 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return sum(map(len, self.shares))
+
+    def digest(self) -> str:
+        """Return a hash of the mask and of patterns from all over the sample."""
+        hashed = hashlib.sha256(self.mask.tobytes())
+        for share in self.shares:
+            hashed.update(str(share.shape).encode())
+            hashed.update(share[:: max(1, len(share) // DIGEST_PATTERNS)].tobytes())
+        return hashed.hexdigest()
 
     def gather(self, points: np.ndarray) -> np.ndarray:
         """Read patterns by their number: (n, height, width) float16."""

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -130,12 +131,17 @@ def test_every_damage_is_seen(tmp_path, damage, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_other_settings_is_not_used(monkeypatch):
+@pytest.mark.parametrize("changed", ["settings", "sample"])
+def test_a_checkpoint_of_another_training_is_not_used(monkeypatch, changed):
     study = make_study(training=TRAINING | {"presentations": 16})
     give_sample(study)
     interrupt(study, monkeypatch, after=2)
-    other = make_study(training=TRAINING | {"presentations": 16, "learning_rate": 1e-4})
+    if changed == "settings":
+        study = make_study(training=TRAINING | {"presentations": 16, "learning_rate": 1e-4})
+    else:
+        sample = Layout(study).scan("wrought").sample
+        np.save(sample, -np.load(sample))
     steps, whole = [], Run.update
     monkeypatch.setattr(Run, "update", lambda run: (steps.append(run.step), whole(run)))
-    train(other, "vae-16")
+    train(study, "vae-16")
     assert steps == [0, 1, 2, 3]

@@ -1,6 +1,7 @@
 """Virtual scans against kikuchipy's projection alone."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import kikuchipy
@@ -26,7 +27,7 @@ def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualScan:
     return VirtualScan.model_validate(settings)
 
 
-def simulation(sizes: Sizes) -> list[dict]:
+def simulation(sizes: Sizes) -> Iterator[dict]:
     """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
     master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
     rotations = Rotation.random((_MAP_ROWS, sizes.simulated_patterns // _MAP_ROWS))
@@ -41,7 +42,6 @@ def simulation(sizes: Sizes) -> list[dict]:
         )
         return rotations.size
 
-    rows = []
     for alloy in ("wrought", "am"):
         scan = virtual_scan(sizes.simulated_patterns, alloy)
 
@@ -51,12 +51,9 @@ def simulation(sizes: Sizes) -> list[dict]:
             return int(np.prod(scan.map_shape))
 
         speeds = in_turns({"ours": ours, "plain": projection}, sizes.rounds, 0)
-        rows.append(
-            {
-                "part": "simulation",
-                "case": f"virtual {alloy} scan",
-                "against": "kikuchipy's projection alone",
-                **{name: speed.as_dict() for name, speed in speeds.items()},
-            }
-        )
-    return rows
+        yield {
+            "part": "simulation",
+            "case": f"virtual {alloy} scan",
+            "against": "kikuchipy's projection alone",
+            **{name: speed.as_dict() for name, speed in speeds.items()},
+        }
