@@ -51,6 +51,12 @@ def source_file(wildcards):
     return path if Path(path).is_file() else []
 
 
+def background_file(wildcards):
+    """The background of another scan, where a scan asks for it."""
+    other = study.scan(wildcards.scan).background_of
+    return layout.scan(other).background if other else []
+
+
 def log_file(name):
     """Everything that a job printed, progress included."""
     return layout.folder / "logs" / f"{name}.log"
@@ -107,9 +113,11 @@ rule diffraction_data:
 rule preprocessing:
     input:
         scan_files.raw,
+        background_file,
     params:
         settings=settings(study.preprocessing),
     output:
+        scan_files.background,
         scan_files.preprocessed,
         scan_files.mask,
         scan_files.sample,

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from scipy import ndimage
 
-from kikuhelpers.files import save_array, written_aside
+from kikuhelpers.files import require, save_array, written_aside
 from kikuhelpers.layout import ScanFiles
 from kikuhelpers.masking import round_mask
 from kikuhelpers.preprocessing_kernels import block_sums, moments, ranges, rescaled_counts
@@ -43,7 +43,13 @@ class MapStatistics:
     std: np.ndarray  # (height, width)
 
 
-def preprocess(scan: Scan, settings: Preprocessing, files: ScanFiles, seed: int) -> None:
+def preprocess(
+    scan: Scan,
+    settings: Preprocessing,
+    files: ScanFiles,
+    seed: int,
+    mean_of: ScanFiles | None = None,
+) -> None:
     """Write background, mask, preprocessed patterns and this scan's training sample.
 
     Parameters
@@ -55,6 +61,9 @@ def preprocess(scan: Scan, settings: Preprocessing, files: ScanFiles, seed: int)
         ``sample_points`` are written.
     seed
         Of the random sample.
+    mean_of
+        Files of another, preprocessed scan whose mean pattern stands in for this one's, as
+        bright as this one's.
 
     Raises
     ------
@@ -66,8 +75,8 @@ def preprocess(scan: Scan, settings: Preprocessing, files: ScanFiles, seed: int)
     with tempfile.TemporaryFile(dir=files.folder) as aside:
         binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), scan.binning, aside)
         mask = screen_mask(statistics, settings)
-        background = statistics.mean if settings.background == "map mean" else np.zeros(mask.shape)
-        background = background.astype(np.float32)
+        mean = statistics.mean if mean_of is None else _mean_of_other(mean_of, statistics, mask)
+        background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
 
@@ -131,6 +140,16 @@ def warm_up() -> None:
         for binning in (1, 2):
             scan = FileScan(path="", binning=binning)
             preprocess(scan, Preprocessing(mask="none"), files, seed=1)
+
+
+def _mean_of_other(files: ScanFiles, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
+    mean = np.load(require(files.background, "notebook 02 for the scan of the background"))
+    if mean.shape != mask.shape:
+        raise PreprocessingError(
+            f"The background of {files.folder.name} is of {mean.shape} px, these patterns of "
+            f"{mask.shape}: choose another background_of."
+        )
+    return mean * (own.mean[mask].mean() / mean[mask].mean())
 
 
 def _find_screen(std: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -36,19 +36,21 @@ def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
     size = max(1, _CHUNK_BYTES // patterns[0].nbytes)
     chunks = (patterns[first : first + size] for first in range(0, len(patterns), size))
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool, progress_bar(len(patterns), stage) as bar:
-        waiting = deque()
-
-        def finished():
-            chunk, result = waiting.popleft()
-            result = result.result()
+    with progress_bar(len(patterns), stage) as bar:
+        for chunk, result in side_by_side(work, chunks, threads):
             release(chunk)
             bar.update(len(chunk))
-            return result
+            yield result
 
-        for chunk in chunks:
-            waiting.append((chunk, pool.submit(work, chunk)))
+
+def side_by_side(work: Callable, items: Iterable, threads: int) -> Iterator[tuple]:
+    """Yield (item, ``work(item)``) of each item in order; only a few results wait at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque()
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
             if len(waiting) > threads:
-                yield finished()
-        while waiting:
-            yield finished()
+                done, result = waiting.popleft()
+                yield done, result.result()
+        for done, result in waiting:
+            yield done, result.result()

@@ -38,6 +38,9 @@ class _Scan(Settings):
     alloy: Literal["wrought", "am", "other"] = "other"  # which of the paper's figures it fills
     step_um: Positive = 1.0
     binning: Count = 1  # the paper bins 480 x 480 px by 4
+    # Scan whose mean pattern is subtracted in place of the own one; departure: in a window of
+    # one or two grains the mean holds their bands.
+    background_of: Name | None = None
     training_patterns: Annotated[int, Field(ge=0)] = 16000  # drawn at random from this scan
     # First guess of the pattern centre (Bruker convention, fractions of the detector),
     # calibrated by Hough indexing.
@@ -246,7 +249,7 @@ class Study(Settings):
     name: Name
     title: str
     scans: Annotated[dict[Name, Scan], Field(min_length=1)]
-    models: dict[Name, Model] = Field(default_factory=dict)  # none: scans and indexing only
+    models: dict[Name, Model] = Field(default_factory=dict)  # none, where scans are compared
     comparison: Comparison | None = None
     preprocessing: Preprocessing = Preprocessing()
     training: Training = Training(epochs=250)
@@ -256,15 +259,22 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _names_agree(self):
+        if not self.models and not self.comparison:
+            raise ValueError("models are missing: name at least one")
         if "preprocessed" in self.models:
             raise ValueError("'preprocessed' is not a model's name: it stands for the input")
         boxes = [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]
         for panel, box in boxes:
             if box is not None and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
-        named = self.comparison.model_dump().values() if self.comparison else ()
-        if missing := set(named) - set(self.scans):
-            raise ValueError(f"comparison names scan '{missing.pop()}', which is not listed")
+        named = self.comparison.model_dump() if self.comparison else {}
+        named |= {f"background_of of {k}": s.background_of for k, s in self.scans.items()}
+        for where, scan in named.items():
+            if scan is not None and scan not in self.scans:
+                raise ValueError(f"{where}: scan '{scan}' is not listed")
+        for name, scan in self.scans.items():
+            if scan.background_of and self.scans[scan.background_of].background_of:
+                raise ValueError(f"background_of of {name}: that scan has no own background")
         if self.models and not any(scan.training_patterns for scan in self.scans.values()):
             raise ValueError("the training sample is empty: no scan gives training_patterns")
         for name in self.models:

@@ -48,6 +48,19 @@ def test_the_screen_is_found_and_the_background_goes(files):
     assert (clean[..., ~mask] == OUTSIDE).all()
 
 
+def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path):
+    own, other = noisy_patterns(), ScanFiles(tmp_path / "other")
+    other.folder.mkdir()
+    run(other, noisy_patterns(seed=1) // 2)
+    write_scan(files.raw, own)
+    scan = FileScan(path="", training_patterns=0)
+    preprocess(scan, Preprocessing(), files, seed=1, mean_of=other)
+    background = np.load(files.background)[screen()]
+    np.testing.assert_allclose(background.mean(), own.mean((0, 1))[screen()].mean(), rtol=1e-6)
+    shape = np.load(other.background)[screen()]
+    np.testing.assert_allclose(background / shape, (background / shape)[0], rtol=1e-5)
+
+
 def test_map_rescaling_keeps_patterns_comparable(files):
     clean, mask = run(files, noisy_patterns(), rescale="map")
     inside = clean[..., mask]

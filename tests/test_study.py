@@ -33,6 +33,9 @@ def test_five_lines_are_a_study(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"comparison": {"measured": "mine", "virtual": "x"}}, "scan 'x' is not listed"),
+        ({"scans": {"mine": {"path": "a.up2", "background_of": "x"}}}, "scan 'x' is not listed"),
+        ({"scans": {"mine": {"path": "a", "background_of": "mine"}}}, "has no own background"),
         ({"sceed": 1}, "sceed: is not a known setting"),
         ({"models": {"vae": {"latent_dim": 17}}}, "latent_dim must be one of"),
         ({"models": {}}, "models"),

@@ -11,7 +11,6 @@ from scipy.stats import norm, qmc
 
 from kikuhelpers.indexing import index_patterns
 from kikuhelpers.microscope_settings import Microscope
-from kikuhelpers.preprocessing import bin_patterns, rescale
 from kikuhelpers.study import Indexing, VirtualScan
 from kikuhelpers.up2 import open_patterns, to_counts
 from kikuhelpers.virtual import illumination
@@ -162,7 +161,10 @@ def test_the_pattern_centre_moves_as_kikuchipys():
 
 def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
     """Angles (n,) in degrees between Hough indexing and the truth."""
-    counts = to_counts(rescale(patterns, MASK)).reshape(*scan.map_shape, 120, 120)
+    inside = patterns[:, MASK]
+    low, high = inside.min(axis=1, keepdims=True), inside.max(axis=1, keepdims=True)
+    counts = np.zeros((*scan.map_shape, *MASK.shape), np.uint16)
+    counts[..., MASK] = to_counts(2 * (inside - low) / (high - low) - 1).reshape(20, 20, -1)
     found = index_patterns(counts, MASK, scan, Indexing(), PATTERN_CENTRE)
     orientations = [
         Orientation(q.reshape(-1, 4), symmetry.Oh) for q in (found.rotations.data, truth.rotation)
@@ -265,7 +267,7 @@ def test_fine_patterns_binned_are_the_coarse_ones():
     coarse = VirtualMicroscope(make_scan())
     images = np.zeros((3, 480, 480), np.float32)
     images[:, fine.screen] = fine.signal(lattices(rotations), points)
-    binned = bin_patterns(images, 4)
+    binned = images.reshape(3, 120, 4, 120, 4).mean(axis=(2, 4))
     inner = screen_mask() & np.roll(MASK, 2, 0) & np.roll(MASK, -2, 0) & np.roll(MASK, 2, 1)
     inner &= np.roll(MASK, -2, 1)
     plain = np.zeros((3, 120, 120), np.float32)

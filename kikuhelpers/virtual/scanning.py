@@ -6,9 +6,6 @@ Threads work on different chunks: compiled projection and numpy's generators let
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -16,6 +13,7 @@ import numpy as np
 
 from kikuhelpers.files import written_aside
 from kikuhelpers.progress import progress_bar
+from kikuhelpers.streaming import side_by_side
 from kikuhelpers.study import VirtualScan
 from kikuhelpers.up2 import Up2Writer
 from kikuhelpers.virtual.interaction import components
@@ -38,7 +36,8 @@ def simulate(scan: VirtualScan, up2_path: str | Path, truth_path: str | Path) ->
         h5py.File(temporary, "w") as file,
         progress_bar(maker.points, "simulating") as bar,
     ):
-        for start, patterns, truth in in_order(maker.chunk, maker.starts):
+        threads = os.cpu_count() or 1
+        for start, (patterns, truth) in side_by_side(maker.chunk, maker.starts, threads):
             if start == 0:
                 create_truth(file, scan.map_shape, truth)
             writer.append(patterns)
@@ -66,11 +65,11 @@ class ScanMaker:
         digest = hashlib.sha256(scan.model_dump_json().encode()).digest()
         self._noise_seed = int.from_bytes(digest[:8], "little")
 
-    def chunk(self, start: int) -> tuple[int, np.ndarray, Truth]:
-        """Return ``start``, patterns and truth of the points from there on, in map order."""
+    def chunk(self, start: int) -> tuple[np.ndarray, Truth]:
+        """Return patterns and truth of the points from there on, in map order."""
         signal, truth = self.signal(start)
         noise = np.random.default_rng((self._noise_seed, start))
-        return start, self.microscope.expose(signal, noise), truth
+        return self.microscope.expose(signal, noise), truth
 
     def signal(self, start: int) -> tuple[np.ndarray, Truth]:
         """Return the noise-free signal (n, pixels of the screen) of a chunk, and its truth."""
@@ -82,19 +81,3 @@ class ScanMaker:
         own = seen.domain == state.domain[seen.point]
         own_share = np.bincount(seen.point, seen.share * own, len(points)).astype(np.float32)
         return self.microscope.signal(seen, points), Truth(**vars(state), own_share=own_share)
-
-
-def in_order(work: Callable, items) -> Iterator:
-    """Yield ``work(item)`` of each item in order, made by as many threads as there are cores.
-
-    Only a few results wait at a time, so that memory does not grow with their number.
-    """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
