@@ -23,6 +23,7 @@ PAPER_TABLE1 = PROJECT_ROOT / "data" / "paper_table1.csv"
 PAPER_TABLE2 = PROJECT_ROOT / "data" / "paper_table2_parameters.csv"
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio": "sharpness"}
+FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
 _REINDEXING = "notebook 06_reindexing"
 _TABLE2_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ShortcutConv)
@@ -90,6 +91,7 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             "seed": model.seed,
             "presentations": card["presentations"],
         }
+        head |= {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
         scans = {}
         for scan in study.scans:
             maps = [
