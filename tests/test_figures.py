@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kikuhelpers.figures import selection, style
+from kikuhelpers.figures import selection, stages, style
 from kikuhelpers.figures.drawing import bar_length_um, draw_scale_bar, show_map
 from kikuhelpers.figures.latent_maps import figure_7, figure_9
 from kikuhelpers.figures.network_diagram import layer_text, trace_layers
@@ -86,6 +86,12 @@ def test_a_taken_or_inactive_feature_is_not_chosen(planted):
     assert selection.cell_feature(planted, "vae-16", {1}).index not in (1, 4)
     chosen = [c.index for c in selection.structured_features(planted, "vae-16", 3)]
     assert chosen == [0, 1, 2]
+
+
+def test_a_gallery_of_no_active_feature_is_empty(planted):
+    table = planted.features("m").assign(active=False)
+    figure = stages.feature_gallery(planted.latents("m"), table, 1.0, 10, "collapsed")
+    assert not any(ax.get_visible() for ax in figure.axes)
 
 
 def test_the_sign_and_scale_of_a_feature_do_not_matter(planted):

@@ -109,7 +109,7 @@ def feature_gallery(
 def _grid(count: int):
     """A figure with so many axes, at most five in a row."""
     columns = min(_PER_ROW, max(count, 1))
-    rows = -(-count // columns)
+    rows = max(1, -(-count // columns))
     figure = new_figure(height_mm=rows * _ROW_MM + _CAPTION_MM)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in axes[count:]:
