@@ -228,6 +228,7 @@ rule tables:
 rule figures:
     input:
         TABLE1,
+        layout.virtual_specimens if VIRTUAL_SCANS else [],  # run.json tells of it, too
         [layout.model(model).history for model in MODELS],
         [layout.model_scan(model, scan).features for model in MODELS for scan in SCANS],
         [layout.model_scan(model, scan).decoded for model in MODELS for scan in SCANS],
