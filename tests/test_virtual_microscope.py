@@ -13,7 +13,7 @@ from kikuhelpers.indexing import index_patterns
 from kikuhelpers.microscope_settings import Microscope
 from kikuhelpers.study import Indexing, VirtualScan
 from kikuhelpers.up2 import open_patterns, to_counts
-from kikuhelpers.virtual import illumination
+from kikuhelpers.virtual import illumination, scanning
 from kikuhelpers.virtual.interaction import Components, components, interaction_offsets
 from kikuhelpers.virtual.master_patterns import (
     SPREADS_DEG,
@@ -273,7 +273,7 @@ def test_fine_patterns_binned_are_the_coarse_ones():
     plain = np.zeros((3, 120, 120), np.float32)
     plain[:, MASK] = coarse.signal(lattices(rotations), points)
     # A coarse pixel takes the signal at its middle, a binned one the mean over itself.
-    assert correlation(binned[:, inner], plain[:, inner]).min() > 0.998
+    assert correlation(binned[:, inner], plain[:, inner]).min() > 0.999
     assert fine.expose(
         fine.signal(lattices(rotations), points), np.random.default_rng(0)
     ).shape == (*(3, 480, 480),)
@@ -302,7 +302,10 @@ def test_files_of_a_scan(tmp_path):
     assert noise > 100, "two scans of one place share no noise"
 
 
-def test_memory_is_flat_in_the_size_of_the_map(tmp_path):
+def test_memory_is_flat_in_the_size_of_the_map(tmp_path, monkeypatch):
+    # How many chunks wait at a time is a matter of chance with more threads.
+    monkeypatch.setattr(scanning.os, "cpu_count", lambda: 1)
+
     def peak(rows):
         tracemalloc.start()
         simulate(make_scan(map_shape=(rows, 100)), tmp_path / "a.up2", tmp_path / "a.h5")
@@ -311,6 +314,4 @@ def test_memory_is_flat_in_the_size_of_the_map(tmp_path):
         return most
 
     peak(10)
-    added = 60 * 100 * MASK.size * 2  # bytes of the patterns that one map has more
-    # How many chunks wait at a time is the threads' matter.
-    assert peak(80) - peak(20) < added / 4
+    assert peak(80) < 1.1 * peak(20)
