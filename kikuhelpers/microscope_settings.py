@@ -15,7 +15,7 @@ class Microscope(Settings):
     interaction_um: tuple[NonNegative, NonNegative] = (0.5, 0.2)
     screen_width_um: Positive = 30_000.0  # of the whole pattern; moves the pattern centre
     point_spread_deg: NonNegative = 0.47  # of phosphor and lens, deviation as an angle; crop
-    contrast: NonNegative = 0.034  # standard deviation of the bands; crop
+    contrast: NonNegative = 0.0335  # standard deviation of the bands; crop
     # Standard deviations of the brightness that varies with the orientation: even, linear,
     # quadratic, cubic and quartic across the screen; crop.
     brightness: tuple[NonNegative, NonNegative, NonNegative, NonNegative, NonNegative] = (
