@@ -34,7 +34,11 @@ both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
 # Two models on a core each train faster than one model after the other on both.
 TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(MODELS)))
 TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
-TABLE1, FIGURES = layout.figures / "table1.csv", layout.figures / "run.json"
+# What tables and figures leave in the results folder: the records of their notebooks. The
+# files themselves may lie in a fresh clone before anything has run.
+TABLES, FIGURES, SPECIMENS = map(
+    layout.record, ("07_table1", "08_figures", "09_virtual_specimens")
+)
 
 
 def settings(*parts):
@@ -81,8 +85,8 @@ VIRTUAL_SCANS = [name for name in SCANS if study.is_virtual(name)]
 
 rule all:
     input:
-        [TABLE1, FIGURES] if MODELS else [],
-        layout.virtual_specimens if VIRTUAL_SCANS else [],
+        [TABLES, FIGURES] if MODELS else [],
+        SPECIMENS if VIRTUAL_SCANS else [],
 
 
 # Before everything else, and alone: see kikuhelpers/warm_up.py.
@@ -218,7 +222,7 @@ rule tables:
         [layout.orientations(model, scan) for model in MODELS for scan in SCANS],
         [layout.model(model).card for model in MODELS],
     output:
-        TABLE1,
+        TABLES,
     log:
         log_file("07_table1"),
     shell:
@@ -227,8 +231,8 @@ rule tables:
 
 rule figures:
     input:
-        TABLE1,
-        layout.virtual_specimens if VIRTUAL_SCANS else [],  # run.json tells of it, too
+        TABLES,
+        SPECIMENS if VIRTUAL_SCANS else [],  # run.json tells of it, too
         [layout.model(model).history for model in MODELS],
         [layout.model_scan(model, scan).features for model in MODELS for scan in SCANS],
         [layout.model_scan(model, scan).decoded for model in MODELS for scan in SCANS],
@@ -247,8 +251,7 @@ rule virtual_specimens:
     input:
         [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
     output:
-        layout.virtual_specimens,
-        layout.realism if study.comparison else [],
+        SPECIMENS,
     log:
         log_file("09_virtual_specimens"),
     shell:

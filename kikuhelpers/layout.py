@@ -199,6 +199,10 @@ class Layout:
     def runs(self) -> Path:
         return self.folder / "runs"
 
+    def record(self, notebook: str, *parts: str) -> Path:
+        """JSON: provenance of a notebook's run, by what it ran on."""
+        return self.runs / f"{'.'.join((notebook, *parts))}.json"
+
     def scan(self, name: str) -> ScanFiles:
         self.study.scan(name)
         return ScanFiles(self.folder / "scans" / name)

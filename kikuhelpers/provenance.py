@@ -56,7 +56,7 @@ class Record:
             "seconds": round(time.monotonic() - self._start, 1),
             "peak_memory_mb": round(peak_memory_bytes() / 2**20),
         }
-        save_json(self.layout.runs / f"{'.'.join((self.notebook, *self.parts))}.json", record)
+        save_json(self.layout.record(self.notebook, *self.parts), record)
         return record
 
 

@@ -25,6 +25,13 @@ def test_the_papers_plan_needs_no_scan_file(capfd):
     assert {rule: int(jobs[rule]) for rule in RULES} == RULES
 
 
+def test_committed_figures_do_not_stand_for_results(capfd, monkeypatch, tmp_path):
+    """A fresh clone has figures of the reference studies, and yet makes its own."""
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path))
+    assert main(["realism", "--dry-run"]) == 0
+    assert jobs_in(capfd.readouterr().out)["virtual_specimens"] == "1"
+
+
 def test_the_cluster_profile_is_one_that_snakemake_reads(capfd):
     """The Slurm executor is a package of its own: the plan is made without it."""
     assert main(["paper", "--dry-run", "--profile", str(PROFILE), "--executor", "dryrun"]) == 0
