@@ -55,7 +55,7 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
             f"Maps of {xmap_a.shape} and {xmap_b.shape} points have no misorientation; index "
             "the same scan twice."
         )
-    angles = disorientation_deg(xmap_a.rotations, xmap_b.rotations, _point_group(xmap_a))
+    angles = disorientation_deg(xmap_a.rotations, xmap_b.rotations, point_group(xmap_a))
     return np.where(xmap_a.is_indexed & xmap_b.is_indexed, angles, np.nan).reshape(xmap_a.shape)
 
 
@@ -121,7 +121,7 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
     if inside.any():
         _, member, grain = np.unique(grains.ravel()[inside], return_index=True, return_inverse=True)
         rotations = xmap.rotations[inside]
-        group = _point_group(xmap)
+        group = point_group(xmap)
         mean = rotations.data[member]  # any member to begin with
         for _ in range(2):  # again from the first mean, as a member may lie far out
             folded = _nearest_equivalents(rotations.data, mean[grain], group)
@@ -187,12 +187,13 @@ def ipf_colours(xmap: CrystalMap, direction: str = "x") -> np.ndarray:
     """
     if direction not in _DIRECTIONS:
         raise ValueError(f"The IPF direction must be x, y or z, not '{direction}'.")
-    key = IPFColorKeyTSL(_point_group(xmap).laue, direction=_DIRECTIONS[direction])
-    colours = key.orientation2color(Orientation(xmap.rotations.data, symmetry=_point_group(xmap)))
+    key = IPFColorKeyTSL(point_group(xmap).laue, direction=_DIRECTIONS[direction])
+    colours = key.orientation2color(Orientation(xmap.rotations.data, symmetry=point_group(xmap)))
     return np.where(xmap.is_indexed[:, np.newaxis], colours, 0).reshape(*xmap.shape, 3)
 
 
-def _point_group(xmap):
+def point_group(xmap: CrystalMap) -> Symmetry:
+    """Return the point group of the map's phase."""
     groups = (phase.point_group for i, phase in xmap.phases if i != NOT_INDEXED)
     return next(groups, C1)  # orix drops an unused phase; then no angle is kept anyway
 
@@ -209,7 +210,7 @@ def _neighbours(index, offset):
 
 def _step_deg(xmap, here, there):
     """Return disorientations in degrees between points by flat index, NaN if not indexed."""
-    angles = disorientation_deg(xmap.rotations[here], xmap.rotations[there], _point_group(xmap))
+    angles = disorientation_deg(xmap.rotations[here], xmap.rotations[there], point_group(xmap))
     return np.where(xmap.is_indexed[here] & xmap.is_indexed[there], angles, np.nan)
 
 

@@ -1,0 +1,36 @@
+"""Residuals on the camera's scale: a known error in counts is found, binned or not."""
+
+import numpy as np
+import pytest
+
+from kikuhelpers.layout import ScanFiles
+from kikuhelpers.preprocessing import preprocess
+from kikuhelpers.residuals import camera_residual
+from kikuhelpers.study import FileScan, Preprocessing
+from kikuhelpers.up2 import Up2Writer, open_patterns, to_counts, to_intensity
+
+
+@pytest.mark.parametrize("rescale", ["pattern", "map"])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_an_error_of_known_counts_is_found(tmp_path, binning, rescale):
+    side = 24 * binning
+    noise = np.random.default_rng(0).integers(8000, 60000, (3, 4, side, side)).astype(np.uint16)
+    files = ScanFiles(tmp_path)
+    with Up2Writer(files.raw, (3, 4), noise.shape[2:], 1.0) as writer:
+        writer.append(noise.reshape(-1, side, side))
+    scan = FileScan(path="", binning=binning, training_patterns=0)
+    preprocess(scan, Preprocessing(mask="none", rescale=rescale), files, seed=1)
+    mask, background = np.load(files.mask), np.load(files.background)
+    inputs = open_patterns(files.preprocessed)
+    # Half way to grey: the error is half of the distance from the middle of the range.
+    decoded = to_counts(to_intensity(np.asarray(inputs)) / 2)
+    binned = noise.reshape(12, 24, binning, 24, binning).mean(axis=(2, 4)) - background
+    if rescale == "pattern":
+        middle = (binned.max(axis=(1, 2)) + binned.min(axis=(1, 2)))[:, None, None] / 2
+    else:
+        middle = (binned.max() + binned.min()) / 2
+    found = camera_residual(decoded, inputs, open_patterns(files.raw), background, mask)
+    expected = np.abs(binned - middle).mean() / 2
+    assert found["mae_counts"] == pytest.approx(expected, rel=1e-3)
+    span = np.ptp(binned + background)
+    assert found["mae_camera"] == pytest.approx(2 * expected / span, rel=1e-3)
