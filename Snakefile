@@ -132,9 +132,16 @@ rule preprocessing:
         papermill("02_preprocessing", "scan")
 
 
+def indexed_scan(wildcards):
+    """Where a model holds out grains: the orientations that tell which."""
+    hold_out = study.model(wildcards.model).hold_out
+    return layout.orientations(PREPROCESSED, hold_out.scan) if hold_out else []
+
+
 rule training:
     input:
         [layout.scan(name).sample for name in TRAINING_SCANS],
+        indexed_scan,
     params:
         settings=lambda wildcards: settings(
             study.model(wildcards.model), study.training_of(wildcards.model)

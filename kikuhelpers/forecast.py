@@ -72,7 +72,7 @@ def forecast_collapse(study: Study, name: str) -> Collapse:
     Collapse
         As many eigenvalues as the model has latent dimensions, or as the sample gives.
     """
-    model, data = study.model(name), load_training_set(study)
+    model, data = study.model(name), load_training_set(study, name)
     rng = np.random.default_rng(study.seed)
     count = min(COLLAPSE_PATTERNS, len(data))
     points = np.sort(rng.choice(len(data), count, replace=False))
@@ -178,7 +178,8 @@ def _sample(study: Study, settings: Training) -> tuple[TrainingSet, str]:
     shape = (settings.batch_size, NETWORK_INPUT_PX, NETWORK_INPUT_PX)
     patterns = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float16)
     basis = f"ESTIMATE: timed here, on {device()}, with random patterns (no sample yet)"
-    return TrainingSet([patterns], np.ones(shape[1:], bool)), basis
+    everything = np.arange(len(patterns))
+    return TrainingSet([patterns], np.ones(shape[1:], bool), everything), basis
 
 
 def _patterns_per_second(model: Model, settings: Training, data: TrainingSet, batch: int) -> float:

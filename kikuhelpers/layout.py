@@ -101,6 +101,11 @@ class ModelFiles:
         return self.folder / "kl_per_dimension.csv"
 
     @property
+    def held_out(self) -> Path:
+        """True for points of a scan that the model has not seen (.npy), (rows, columns)."""
+        return self.folder / "held_out.npy"
+
+    @property
     def tensorboard(self) -> Path:
         """Event files of TensorBoard, if it was asked for."""
         return self.folder / "tensorboard"

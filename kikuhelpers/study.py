@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from kikuhelpers.figure_settings import Figures
 from kikuhelpers.microscope_settings import Microscope
 from kikuhelpers.settings import Count, Fraction, Name, NonNegative, Positive, Settings
 from kikuhelpers.specimen_settings import Specimen
@@ -168,6 +169,14 @@ class Contrastive(Settings):
     augmentation: Augmentation = Augmentation()
 
 
+class HoldOut(Settings):
+    """Grains that a model does not see: a twin pair and all points of its orientations."""
+
+    scan: Name
+    # Of the indexed points that may be held out; departure: the paper holds out nothing.
+    largest_share: Fraction = 0.2
+
+
 class Model(Settings):
     latent_dim: int
     loss: Literal["vae", "contrastive"] = "vae"
@@ -175,6 +184,7 @@ class Model(Settings):
     seed: int = 1
     contrastive: Contrastive = Contrastive()
     training: Training | None = None  # in place of the study's
+    hold_out: HoldOut | None = None
 
     @model_validator(mode="after")
     def _latent_dim_of_table2(self):
@@ -183,7 +193,7 @@ class Model(Settings):
         return self
 
 
-# ------------------------------------------------------- indexing and figures
+# ---------------------------------------------------- indexing and the study
 
 
 class Phase(Settings):
@@ -208,41 +218,11 @@ class Indexing(Settings):
     kam_limit_deg: Positive = 5.0  # neighbours further off belong to another grain
 
 
-class Region(Settings):
-    """A box of the map, in points: first and one past the last."""
-
-    scan: Name
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-
-    @model_validator(mode="after")
-    def _not_empty(self):
-        for first, last in (self.rows, self.columns):
-            if not 0 <= first < last:
-                raise ValueError(f"a region needs 0 <= first < last, not {first}, {last}")
-        return self
-
-
-class Path4C(Settings):
-    """The path of Fig. 4C, in points: (row, column) of its ends."""
-
-    scan: Name
-    start: tuple[int, int]
-    stop: tuple[int, int]
-
-
 class Comparison(Settings):
     """A measured and a virtual scan whose statistics notebook 09 compares."""
 
     measured: Name
     virtual: Name
-
-
-class Figures(Settings):
-    """Regions of interest by the paper's panel: 4B, 4D, 4E, 5A, 5B, 5C, 6A, 6B, 7, 7C."""
-
-    regions: dict[str, Region] = Field(default_factory=dict)
-    path_4c: Path4C | None = None
 
 
 class Study(Settings):
@@ -268,6 +248,7 @@ class Study(Settings):
             if box is not None and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
         named = self.comparison.model_dump() if self.comparison else {}
+        named |= {f"hold_out of {k}": m.hold_out.scan for k, m in self.models.items() if m.hold_out}
         named |= {f"background_of of {k}": s.background_of for k, s in self.scans.items()}
         for where, scan in named.items():
             if scan is not None and scan not in self.scans:

@@ -56,7 +56,7 @@ def train(study: Study, name: str) -> pd.DataFrame:
         Empty sample; a loss that is no longer finite; TensorBoard asked for, not there.
     """
     files, model = Layout(study).model(name), study.model(name)
-    run = Run(model, study.training_of(name), load_training_set(study))
+    run = Run(model, study.training_of(name), load_training_set(study, name))
     run.resume(files)
     run.go(files)
     _save_model(files, run, name)

@@ -30,40 +30,57 @@ class TrainingSet:
 
     shares: list[np.ndarray]  # one per scan: (n, height, width) float16 in [-1, 1], mapped
     mask: np.ndarray  # (height, width) bool
+    numbers: np.ndarray  # (m,) of the patterns to train on, counted through all shares
 
     def __len__(self) -> int:
-        return sum(map(len, self.shares))
+        return len(self.numbers)
 
     def digest(self) -> str:
         """Return a hash of the mask and of patterns from all over the sample."""
         hashed = hashlib.sha256(self.mask.tobytes())
+        hashed.update(self.numbers.tobytes())
         for share in self.shares:
             hashed.update(str(share.shape).encode())
             hashed.update(share[:: max(1, len(share) // DIGEST_PATTERNS)].tobytes())
         return hashed.hexdigest()
 
     def gather(self, points: np.ndarray) -> np.ndarray:
-        """Read patterns by their number: (n, height, width) float16."""
+        """Read patterns by their place in ``numbers``: (n, height, width) float16."""
         patterns = np.empty((len(points), *self.mask.shape), self.shares[0].dtype)
-        first = 0
+        numbers, first = self.numbers[points], 0
         for share in self.shares:
-            here = (points >= first) & (points < first + len(share))
-            patterns[here] = share[points[here] - first]
+            here = (numbers >= first) & (numbers < first + len(share))
+            patterns[here] = share[numbers[here] - first]
             first += len(share)
         return patterns
 
 
-def load_training_set(study: Study) -> TrainingSet:
-    """Map the shares of all scans; the loss sees the pixels inside every screen."""
+def load_training_set(study: Study, model: str | None = None) -> TrainingSet:
+    """Map the shares of all scans; the loss sees the pixels inside every screen.
+
+    Parameters
+    ----------
+    study
+        The study.
+    model
+        Where given, the points that this model holds out are left out.
+    """
     layout = Layout(study)
-    scans = [layout.scan(name) for name, s in study.scans.items() if s.training_patterns]
+    names = [name for name, scan in study.scans.items() if scan.training_patterns]
+    scans = [layout.scan(name) for name in names]
     shares = [np.load(require(scan.sample, _PREPROCESSING), mmap_mode="r") for scan in scans]
-    if not sum(map(len, shares)):
+    used = [np.ones(len(share), bool) for share in shares]
+    if model and (hold_out := study.model(model).hold_out) and hold_out.scan in names:
+        held_out = np.load(require(layout.model(model).held_out, "notebook 03_training"))
+        place = names.index(hold_out.scan)
+        used[place] = ~held_out.ravel()[np.load(scans[place].sample_points)]
+    numbers = np.flatnonzero(np.concatenate(used))
+    if not len(numbers):
         raise TrainingError("The training sample is empty: give a scan more training_patterns.")
     mask = np.logical_and.reduce([np.load(require(scan.mask, _PREPROCESSING)) for scan in scans])
     if not mask.any():
         raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
-    return TrainingSet(shares, mask)
+    return TrainingSet(shares, mask, numbers)
 
 
 class Batches:
@@ -84,7 +101,8 @@ class Batches:
         """Return the batch of a step: (batch, 1, height, width) float32, channels last."""
         points = batch_points(step, batch, len(self._data), self._seed)
         if self._resident is not None:
-            patterns = self._resident[torch.from_numpy(points).to(device())]
+            numbers = torch.from_numpy(self._data.numbers[points])
+            patterns = self._resident[numbers.to(device())]
         else:
             patterns = torch.from_numpy(self._data.gather(points))
             if device().type == "cuda":

@@ -24,7 +24,7 @@ def test_the_loss_of_a_step_is_pythaes(beta):
         theirs = models.BetaVAE(models.BetaVAEConfig(**shape, beta=beta))
     inside = torch.from_numpy(screen())
     expected = theirs.loss_function(decoded * inside, target * inside, mean, log_variance, None)
-    data = TrainingSet([np.zeros((6, 120, 120), np.float16)], screen())
+    data = TrainingSet([np.zeros((6, 120, 120), np.float16)], screen(), np.arange(6))
     run = Run(Model(latent_dim=16, beta=beta), Training(epochs=1), data)
     run.network = lambda patterns: (decoded, mean, log_variance)
     terms = run._losses(target)

@@ -170,3 +170,17 @@ def test_the_loss_sees_only_what_all_screens_share():
     np.save(Layout(study).scan("am").mask, ~screen())
     with pytest.raises(TrainingError, match="No pixel lies inside"):
         load_training_set(study)
+
+
+def test_held_out_points_are_never_drawn():
+    model = {"latent_dim": 16, "hold_out": {"scan": "wrought"}}
+    study = make_study(models={"vae-16": {"latent_dim": 16}, "blind": model})
+    give_sample(study, patterns=6)
+    layout = Layout(study)
+    np.save(layout.scan("wrought").sample_points, np.array([0, 2, 3, 5, 6, 8]))
+    layout.model("blind").folder.mkdir(parents=True)
+    np.save(layout.model("blind").held_out, np.isin(np.arange(9), [0, 1, 5]).reshape(3, 3))
+    seen, everything = load_training_set(study, "blind"), load_training_set(study)
+    assert seen.numbers.tolist() == [1, 2, 4, 5] and len(everything) == 6
+    np.testing.assert_array_equal(seen.gather(np.arange(4)), everything.gather(seen.numbers))
+    assert seen.digest() != everything.digest()

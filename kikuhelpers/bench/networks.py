@@ -54,7 +54,7 @@ def training(sizes: Sizes) -> Iterator[dict]:
         for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
             settings = Training(presentations=10**9, batch_size=sizes.batch)
-            run = Run(model, settings, TrainingSet([patterns], _MASK))
+            run = Run(model, settings, TrainingSet([patterns], _MASK, np.arange(len(patterns))))
             plain = PlainLoop(model, patterns, _MASK, sizes.batch)
 
             def step(run=run):
