@@ -197,10 +197,12 @@ rule reconstruction:
     input:
         model_files.weights,
         both_files.latents,
+        scan_files.raw,
         scan_files.preprocessed,
     output:
         both_files.decoded,
         both_files.pattern_loss,
+        both_files.residual,
         both_files.generated,
     resources:
         gpu=1,

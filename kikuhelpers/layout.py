@@ -158,6 +158,11 @@ class ModelScanFiles:
         return self.folder / "pattern_loss.npy"
 
     @property
+    def residual(self) -> Path:
+        """JSON: mean absolute error on the camera's scale."""
+        return self.folder / "residual.json"
+
+    @property
     def generated(self) -> Path:
         """Patterns decoded from unit-normal noise (.npy), (n, height, width) float32."""
         return self.folder / "generated.npy"

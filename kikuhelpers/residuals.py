@@ -5,9 +5,14 @@ camera's own scale the same residual has a unit, counts, and a share of the rang
 """
 
 import numpy as np
+import pandas as pd
 
+from kikuhelpers.files import load_json, require
+from kikuhelpers.indexing import load_map
+from kikuhelpers.layout import Layout
 from kikuhelpers.preprocessing_kernels import block_sums, ranges
 from kikuhelpers.progress import progress_bar
+from kikuhelpers.study import Study
 from kikuhelpers.up2 import release, to_intensity
 
 CHUNK = 512  # patterns in memory at once
@@ -67,3 +72,29 @@ def camera_residual(
         "highest": float(highest),
         "mae_camera": 2 * counts / float(highest - lowest),
     }
+
+
+def residual_table(study: Study) -> pd.DataFrame:
+    """Return what each model leaves of each scan, beside the noise of the camera's patterns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and scan: ``residual_rms`` of the decoded patterns and
+        ``noise_rms``, the median level of the preprocessed ones
+        (:func:`~kikuhelpers.quality.noise_level`), both on the scale of [-1, 1], and the
+        numbers of :func:`camera_residual`.
+    """
+    layout, rows = Layout(study), []
+    for scan in study.scans:
+        files = layout.scan(scan)
+        pixels = np.load(require(files.mask, "notebook 02_preprocessing")).sum()
+        xmap = load_map(require(files.orientations, "notebook 06_reindexing"))
+        noise = float(np.median(xmap.prop["noise"]))
+        for model in study.models:
+            both = layout.model_scan(model, scan)
+            loss = np.load(require(both.pattern_loss, "notebook 05_reconstruction"))
+            rms = float(np.sqrt(2 * loss.mean() / pixels))
+            row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
+            rows.append(row | load_json(require(both.residual, "notebook 05_reconstruction")))
+    return pd.DataFrame(rows)
