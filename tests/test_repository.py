@@ -55,6 +55,7 @@ ORDER = [
     "realism",
     "intervals",
     "tables",
+    "generalisation",
     "figures",
     "provenance",
     "bench",
