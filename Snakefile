@@ -13,24 +13,29 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
+from kikuhelpers.baseline_settings import components_wanted, largest_pca
 from kikuhelpers.layout import PREPROCESSED, Layout, ModelFiles, ModelScanFiles, ScanFiles
 from kikuhelpers.study import PROJECT_ROOT, load_study
 
 STUDY = str(config.get("study", "quick"))
 study = load_study(STUDY)
 layout = Layout(study)
-SCANS, MODELS = list(study.scans), list(study.models)
+SCANS, MODELS, BASELINES = list(study.scans), list(study.models), list(study.baselines)
 layout.notebooks.mkdir(parents=True, exist_ok=True)  # papermill does not make it
 
 wildcard_constraints:
     scan="[^/]+",
     model="[^/]+",
+    baseline="[^/]+",
+    kind="models|baselines",
 
 
 # File names with the wildcards in place of a scan's and a model's name.
 scan_files = ScanFiles(layout.folder / "scans" / "{scan}")
 model_files = ModelFiles(layout.folder / "models" / "{model}")
 both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
+either_files = ModelScanFiles(layout.folder / "{kind}" / "{model}" / "{scan}")
+baseline_files = [ModelScanFiles(layout.folder / "baselines" / "{baseline}" / s) for s in SCANS]
 # Two models on a core each train faster than one model after the other on both.
 TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(MODELS)))
 TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
@@ -59,6 +64,20 @@ def background_file(wildcards):
     """The background of another scan, where a scan asks for it."""
     other = study.scan(wildcards.scan).background_of
     return layout.scan(other).background if other else []
+
+
+def principal_components(wildcards):
+    """Every PCA uses the components that the largest one fits and files."""
+    largest = largest_pca(study.baselines)
+    smaller = study.baseline(wildcards.baseline).method == "pca" and wildcards.baseline != largest
+    return layout.model_scan(largest, SCANS[0]).decoded if smaller else []
+
+
+def baseline_settings(wildcards):
+    """What a baseline depends on; a PCA also on how many components are fitted for all."""
+    baseline = study.baseline(wildcards.baseline)
+    fitted = components_wanted(study.baselines, study.models) if baseline.method == "pca" else ""
+    return f"{settings(baseline)} {fitted}"
 
 
 def log_file(name):
@@ -212,15 +231,31 @@ rule reconstruction:
         papermill("05_reconstruction", "model", "scan", gpu=True)
 
 
+rule baseline:
+    input:
+        [layout.scan(name).sample for name in TRAINING_SCANS],
+        [layout.scan(name).preprocessed for name in SCANS],
+        principal_components,
+    params:
+        settings=baseline_settings,
+    output:
+        [files.decoded for files in baseline_files],
+        [files.pattern_loss for files in baseline_files],
+    log:
+        log_file("10_baselines.{baseline}"),
+    shell:
+        papermill("10_baselines", "baseline")
+
+
 rule reindexing:
     input:
-        both_files.decoded,
+        either_files.decoded,
         scan_files.pattern_centre,
         scan_files.orientations,
     output:
-        both_files.orientations,
+        either_files.orientations,
     log:
-        log_file("06_reindexing.{model}.{scan}"),
+        log_file("06_reindexing.{kind}.{model}.{scan}"),
     shell:
         papermill("06_reindexing", "model", "scan")
 
@@ -228,7 +263,8 @@ rule reindexing:
 rule tables:
     input:
         [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
-        [layout.orientations(model, scan) for model in MODELS for scan in SCANS],
+        [layout.orientations(name, scan) for name in MODELS + BASELINES for scan in SCANS],
+        [layout.model_scan(name, scan).pattern_loss for name in MODELS + BASELINES for scan in SCANS],
         [layout.model(model).card for model in MODELS],
     output:
         TABLES,

@@ -5,6 +5,8 @@
     <results>/<study>/scans/<scan>/            scan.up2, preprocessed.up2, ...
     <results>/<study>/models/<model>/          weights.safetensors, history.csv, ...
     <results>/<study>/models/<model>/<scan>/   latents.npy, decoded.up2, ...
+    <results>/<study>/baselines/               pca.npz
+    <results>/<study>/baselines/<baseline>/<scan>/   decoded.up2, ...
     <results>/<study>/notebooks/               the executed notebooks
     <results>/<study>/runs/                    provenance of each executed notebook
     <figures>/<study>/                         tables and figures
@@ -123,7 +125,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class ModelScanFiles:
-    """Files of one scan seen through one model."""
+    """Files of one scan seen through one model, or through a baseline, which makes fewer."""
 
     folder: Path
 
@@ -197,6 +199,11 @@ class Layout:
         return self.figures / "realism.csv"
 
     @property
+    def principal_components(self) -> Path:
+        """Mean, principal components and variances of the training sample (.npz)."""
+        return self.folder / "baselines" / "pca.npz"
+
+    @property
     def warm(self) -> Path:
         """Mark that the libraries' code has been compiled."""
         return self.folder / "warm_up.txt"
@@ -222,18 +229,21 @@ class Layout:
         return ModelFiles(self.folder / "models" / name)
 
     def model_scan(self, model: str, scan: str) -> ModelScanFiles:
-        self.study.model(model)
+        """Files of a scan seen through a model or a baseline, whose names differ."""
         self.study.scan(scan)
+        if model in self.study.baselines:
+            return ModelScanFiles(self.folder / "baselines" / model / scan)
+        self.study.model(model)
         return ModelScanFiles(self.folder / "models" / model / scan)
 
     def orientations(self, model: str, scan: str) -> Path:
-        """Orientations of a scan's preprocessed patterns or of a model's decoded ones."""
+        """Orientations of a scan's preprocessed patterns, or of a model's or baseline's."""
         if model == PREPROCESSED:
             return self.scan(scan).orientations
         return self.model_scan(model, scan).orientations
 
     def patterns(self, model: str, scan: str) -> Path:
-        """UP2 file of a scan's preprocessed patterns or of a model's decoded ones."""
+        """UP2 file of a scan's preprocessed patterns, or of a model's or baseline's."""
         if model == PREPROCESSED:
             return self.scan(scan).preprocessed
         return self.model_scan(model, scan).decoded

@@ -20,8 +20,8 @@ from kikuhelpers.layout import Layout
 from kikuhelpers.study import PROJECT_ROOT
 
 PACKAGES = (
-    "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy", "pandas",
-    "matplotlib", "papermill", "snakemake",
+    "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
+    "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake",
 )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Decoded patterns: what is left of a scan after passing through the latent space."""
 
+from collections.abc import Callable
+
 import kikuchipy
 import numpy as np
 import torch
@@ -66,23 +68,58 @@ def decode_map(
         (rows, columns) float32: half the sum of squared differences inside the screen.
     """
     flat = latents.reshape(-1, latents.shape[-1])
-    flat_inputs = inputs.reshape(-1, *inputs.shape[2:])
+    inside = torch.from_numpy(mask).to(device())
+
+    def decoded(points: slice, _) -> Tensor:
+        batch = flat[points]
+        patterns = _decode(model, batch, inside, precision)
+        release(batch)
+        return patterns
+
+    return write_decoded(decoded, inputs, mask, files, step_um)
+
+
+@torch.inference_mode()
+def write_decoded(
+    decoded: Callable[[slice, Tensor], Tensor],
+    inputs: np.ndarray,
+    mask: np.ndarray,
+    files: ModelScanFiles,
+    step_um: float,
+) -> np.ndarray:
+    """Write decoded patterns batch by batch and measure the loss of every pattern.
+
+    Parameters
+    ----------
+    decoded
+        Called with the place of a batch among the map's points and with its preprocessed
+        patterns (n, 1, height, width), intensities on the device; returns the decoded ones,
+        of the same shape, black outside the mask.
+    inputs, mask, files, step_um
+        As for :func:`decode_map`.
+
+    Returns
+    -------
+    numpy.ndarray
+        As of :func:`decode_map`.
+    """
+    flat = inputs.reshape(-1, *inputs.shape[2:])
     losses = np.empty(len(flat), np.float32)
     inside = torch.from_numpy(mask).to(device())
     with (
-        Up2Writer(files.decoded, latents.shape[:2], mask.shape, step_um) as writer,
+        Up2Writer(files.decoded, inputs.shape[:2], mask.shape, step_um) as writer,
         progress_bar(len(flat), "decoding") as bar,
     ):
         for start in range(0, len(flat), BATCH):
-            batch, counts = flat[start : start + BATCH], flat_inputs[start : start + BATCH]
-            decoded = _decode(model, batch, inside, precision)
-            loss = reconstruction_loss(decoded, intensity_on_device(counts), inside)
-            losses[start : start + BATCH] = loss.cpu().numpy()
-            writer.append(_counts(decoded))
-            release(batch)
+            points = slice(start, start + BATCH)
+            counts = flat[points]
+            target = intensity_on_device(counts)
+            patterns = decoded(points, target)
+            losses[points] = reconstruction_loss(patterns, target, inside).cpu().numpy()
+            writer.append(_counts(patterns))
             release(counts)
-            bar.update(len(batch))
-    losses = losses.reshape(latents.shape[:2])
+            bar.update(len(counts))
+    losses = losses.reshape(inputs.shape[:2])
     save_array(files.pattern_loss, losses)
     return losses
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from kikuhelpers.baseline_settings import Baseline, check_baselines
 from kikuhelpers.figure_settings import Figures
 from kikuhelpers.microscope_settings import Microscope
 from kikuhelpers.settings import Count, Fraction, Name, NonNegative, Positive, Settings
@@ -230,6 +231,7 @@ class Study(Settings):
     title: str
     scans: Annotated[dict[Name, Scan], Field(min_length=1)]
     models: dict[Name, Model] = Field(default_factory=dict)  # none, where scans are compared
+    baselines: dict[Name, Baseline] = Field(default_factory=dict)  # beside the models, Table 1
     comparison: Comparison | None = None
     preprocessing: Preprocessing = Preprocessing()
     training: Training = Training(epochs=250)
@@ -258,6 +260,8 @@ class Study(Settings):
                 raise ValueError(f"background_of of {name}: that scan has no own background")
         if self.models and not any(scan.training_patterns for scan in self.scans.values()):
             raise ValueError("the training sample is empty: no scan gives training_patterns")
+        sample = sum(scan.training_patterns for scan in self.scans.values())
+        check_baselines(self.baselines, self.models, sample)
         for name in self.models:
             training = self.training_of(name)
             if training.epochs is None and training.presentations is None:
@@ -271,6 +275,10 @@ class Study(Settings):
     def model(self, name: str) -> Model:
         """Return the settings of one model by its name."""
         return _pick(self.models, name, "model", self.name)
+
+    def baseline(self, name: str) -> Baseline:
+        """Return the settings of one baseline by its name."""
+        return _pick(self.baselines, name, "baseline", self.name)
 
     def training_of(self, name: str) -> Training:
         """Return the training settings of a model: its own, or the study's."""

@@ -1,9 +1,9 @@
 """Tables 1 and 2 of the paper, from result files and from the network itself.
 
 Table 1 compares the maps of decoded patterns with those of the preprocessed ones they
-came from. Populations: confidence, ``cm`` and misorientation over the points indexed in
-both, IQ and sharpness over all points. Table 1 of the paper prints radians under the
-heading degrees; both are given here.
+came from; baselines stand below the models. Populations: confidence, ``cm`` and
+misorientation over the points indexed in both, IQ, sharpness and residual over all points.
+Table 1 of the paper prints radians under the heading degrees; both are given here.
 """
 
 import numpy as np
@@ -24,7 +24,10 @@ PAPER_TABLE2 = PROJECT_ROOT / "data" / "paper_table2_parameters.csv"
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio": "sharpness"}
 FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
+RESIDUAL = "residual (½Σ²)"
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
+_WHOLE = ("latent_dim", "seed", "presentations")  # whole numbers, some missing
+_DECODING = "notebook 05_reconstruction, or 10_baselines for a baseline,"
 _REINDEXING = "notebook 06_reindexing"
 _TABLE2_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ShortcutConv)
 
@@ -71,27 +74,19 @@ def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
 
 
 def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return Table 1, one row per model over all scans, and the same per scan.
+    """Return Table 1, one row per model and baseline over all scans, and the same per scan.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
-    has no such model.
+    has no such model. ``residual_q50`` and ``residual_mean`` are of half the sum of squared
+    differences inside the screen.
     """
     layout, paper = Layout(study), pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
         radians = paper[f"paper_misorientation_rad_{label}"]
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     rows, scan_rows = [], []
-    for name, model in study.models.items():
-        card = load_json(require(layout.model(name).card, "notebook 03_training"))
-        head = {
-            "model": name,
-            "loss": model.loss,
-            "latent_dim": model.latent_dim,
-            "beta": model.beta,
-            "seed": model.seed,
-            "presentations": card["presentations"],
-        }
-        head |= {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+    for name in (*study.models, *study.baselines):
+        head = _head(study, name)
         scans = {}
         for scan in study.scans:
             maps = [
@@ -99,12 +94,49 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
                 for kind in (PREPROCESSED, name)
             ]
             scans[scan] = compare_maps(*maps)
-            row = head | {"scan": scan} | summarise(scans[scan], study.indexing.wrong_deg)
-            scan_rows.append(row)
-        pooled = pd.concat(scans.values(), ignore_index=True)
-        rows.append(head | summarise(pooled, study.indexing.wrong_deg))
-    table = pd.DataFrame(rows).merge(paper, how="left", on=["loss", "latent_dim", "beta"])
-    return table, pd.DataFrame(scan_rows)
+            scans[scan]["residual"] = residuals(study, name, scan)
+            scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
+        rows.append(head | _numbers(study, pd.concat(scans.values(), ignore_index=True)))
+    whole = dict.fromkeys(_WHOLE, "Int64")
+    table = pd.DataFrame(rows).astype(whole)
+    table = table.merge(paper, how="left", on=["loss", "latent_dim", "beta"])
+    return table, pd.DataFrame(scan_rows).astype(whole)
+
+
+def residuals(study: Study, name: str, scan: str) -> np.ndarray:
+    """Return what a model or baseline leaves of each point's pattern, (points,) float32.
+
+    Half the sum of squared differences inside the screen, as in training.
+    """
+    path = Layout(study).model_scan(name, scan).pattern_loss
+    return np.load(require(path, _DECODING)).ravel()
+
+
+def _head(study: Study, name: str) -> dict:
+    """What a row of Table 1 is of: a model and its training, or a baseline."""
+    if name in study.baselines:
+        settings = study.baseline(name).model_dump()
+        components = settings.get("components")
+        return {"model": name, "loss": settings["method"], "latent_dim": components}
+    model = study.model(name)
+    card = load_json(require(Layout(study).model(name).card, "notebook 03_training"))
+    head = {
+        "model": name,
+        "loss": model.loss,
+        "latent_dim": model.latent_dim,
+        "beta": model.beta,
+        "seed": model.seed,
+        "presentations": card["presentations"],
+    }
+    return head | {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+
+
+def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
+    residual = points["residual"]
+    return summarise(points, study.indexing.wrong_deg) | {
+        "residual_q50": residual.median(),
+        "residual_mean": residual.mean(),
+    }
 
 
 def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,17 +153,22 @@ def save_table1(study: Study) -> pd.DataFrame:
     """Write table1.csv, .md, .tex and table1_by_scan.csv; return the printed table."""
     table, by_scan = table1(study)
     printed, folder = printed_table1(table), Layout(study).figures
-    virtual = any(study.is_virtual(scan) for scan in study.scans)
-    caption = f"{study.title}{' (virtual specimens)' if virtual else ''}: decoded against "
-    caption += "preprocessed patterns, 10 % / 50 % / 90 % quantiles."
-    _save(table, folder / "table1.csv")
-    _save(by_scan, folder / "table1_by_scan.csv")
+    caption = f"{title_of(study)}: decoded against preprocessed patterns, "
+    caption += "10 % / 50 % / 90 % quantiles; residual: mean."
+    save_csv(table, folder / "table1.csv")
+    save_csv(by_scan, folder / "table1_by_scan.csv")
     with written_aside(folder / "table1.md") as temporary:
         temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n")
     with written_aside(folder / "table1.tex") as temporary:
         text = printed.to_latex(index=False, escape=True, caption=caption.replace("%", r"\%"))
         temporary.write_text(text)
     return printed
+
+
+def title_of(study: Study) -> str:
+    """Return the title of a study, which says where patterns are virtual."""
+    virtual = any(study.is_virtual(scan) for scan in study.scans)
+    return f"{study.title}{' (virtual specimens)' if virtual else ''}"
 
 
 def table2() -> pd.DataFrame:
@@ -156,11 +193,12 @@ def table2() -> pd.DataFrame:
 def save_table2(study: Study) -> pd.DataFrame:
     """Write table2.csv; return the table."""
     table = table2()
-    _save(table, Layout(study).figures / "table2.csv")
+    save_csv(table, Layout(study).figures / "table2.csv")
     return table
 
 
-def _save(table: pd.DataFrame, path) -> None:
+def save_csv(table: pd.DataFrame, path) -> None:
+    """Write a table as CSV, five digits."""
     with written_aside(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5g")
 
@@ -170,7 +208,7 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
         values = [row.get(f"{prefix}{name}_{label}") for label in QUANTILES]
         return "" if any(pd.isna(values)) else " / ".join(f"{v:.{digits}f}" for v in values)
 
-    wrong = row.get(f"{prefix}wrong_pct")
+    wrong, residual = row.get(f"{prefix}wrong_pct"), row.get("residual_mean")
     return {
         "n": "" if prefix else f"{row['n']}",
         "indexed %": f"{row[f'{prefix}indexed_pct']:.1f}",
@@ -181,6 +219,7 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
         "misorientation (°)": cell("misorientation_deg", 1 if prefix else 2),
         "misorientation (rad)": cell("misorientation_rad", 2 if prefix else 3),
         "sharpness ratio": cell("sharpness_ratio", 2),
+        RESIDUAL: "" if prefix or pd.isna(residual) else f"{residual:.1f}",
     }
 
 

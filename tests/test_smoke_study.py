@@ -46,12 +46,15 @@ def test_every_notebook_ran(smoke):
 
 def test_the_table_is_complete(smoke):
     table = pd.read_csv(smoke / "figures/smoke/table1.csv").set_index("model")
-    assert list(table.index) == ["vae-16", "contrastive-16"]
+    assert list(table.index) == ["vae-16", "contrastive-16", "pca-4"]
     assert (table["n"] == 256).all()
     assert table.loc["vae-16", "paper_indexed_pct"] == 95.3
     for quantity in ("ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg", "sharpness_ratio"):
         quantiles = table[[f"{quantity}_{q}" for q in ("q10", "q50", "q90")]]
         assert (quantiles.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    linear = pd.read_csv(smoke / "figures/smoke/linear.csv").set_index("model")
+    assert list(linear.index) == ["vae-16"]
+    assert (linear["pca_residual_latent"] < table.loc["pca-4", "residual_mean"]).all()
 
 
 def test_figures_and_provenance(smoke):
@@ -60,7 +63,7 @@ def test_figures_and_provenance(smoke):
     assert names == {path.stem for path in folder.glob("fig*.pdf")}
     assert len(names) >= 6
     run = json.loads((folder / "run.json").read_text())
-    assert len(run["runs"]) == 2 + 1 + 2 * 4 + 3
+    assert len(run["runs"]) == 2 + 1 + 2 * 4 + 2 + 3
     assert str(smoke) not in json.dumps(run)
 
 

@@ -6,7 +6,21 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
-from kikuhelpers.tables import compare_maps, printed_table1, summarise, table2
+from kikuhelpers.files import save_array, save_json
+from kikuhelpers.indexing import save_map
+from kikuhelpers.layout import PREPROCESSED, Layout
+from kikuhelpers.linear_table import save_linear_table
+from kikuhelpers.tables import (
+    RESIDUAL,
+    compare_maps,
+    printed_table1,
+    save_table1,
+    summarise,
+    table1,
+    table2,
+)
+from tests.conftest import make_study
+from tests.test_training import give_sample
 
 
 def crystal_map(turn_deg, phase_id=0, **prop):
@@ -51,6 +65,67 @@ def test_the_printed_table_shows_the_paper_below():
     assert printed["model"].tolist() == ["vae-64", "  (paper)"]
     assert printed["IQ ratio"].tolist() == ["1.00 / 1.00 / 1.00", "0.80 / 0.95 / 1.03"]
     assert printed["misorientation (°)"].tolist() == ["2.00 / 2.00 / 2.00", ""]
+
+
+@pytest.fixture
+def results():
+    """A study whose results are four points, turned by 2 degrees and with losses 10 to 40."""
+    study = make_study(
+        models={"vae-16": {"latent_dim": 16}, "beta50-16": {"latent_dim": 16, "beta": 50}},
+        baselines={"pca-2": {"method": "pca", "components": 2}, "nlpar": {"method": "nlpar"}},
+    )
+    give_sample(study)
+    layout = Layout(study)
+    for name in (PREPROCESSED, *study.models, *study.baselines):
+        path = layout.orientations(name, "wrought")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_map(path, crystal_map(0 if name == PREPROCESSED else 2, fit=0.5))
+        if name != PREPROCESSED:
+            losses = np.array([[10, 20], [30, 40]], np.float32)
+            save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
+    last = {"loss": 30.0, "reconstruction": 28.0, "kl": 2.0, "active_units": 0.6}
+    for name in study.models:
+        save_json(layout.model(name).card, {"presentations": 64, "last": last})
+    return study
+
+
+def test_baselines_stand_below_the_models(results):
+    table, by_scan = table1(results)
+    table = table.set_index("model")
+    assert list(table.index) == ["vae-16", "beta50-16", "pca-2", "nlpar"]
+    assert table["loss"].tolist() == ["vae", "vae", "pca", "nlpar"]
+    assert table["latent_dim"].fillna(-1).tolist() == [16, 16, 2, -1]
+    assert table.loc["pca-2":, ["beta", "seed", "presentations", "final_kl"]].isna().all(axis=None)
+    assert (table["residual_mean"] == 25).all() and (table["residual_q50"] == 25).all()
+    assert table["misorientation_deg_q50"].tolist() == pytest.approx([2] * 4, abs=1e-4)
+    assert table.loc["vae-16", "paper_indexed_pct"] == 95.3
+    assert len(by_scan) == 4
+    printed = save_table1(results)
+    assert printed["model"].tolist() == ["vae-16", "  (paper)", "beta50-16", "pca-2", "nlpar"]
+    assert printed[RESIDUAL].tolist() == ["25.0", "", "25.0", "25.0", "25.0"]
+    written = (Layout(results).figures / "table1.csv").read_text().splitlines()
+    assert written[4].startswith("nlpar,nlpar,,,,,")
+
+
+def test_the_linear_table_says_who_wins(results):
+    printed = save_linear_table(results)
+    assert list(printed.index) == ["vae-16", "beta50-16"]
+    assert (printed["active"] == 1).all()
+    # The sample is one waveform of random height, and noise of 0.05 in 10,379 pixels.
+    table = pd.read_csv(Layout(results).figures / "linear.csv").set_index("model")
+    pixels = np.load(Layout(results).scan("wrought").mask).sum()
+    np.testing.assert_allclose(table["pca_residual_active"], 0.5 * 0.05**2 * pixels, rtol=0.05)
+    assert (table["pca_residual_latent"] < table["pca_residual_active"]).all()
+    assert (table["winner"] == "PCA").all()
+    for losses in (1.0, 100.0):
+        path = Layout(results).model_scan("vae-16", "wrought").pattern_loss
+        save_array(path, np.full((2, 2), losses, np.float32))
+        winner = save_linear_table(results).loc["vae-16", "winner"]
+        assert winner == ("VAE" if losses == 1 else "PCA")
+
+
+def test_no_linear_table_without_a_pca(study):
+    assert save_linear_table(study) is None
 
 
 def test_table2_is_the_papers():
