@@ -1,12 +1,13 @@
 """kikuhelpers: see microstructure through a neural latent space of Kikuchi patterns.
 
 Modules stand in the order of the data: ``settings``, ``specimen_settings``,
-``microscope_settings``, ``figure_settings`` and ``study`` (the parameters), ``layout`` (where
-files are), ``up2``, ``public_scans``, ``virtual`` and ``readers`` (scans), ``preprocessing``,
-``vae``, ``losses``, ``augmentation`` and ``training`` (models), ``latents`` and
-``reconstruction``, ``indexing``, ``confidence``, ``orientation_maps``, ``held_out`` and
-``quality`` (orientations), ``residuals``, ``realism`` (virtual against measured),
-``intervals``, ``tables``, ``generalisation`` and ``figures``.
+``microscope_settings``, ``figure_settings`` and ``study`` (the parameters), ``layout`` and
+``available`` (where files are and which), ``up2``, ``public_scans``, ``virtual`` and ``readers``
+(scans), ``preprocessing``, ``vae``, ``losses``, ``augmentation`` and ``training`` (models),
+``latents`` and ``reconstruction``, ``indexing``, ``confidence``, ``orientation_maps``,
+``held_out`` and ``quality`` (orientations), ``residuals``, ``realism`` (virtual against
+measured), ``intervals``, ``tables``, ``generalisation`` and ``figures``, ``kept`` (small copies
+of results) and ``final_notebooks`` (tables and figures from these).
 """
 
 import os

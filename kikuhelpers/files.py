@@ -56,11 +56,25 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+class MissingResult(FileNotFoundError):
+    """A result that no notebook has made yet; the message is one sentence for its user."""
+
+    def __init__(self, path: Path, maker: str):
+        super().__init__(f"{path} is not there yet: run {maker} first.")
+        self.path, self.maker = path, maker
+
+
 def require(path: str | Path, maker: str) -> Path:
-    """Return ``path`` if it is there; else say in one sentence which notebook makes it."""
+    """Return ``path`` if it is there.
+
+    Raises
+    ------
+    MissingResult
+        Says in one sentence which notebook makes it.
+    """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there yet: run {maker} first.")
+        raise MissingResult(path, maker)
     return path
 
 

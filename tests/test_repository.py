@@ -21,6 +21,7 @@ ORDER = [
     "study",
     "files",
     "layout",
+    "available",
     "compilation",
     "one_gpu",
     "progress",
@@ -58,6 +59,8 @@ ORDER = [
     "generalisation",
     "figures",
     "provenance",
+    "kept",
+    "final_notebooks",
     "bench",
 ]
 UNLOCKED_EXTRAS = ("oracles", "simulation", "tensorboard")  # nothing needs them
