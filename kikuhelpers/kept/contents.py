@@ -68,9 +68,10 @@ def contents(study: Study) -> list[Item]:
 
 def _of_scan(layout: Layout, scan: str) -> list[Item]:
     files = layout.scan(scan)
-    indexing = ("06_reindexing", PREPROCESSED, scan)
+    reading, indexing = ("01_diffraction_data", scan), ("06_reindexing", PREPROCESSED, scan)
+    truth = [files.truth] if layout.study.is_virtual(scan) else []
     return [
-        Item(layout, files.card, ("01_diffraction_data", scan), scan=scan),
+        *(Item(layout, result, reading, scan=scan) for result in (files.card, *truth)),
         Item(layout, files.mask, ("02_preprocessing", scan), scan=scan),
         Item(layout, files.pattern_centre, indexing, scan=scan, indexed=True),
         Item(layout, files.orientations, indexing, scan=scan, indexed=True),

@@ -67,7 +67,8 @@ def is_restored(item: Item) -> bool:
 
 def _restore(item: Item, record: dict) -> None:
     item.packing.unpack(item.kept, item.result)
-    os.utime(item.result, (RESTORED, RESTORED))
     own = item.layout.record(*item.run)
     if not own.is_file():
         save_json(own, record)
+        os.utime(own, (RESTORED, RESTORED))
+    os.utime(item.result, (RESTORED, RESTORED))
