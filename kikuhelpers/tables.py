@@ -12,6 +12,7 @@ import torch
 from orix.crystal_map import CrystalMap
 from torch import nn
 
+from kikuhelpers.available import with_results
 from kikuhelpers.files import load_json, require, written_aside
 from kikuhelpers.indexing import load_map
 from kikuhelpers.layout import PREPROCESSED, Layout
@@ -118,12 +119,17 @@ def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_table1(study: Study) -> pd.DataFrame:
-    """Write table1.csv, .md, .tex and table1_by_scan.csv; return the printed table."""
+    """Write table1.csv, .md, .tex and table1_by_scan.csv; return the printed table.
+
+    Models without results have no row; the caption names them.
+    """
+    study, left_out = with_results(study)
     table, by_scan = table1(study)
     printed, folder = printed_table1(table), Layout(study).figures
     virtual = any(study.is_virtual(scan) for scan in study.scans)
     caption = f"{study.title}{' (virtual specimens)' if virtual else ''}: decoded against "
     caption += "preprocessed patterns, 10 % / 50 % / 90 % quantiles."
+    caption = " ".join((caption, *left_out))
     _save(table, folder / "table1.csv")
     _save(by_scan, folder / "table1_by_scan.csv")
     with written_aside(folder / "table1.md") as temporary:
