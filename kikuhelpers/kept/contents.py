@@ -88,8 +88,11 @@ def _of_model(layout: Layout, model: str) -> list[Item]:
 
 def _of_decoded_map(layout: Layout, name: str, scan: str) -> list[Item]:
     files = layout.model_scan(name, scan)
-    indexing = ("06_reindexing", name, scan)
-    return [Item(layout, files.orientations, indexing, name, scan, indexed=True)]
+    decoding, indexing = ("05_reconstruction", name, scan), ("06_reindexing", name, scan)
+    return [
+        Item(layout, files.pattern_loss, decoding, name, scan),
+        Item(layout, files.orientations, indexing, name, scan, indexed=True),
+    ]
 
 
 def _of_latent_map(layout: Layout, model: str, scan: str) -> list[Item]:
@@ -99,7 +102,6 @@ def _of_latent_map(layout: Layout, model: str, scan: str) -> list[Item]:
     )
     items = [
         Item(layout, files.features, latent, model, scan, indexed=True),
-        Item(layout, files.pattern_loss, decoding, model, scan),
         Item(layout, files.generated, decoding, model, scan),
     ]
     # The figures map the features of these alone.
