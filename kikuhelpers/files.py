@@ -56,7 +56,7 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-class MissingResult(FileNotFoundError):
+class MissingResultError(FileNotFoundError):
     """A result that no notebook has made yet; the message is one sentence for its user."""
 
     def __init__(self, path: Path, maker: str):
@@ -69,12 +69,12 @@ def require(path: str | Path, maker: str) -> Path:
 
     Raises
     ------
-    MissingResult
+    MissingResultError
         Says in one sentence which notebook makes it.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingResult(path, maker)
+        raise MissingResultError(path, maker)
     return path
 
 

@@ -28,13 +28,14 @@ def make_figures(layout: Layout, study: str) -> int:
     Returns
     -------
     int
-        The first exit code other than 0, if a notebook failed.
+        0, or the exit code of the notebook that failed; those after it are not run, so that
+        they do not remove older figures.
     """
     restore(layout.study)
     notebooks = list(_TABLES_AND_FIGURES) if layout.study.models else []
     if _has_truth(layout):
         notebooks.append(_VIRTUAL_SPECIMENS)
-    codes = [_run(layout, study, notebook) for notebook in notebooks]
+    codes = (_run(layout, study, notebook) for notebook in notebooks)
     return next((code for code in codes if code), 0)
 
 
@@ -54,7 +55,7 @@ def _run(layout: Layout, study: str, notebook: str) -> int:
     log = layout.folder / "logs" / f"{notebook}.log"
     source = PROJECT_ROOT / "notebooks" / f"{notebook}.ipynb"
     executed = layout.notebooks / source.name
-    for path in (log, executed):
+    for path in (log, executed):  # papermill does not make them
         path.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-output"]
     with log.open("w") as file:

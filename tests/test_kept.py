@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from kikuhelpers.available import with_results
 from kikuhelpers.figures import FigureSet
 from kikuhelpers.figures.shown import counts_at, forget_shown, load_shown, save_shown
-from kikuhelpers.files import MissingResult
+from kikuhelpers.files import MissingResultError
 from kikuhelpers.indexing import load_map, save_map
 from kikuhelpers.kept.networks import kept_weights, take_kept_network
 from kikuhelpers.kept.packing import packing_of
@@ -104,7 +104,7 @@ def test_a_shown_pattern_outlives_its_file(study):
     files.preprocessed.unlink()
     shown = counts_at(study, "preprocessed", "wrought", 2, 3)
     np.testing.assert_array_equal(shown, patterns[2, 3])
-    with pytest.raises(MissingResult, match=r"preprocessed\.up2 is not there yet"):
+    with pytest.raises(MissingResultError, match=r"preprocessed\.up2 is not there yet"):
         counts_at(study, "preprocessed", "wrought", 0, 0)
     save_shown(path)
     assert list(load_shown(path)) == [("preprocessed", "wrought", 2, 3)]

@@ -13,7 +13,7 @@ from kikuhelpers.figures.overview import figure_1, figure_2
 from kikuhelpers.figures.patterns import figure_8, figure_10
 from kikuhelpers.figures.shown import forget_shown, save_shown
 from kikuhelpers.figures.style import PaperFigure, dropped_figure, save_figure
-from kikuhelpers.files import MissingResult, save_json
+from kikuhelpers.files import MissingResultError, save_json
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 
@@ -60,7 +60,7 @@ class FigureSet:
         stem, draw = FIGURES[number]
         try:
             figure = draw(self.study)
-        except MissingResult as missing:
+        except MissingResultError as missing:
             result = missing.path.relative_to(self.layout.folder).as_posix()
             figure = dropped_figure(f"Fig. {number}: {result} is not there: run {missing.maker}.")
         files = ()

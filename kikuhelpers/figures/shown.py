@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kikuhelpers.files import MissingResult, written_aside
+from kikuhelpers.files import MissingResultError, written_aside
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 from kikuhelpers.up2 import open_patterns
@@ -31,7 +31,7 @@ def counts_at(study: Study, model: str, scan: str, row: int, column: int) -> np.
 
     Raises
     ------
-    MissingResult
+    MissingResultError
         Neither the file of the patterns nor a kept copy of this one is there.
     """
     layout = Layout(study)
@@ -45,7 +45,7 @@ def counts_at(study: Study, model: str, scan: str, row: int, column: int) -> np.
         for other, counts in load_shown(layout.shown_patterns).items():
             drawn.setdefault(other, counts)
     if place not in drawn:
-        raise MissingResult(patterns, "notebooks 02 and 05")
+        raise MissingResultError(patterns, "notebooks 02 and 05")
     return drawn[place]
 
 
