@@ -81,9 +81,13 @@ def _of_scan(layout: Layout, scan: str) -> list[Item]:
 def _of_model(layout: Layout, model: str) -> list[Item]:
     files = layout.model(model)
     results = [files.card, files.history, files.kl]
+    holds_out = layout.study.model(model).hold_out is not None  # grains, found by indexing
+    if holds_out:
+        results.append(files.held_out)
     if has_kept_weights(layout.study, model):
         results.append(files.weights)
-    return [Item(layout, result, ("03_training", model), model) for result in results]
+    run = ("03_training", model)
+    return [Item(layout, result, run, model, indexed=holds_out) for result in results]
 
 
 def _of_decoded_map(layout: Layout, name: str, scan: str) -> list[Item]:
@@ -102,6 +106,7 @@ def _of_latent_map(layout: Layout, model: str, scan: str) -> list[Item]:
     )
     items = [
         Item(layout, files.features, latent, model, scan, indexed=True),
+        Item(layout, files.residual, decoding, model, scan),
         Item(layout, files.generated, decoding, model, scan),
     ]
     # The figures map the features of these alone.

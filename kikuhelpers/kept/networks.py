@@ -24,7 +24,7 @@ def kept_weights(study: Study, model: str) -> Path | None:
     if not all(item.kept.is_file() for item in items):
         return None
     record = load_runs(Layout(study)).get(f"03_training.{model}")
-    if not same_settings(study, record, model, scan=None, indexed=False):
+    if not same_settings(study, record, model, scan=None, indexed=items[-1].indexed):
         print(f"Not taken: the weights kept in {items[-1].kept.parent} are of other settings.")
         return None
     return items[-1].kept

@@ -6,7 +6,7 @@ orientations.h5         unit quaternions int16 (within 0.004 degrees), propertie
 latents.npy             active features, 256 levels between each one's lowest and
                         highest value; inactive features come back as 0
 pattern_loss.npy        exactly, for the figures choose patterns by it
-mask.npy                exactly
+mask.npy, held_out.npy  exactly
 generated.npy           16-bit counts, as the patterns' own files have
 weights.safetensors     float16
 scan.json               without the folders of the machine it was made on
@@ -223,6 +223,7 @@ _PACKINGS = {
     "latents.npy": Packing(".npz", _pack_latents, _unpack_latents),
     "pattern_loss.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
     "mask.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
+    "held_out.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
     "generated.npy": Packing(".npz", _pack_patterns, _unpack_patterns),
     "weights.safetensors": Packing(".safetensors", _pack_weights, _unpack_weights),
     "scan.json": Packing(".json", _pack_scan_card, _copy),
