@@ -1,7 +1,9 @@
 # make study            the quick study (STUDY=in718_rx for another)
 # make test             all tests, the smoke study among them
 # make lab              JupyterLab on the notebooks
-# make figures          tables and figures of a study from its results
+# make figures          tables and figures of a study from its results and, where these are
+#                       missing, from what data/kept holds: nothing is trained
+# make keep             put into data/kept what rebuilds them, in small files
 # make bench            the speed of every stage on this machine (results/bench/)
 # make lock             renew requirements.lock from what .venv holds
 
@@ -9,13 +11,16 @@ STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures bench lock
+.PHONY: study test lab figures keep bench lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
 
 figures: .venv/installed
-	$(BIN)/python -m kikuhelpers $(STUDY) --forcerun tables figures
+	$(BIN)/python -m kikuhelpers $(STUDY) --figures
+
+keep: .venv/installed
+	$(BIN)/python -m kikuhelpers.kept keep $(STUDY)
 
 test: .venv/installed
 	$(BIN)/python -m pytest

@@ -2,12 +2,14 @@
 
 Modules stand in the order of the data: ``settings``, ``specimen_settings``,
 ``microscope_settings``, ``figure_settings``, ``baseline_settings`` and ``study`` (the
-parameters), ``layout`` (where files are), ``up2``, ``public_scans``, ``virtual`` and
-``readers`` (scans), ``preprocessing``, ``vae``, ``losses``, ``augmentation`` and ``training``
-(models), ``latents`` and ``reconstruction``, ``decompositions`` and ``baselines`` (what models
-are compared with), ``indexing``, ``confidence``, ``orientation_maps``, ``held_out`` and
-``quality`` (orientations), ``residuals``, ``realism`` (virtual against measured),
-``intervals``, ``tables``, ``generalisation``, ``linear_table`` and ``figures``.
+parameters), ``layout`` and ``available`` (where files are and which), ``up2``,
+``public_scans``, ``virtual`` and ``readers`` (scans), ``preprocessing``, ``vae``, ``losses``,
+``augmentation`` and ``training`` (models), ``latents`` and ``reconstruction``,
+``decompositions`` and ``baselines`` (what models are compared with), ``indexing``,
+``confidence``, ``orientation_maps``, ``held_out`` and ``quality`` (orientations),
+``residuals``, ``realism`` (virtual against measured), ``intervals``, ``tables``,
+``generalisation``, ``linear_table`` and ``figures``, ``kept`` (small copies of results) and
+``final_notebooks`` (tables and figures from these).
 """
 
 import os

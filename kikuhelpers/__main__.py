@@ -3,6 +3,9 @@
 Starts Snakemake on the study's graph, one run per study at a time. A run that was
 stopped or killed at any point goes on with the same command: the lock is the operating
 system's and dies with its process, and incomplete outputs are made again.
+
+``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
+study's results and from those that ``data/kept/`` holds of it.
 """
 
 import argparse
@@ -29,6 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the study named on the command line; further arguments go to Snakemake."""
     parser = argparse.ArgumentParser(prog="python -m kikuhelpers", description=__doc__)
     parser.add_argument("study", nargs="?", default="quick", help="name or path of a study file")
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="only tables and figures, from results and kept files; nothing else runs",
+    )
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
@@ -40,12 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
         arguments.study = str(Path(arguments.study).resolve())
     layout.folder.mkdir(parents=True, exist_ok=True)
     print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}")
-    if not layout.warm.is_file():
+    if not layout.warm.is_file() and not arguments.figures:
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
         with FileLock(layout.folder / "running.lock", blocking=False):
             start = time.time()
-            failed = subprocess.call(_snakemake(arguments, layout, for_snakemake))
+            if arguments.figures:
+                from kikuhelpers.final_notebooks import make_figures  # loads torch: seconds
+
+                failed = make_figures(layout, arguments.study)
+            else:
+                failed = subprocess.call(_snakemake(arguments, layout, for_snakemake))
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             return failed

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.decomposition import PCA, non_negative_factorization
 
 from kikuhelpers.baseline_settings import components_wanted
-from kikuhelpers.files import written_aside
+from kikuhelpers.files import load_json, require, save_json, written_aside
 from kikuhelpers.layout import Layout
 from kikuhelpers.progress import progress_bar
 from kikuhelpers.study import Study
@@ -25,6 +25,18 @@ _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
 
 class BaselineError(ValueError):
     """A baseline that this sample or map does not allow; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Variance of the training sample, pixels inside the screen, along its components."""
+
+    eigenvalues: np.ndarray  # (K,), largest first
+    total: float  # of all pixels together
+
+    def residual(self, count: int) -> float:
+        """Half the sum of squares that so many components leave of a pattern of the sample."""
+        return 0.5 * (self.total - float(self.eigenvalues[:count].sum()))
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,9 @@ class PrincipalComponents:
         """Return what the components keep of patterns (n, pixels), float32."""
         return (pixels - self.mean) @ self.components.T @ self.components + self.mean
 
-    def residual(self, count: int) -> float:
-        """Half the sum of squares that so many components leave of a pattern of the sample."""
-        return 0.5 * (self.total - float(self.eigenvalues[:count].sum()))
+    @property
+    def spectrum(self) -> Spectrum:
+        return Spectrum(self.eigenvalues, self.total)
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,15 @@ def principal_components(study: Study) -> PrincipalComponents:
             return stored
     found = fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
     _save(path, found)
+    spectrum = {"eigenvalues": found.eigenvalues.tolist(), "total": found.total}
+    save_json(Layout(study).spectrum, spectrum)
     return found
+
+
+def load_spectrum(study: Study) -> Spectrum:
+    """Return the spectrum of a study's training sample, as a PCA among its baselines left it."""
+    stored = load_json(require(Layout(study).spectrum, "notebook 10_baselines with a PCA"))
+    return Spectrum(np.array(stored["eigenvalues"]), stored["total"])
 
 
 def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 _HASH_CHUNK_BYTES = 1 << 22
 
@@ -56,11 +57,25 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+class MissingResultError(FileNotFoundError):
+    """A result that no notebook has made yet; the message is one sentence for its user."""
+
+    def __init__(self, path: Path, maker: str):
+        super().__init__(f"{path} is not there yet: run {maker} first.")
+        self.path, self.maker = path, maker
+
+
 def require(path: str | Path, maker: str) -> Path:
-    """Return ``path`` if it is there; else say in one sentence which notebook makes it."""
+    """Return ``path`` if it is there.
+
+    Raises
+    ------
+    MissingResultError
+        Says in one sentence which notebook makes it.
+    """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there yet: run {maker} first.")
+        raise MissingResultError(path, maker)
     return path
 
 
@@ -70,3 +85,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def save_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, five digits, without its index."""
+    with written_aside(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5g")

@@ -7,7 +7,8 @@ stands beside the one that did not, on the same points.
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.files import require
+from kikuhelpers.available import with_results
+from kikuhelpers.files import require, save_csv
 from kikuhelpers.indexing import load_map
 from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.study import Model, Study
@@ -47,3 +48,12 @@ def _alike(study: Study, blind: Model) -> list[str]:
     """Names of models that differ from this one in what they saw only."""
     seeing = blind.model_copy(update={"hold_out": None})
     return [name for name, model in study.models.items() if model == seeing]
+
+
+def save_held_out_table(study: Study) -> pd.DataFrame | None:
+    """Write held_out.csv; return the table, or None of a study that holds out nothing."""
+    table = held_out_table(with_results(study)[0])
+    if table.empty:
+        return None
+    save_csv(table, Layout(study).figures / "held_out.csv")
+    return table

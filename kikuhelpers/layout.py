@@ -10,12 +10,14 @@
     <results>/<study>/notebooks/               the executed notebooks
     <results>/<study>/runs/                    provenance of each executed notebook
     <figures>/<study>/                         tables and figures
+    <kept>/<study>/                            small copies of results, in their places
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kikuhelpers.study import Study, figures_root, results_root
+from kikuhelpers.study import PROJECT_ROOT, Study, figures_root, results_root
 
 PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
 
@@ -189,6 +191,16 @@ class Layout:
         return figures_root() / self.study.name
 
     @property
+    def kept(self) -> Path:
+        """Small copies of results that git holds, see :mod:`kikuhelpers.kept`."""
+        return kept_root() / self.study.name
+
+    @property
+    def shown_patterns(self) -> Path:
+        """The patterns that the figures show (.npz), see :mod:`kikuhelpers.figures.shown`."""
+        return self.folder / "shown_patterns.npz"
+
+    @property
     def virtual_specimens(self) -> Path:
         """JSON: figures of the virtual specimens and how they were made (notebook 09)."""
         return self.figures / "virtual_specimens.json"
@@ -202,6 +214,11 @@ class Layout:
     def principal_components(self) -> Path:
         """Mean, principal components and variances of the training sample (.npz)."""
         return self.folder / "baselines" / "pca.npz"
+
+    @property
+    def spectrum(self) -> Path:
+        """JSON: the variances alone, which the table linear.csv needs."""
+        return self.folder / "baselines" / "spectrum.json"
 
     @property
     def warm(self) -> Path:
@@ -247,3 +264,11 @@ class Layout:
         if model == PREPROCESSED:
             return self.scan(scan).preprocessed
         return self.model_scan(model, scan).decoded
+
+
+def kept_root() -> Path:
+    """Folder of what git keeps of results: ``KIKUHELPERS_KEPT`` or ``data/kept``.
+
+    A folder that is not there holds nothing: every network is then trained.
+    """
+    return Path(os.environ.get("KIKUHELPERS_KEPT") or PROJECT_ROOT / "data" / "kept").resolve()

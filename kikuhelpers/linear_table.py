@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kikuhelpers.available import with_results
 from kikuhelpers.baseline_settings import largest_pca
-from kikuhelpers.decompositions import principal_components
-from kikuhelpers.files import load_json, require, written_aside
+from kikuhelpers.decompositions import load_spectrum
+from kikuhelpers.files import load_json, require, save_csv, written_aside
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
-from kikuhelpers.tables import residuals, save_csv, title_of
+from kikuhelpers.tables import residuals, title_of
 
 _PRINTED = {
     "latent_dim": "latent",
@@ -91,14 +92,14 @@ def linear_table(study: Study) -> pd.DataFrame:
         ``pca_residual_latent``, what a PCA of as many components leaves of the training
         sample; ``linear_...``, see :class:`LinearVae`; ``winner``, "VAE" or "PCA".
     """
-    layout, basis, rows = Layout(study), principal_components(study), []
+    layout, spectrum, rows = Layout(study), load_spectrum(study), []
     for name, model in study.models.items():
         if model.loss != "vae":
             continue
         last = load_json(require(layout.model(name).card, "notebook 03_training"))["last"]
         active = round(last["active_units"])
         left = np.concatenate([residuals(study, name, scan) for scan in study.scans]).mean()
-        theory = linear_vae(basis.eigenvalues, basis.total, model.beta, model.latent_dim)
+        theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {
             "model": name,
             "latent_dim": model.latent_dim,
@@ -107,8 +108,8 @@ def linear_table(study: Study) -> pd.DataFrame:
             "reconstruction": last["reconstruction"],
             "residual_mean": left,
             "kl": last["kl"],
-            "pca_residual_active": basis.residual(active),
-            "pca_residual_latent": basis.residual(model.latent_dim),
+            "pca_residual_active": spectrum.residual(active),
+            "pca_residual_latent": spectrum.residual(model.latent_dim),
         }
         row |= {f"linear_{key}": value for key, value in vars(theory).items()}
         row["winner"] = "VAE" if left < row["pca_residual_active"] else "PCA"
@@ -117,9 +118,13 @@ def linear_table(study: Study) -> pd.DataFrame:
 
 
 def save_linear_table(study: Study) -> pd.DataFrame | None:
-    """Write linear.csv and .md; return the printed table, or None of a study without a PCA."""
+    """Write linear.csv and .md; return the printed table, or None of a study without a PCA.
+
+    Models without results have no row.
+    """
     if largest_pca(study.baselines) is None:
         return None
+    study, _ = with_results(study)
     table, folder = linear_table(study), Layout(study).figures
     save_csv(table, folder / "linear.csv")
     printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)

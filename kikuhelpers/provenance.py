@@ -61,11 +61,18 @@ class Record:
 
 
 def collect(layout: Layout) -> dict:
-    """Gather the records of a study: what all share once, the rest per notebook."""
+    """Gather the records of a study: what all share once, the rest per notebook.
+
+    A run on another machine, whose results were kept, brings its own versions and hardware.
+    """
     records = [load_json(path) for path in sorted(layout.runs.glob("*.json"))]
     shared = {key: records[-1][key] for key in ("study", "seed", "versions", "hardware")}
-    own = ("commit", "inputs", "seconds", "peak_memory_mb")
-    runs = {".".join((r["notebook"], *r["parts"])): {key: r[key] for key in own} for r in records}
+    runs = {}
+    for record in records:
+        own = ["commit", "inputs", "seconds", "peak_memory_mb"]
+        own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
+        name = ".".join((record["notebook"], *record["parts"]))
+        runs[name] = {key: record[key] for key in own}
     return shared | {
         "commit": git_commit(),
         "wall_seconds_sum": round(sum(r["seconds"] for r in records), 1),

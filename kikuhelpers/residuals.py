@@ -7,7 +7,8 @@ camera's own scale the same residual has a unit, counts, and a share of the rang
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.files import load_json, require
+from kikuhelpers.available import with_results
+from kikuhelpers.files import load_json, require, save_csv
 from kikuhelpers.indexing import load_map
 from kikuhelpers.layout import Layout
 from kikuhelpers.preprocessing_kernels import block_sums, ranges
@@ -98,3 +99,10 @@ def residual_table(study: Study) -> pd.DataFrame:
             row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
             rows.append(row | load_json(require(both.residual, "notebook 05_reconstruction")))
     return pd.DataFrame(rows)
+
+
+def save_residual_table(study: Study) -> pd.DataFrame:
+    """Write residuals.csv; return the table."""
+    table = residual_table(with_results(study)[0])
+    save_csv(table, Layout(study).figures / "residuals.csv")
+    return table

@@ -12,8 +12,10 @@ import torch
 from orix.crystal_map import CrystalMap
 from torch import nn
 
-from kikuhelpers.files import load_json, require, written_aside
+from kikuhelpers.available import with_results
+from kikuhelpers.files import load_json, require, save_csv, written_aside
 from kikuhelpers.indexing import load_map
+from kikuhelpers.intervals import block_labels, table1_intervals
 from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.orientation_maps import misorientation_map
 from kikuhelpers.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX, PROJECT_ROOT, Study
@@ -73,18 +75,19 @@ def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
     return row
 
 
-def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return Table 1, one row per model and baseline over all scans, and the same per scan.
+def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
-    has no such model. ``residual_q50`` and ``residual_mean`` are of half the sum of squared
-    differences inside the screen.
+    has no such model. ``residual_...`` are of half the sum of squared
+    differences inside the screen. The third table holds the bootstrap intervals of the first
+    one's numbers, see :mod:`kikuhelpers.intervals`.
     """
     layout, paper = Layout(study), pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
         radians = paper[f"paper_misorientation_rad_{label}"]
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
-    rows, scan_rows = [], []
+    rows, scan_rows, intervals = [], [], []
     for name in (*study.models, *study.baselines):
         head = _head(study, name)
         scans = {}
@@ -96,11 +99,17 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
             scans[scan] = compare_maps(*maps)
             scans[scan]["residual"] = residuals(study, name, scan)
             scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
-        rows.append(head | _numbers(study, pd.concat(scans.values(), ignore_index=True)))
+            scans[scan]["block"] = block_labels(maps[0].shape)
+        points = pd.concat(scans, names=["scan"])
+        blocks = points.groupby(["scan", "block"]).ngroup().to_numpy()
+        rows.append(head | _numbers(study, points))
+        points = points.drop(columns="block")
+        ends = table1_intervals(points, blocks, QUANTILES, study.indexing.wrong_deg, study.seed)
+        intervals.append(ends.assign(model=name))
     whole = dict.fromkeys(_WHOLE, "Int64")
     table = pd.DataFrame(rows).astype(whole)
     table = table.merge(paper, how="left", on=["loss", "latent_dim", "beta"])
-    return table, pd.DataFrame(scan_rows).astype(whole)
+    return table, pd.DataFrame(scan_rows).astype(whole), pd.concat(intervals)
 
 
 def residuals(study: Study, name: str, scan: str) -> np.ndarray:
@@ -133,10 +142,8 @@ def _head(study: Study, name: str) -> dict:
 
 def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
     residual = points["residual"]
-    return summarise(points, study.indexing.wrong_deg) | {
-        "residual_q50": residual.median(),
-        "residual_mean": residual.mean(),
-    }
+    row = summarise(points, study.indexing.wrong_deg) | {"residual_mean": residual.mean()}
+    return row | {f"residual_{label}": residual.quantile(q) for label, q in QUANTILES.items()}
 
 
 def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,13 +157,19 @@ def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_table1(study: Study) -> pd.DataFrame:
-    """Write table1.csv, .md, .tex and table1_by_scan.csv; return the printed table."""
-    table, by_scan = table1(study)
+    """Write table1.csv, .md, .tex, ..._by_scan.csv, ..._intervals.csv; return the printed table.
+
+    Models without results have no row; the caption names them.
+    """
+    study, left_out = with_results(study)
+    table, by_scan, intervals = table1(study)
     printed, folder = printed_table1(table), Layout(study).figures
     caption = f"{title_of(study)}: decoded against preprocessed patterns, "
     caption += "10 % / 50 % / 90 % quantiles; residual: mean."
+    caption = " ".join((caption, *left_out))
     save_csv(table, folder / "table1.csv")
     save_csv(by_scan, folder / "table1_by_scan.csv")
+    save_csv(intervals[["model", "number", "low", "high"]], folder / "table1_intervals.csv")
     with written_aside(folder / "table1.md") as temporary:
         temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n")
     with written_aside(folder / "table1.tex") as temporary:
@@ -195,12 +208,6 @@ def save_table2(study: Study) -> pd.DataFrame:
     table = table2()
     save_csv(table, Layout(study).figures / "table2.csv")
     return table
-
-
-def save_csv(table: pd.DataFrame, path) -> None:
-    """Write a table as CSV, five digits."""
-    with written_aside(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
 
 
 def _printed(row: pd.Series, prefix: str) -> dict[str, str]:

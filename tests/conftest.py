@@ -39,9 +39,10 @@ def study() -> Study:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    """Keep results and figures of a test out of the project."""
+    """Keep results, kept files and figures of a test out of the project."""
     monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("KIKUHELPERS_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("KIKUHELPERS_KEPT", str(tmp_path / "kept"))
 
 
 @pytest.fixture

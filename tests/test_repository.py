@@ -22,6 +22,7 @@ ORDER = [
     "study",
     "files",
     "layout",
+    "available",
     "compilation",
     "one_gpu",
     "progress",
@@ -62,6 +63,8 @@ ORDER = [
     "linear_table",
     "figures",
     "provenance",
+    "kept",
+    "final_notebooks",
     "bench",
 ]
 UNLOCKED_EXTRAS = ("oracles", "simulation", "tensorboard")  # nothing needs them

@@ -11,6 +11,9 @@ import pytest
 
 from kikuhelpers.study import PROJECT_ROOT
 
+# What packing may change in the table: float16 ratios, int16 quaternions.
+KEPT_RATIO, KEPT_DEG = 2e-3, 5e-3
+
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
@@ -21,13 +24,31 @@ def smoke(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def rebuilt(smoke):
+    """Folder of tables and figures made from kept files alone."""
+    folder = smoke / "elsewhere"
+    folder.mkdir()
+    kept = run("kikuhelpers.kept", smoke, "keep", "smoke")
+    assert kept.returncode == 0 and " 0 lacking" in kept.stdout, kept.stdout + kept.stderr
+    (smoke / "kept").rename(folder / "kept")
+    done = run_study("smoke", folder, "--figures")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return folder
+
+
 def run_study(study, folder, *more):
+    return run("kikuhelpers", folder, study, *more)
+
+
+def run(module, folder, *arguments):
     environment = os.environ | {
         "KIKUHELPERS_RESULTS": str(folder / "results"),
         "KIKUHELPERS_FIGURES": str(folder / "figures"),
+        "KIKUHELPERS_KEPT": str(folder / "kept"),
     }
     return subprocess.run(
-        [sys.executable, "-m", "kikuhelpers", study, *more],
+        [sys.executable, "-m", module, *arguments],
         env=environment,
         cwd=folder,
         capture_output=True,
@@ -81,6 +102,32 @@ def test_a_changed_value_runs_only_what_follows(smoke, tmp_path):
     counts = dict(line.split()[:2] for line in plan.stdout.splitlines() if len(line.split()) == 2)
     assert counts["training"] == "1", plan.stdout
     assert not {"diffraction_data", "preprocessing", "indexing"} & set(counts)
+
+
+def test_kept_files_rebuild_the_table(smoke, rebuilt):
+    before, after = (pd.read_csv(f / "figures/smoke/table1.csv") for f in (smoke, rebuilt))
+    pd.testing.assert_frame_equal(before, after, rtol=KEPT_RATIO, atol=KEPT_DEG)
+
+
+def test_kept_files_rebuild_every_figure_without_a_pattern_file(smoke, rebuilt):
+    assert not list(rebuilt.rglob("*.up2"))
+    cards = [json.loads((f / "figures/smoke/figures.json").read_text()) for f in (smoke, rebuilt)]
+    for name, card in cards[0].items():
+        assert {k: cards[1][name][k] for k in ("files", "missing")} == {
+            k: card[k] for k in ("files", "missing")
+        }
+    runs = [
+        json.loads((f / "figures/smoke/run.json").read_text())["runs"] for f in (smoke, rebuilt)
+    ]
+    for name in (name for name in runs[0] if name[:2] < "07"):
+        for fact in ("commit", "inputs", "seconds"):
+            assert runs[1][name][fact] == runs[0][name][fact]
+
+
+def test_restored_files_do_not_stand_for_results(rebuilt):
+    plan = run_study("smoke", rebuilt, "--dry-run")
+    counts = dict(line.split() for line in plan.stdout.splitlines() if len(line.split()) == 2)
+    assert [counts[rule] for rule in ("training", "latent_maps", "reindexing")] == ["2", "2", "2"]
 
 
 def test_a_wrong_study_is_refused_in_one_sentence(tmp_path):

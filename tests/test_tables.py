@@ -6,6 +6,7 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
+from kikuhelpers.decompositions import principal_components
 from kikuhelpers.files import save_array, save_json
 from kikuhelpers.indexing import save_map
 from kikuhelpers.layout import PREPROCESSED, Layout
@@ -90,7 +91,7 @@ def results():
 
 
 def test_baselines_stand_below_the_models(results):
-    table, by_scan = table1(results)
+    table, by_scan, intervals = table1(results)
     table = table.set_index("model")
     assert list(table.index) == ["vae-16", "beta50-16", "pca-2", "nlpar"]
     assert table["loss"].tolist() == ["vae", "vae", "pca", "nlpar"]
@@ -100,6 +101,8 @@ def test_baselines_stand_below_the_models(results):
     assert table["misorientation_deg_q50"].tolist() == pytest.approx([2] * 4, abs=1e-4)
     assert table.loc["vae-16", "paper_indexed_pct"] == 95.3
     assert len(by_scan) == 4
+    assert set(intervals["number"]) < set(table.columns)
+    assert (intervals["low"] <= intervals["high"])[intervals["low"].notna()].all()
     printed = save_table1(results)
     assert printed["model"].tolist() == ["vae-16", "  (paper)", "beta50-16", "pca-2", "nlpar"]
     assert printed[RESIDUAL].tolist() == ["25.0", "", "25.0", "25.0", "25.0"]
@@ -108,6 +111,9 @@ def test_baselines_stand_below_the_models(results):
 
 
 def test_the_linear_table_says_who_wins(results):
+    with pytest.raises(FileNotFoundError, match="notebook 10_baselines with a PCA"):
+        save_linear_table(results)
+    principal_components(results)
     printed = save_linear_table(results)
     assert list(printed.index) == ["vae-16", "beta50-16"]
     assert (printed["active"] == 1).all()

@@ -5,13 +5,15 @@ Each ``figure_n(study)`` returns a :class:`~kikuhelpers.figures.style.PaperFigur
 ``choices`` the latent features and patterns with the measure that chose them.
 """
 
+from kikuhelpers.available import with_results
 from kikuhelpers.figures.latent_maps import figure_4, figure_5, figure_6, figure_7, figure_9
 from kikuhelpers.figures.network_diagram import figure_3
 from kikuhelpers.figures.orientations import figure_11
 from kikuhelpers.figures.overview import figure_1, figure_2
 from kikuhelpers.figures.patterns import figure_8, figure_10
-from kikuhelpers.figures.style import PaperFigure, save_figure
-from kikuhelpers.files import save_json
+from kikuhelpers.figures.shown import forget_shown, save_shown
+from kikuhelpers.figures.style import PaperFigure, dropped_figure, save_figure
+from kikuhelpers.files import MissingResultError, save_json
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 
@@ -36,21 +38,31 @@ class FigureSet:
     Parameters
     ----------
     study
-        A study whose notebooks 01 to 07 have run.
+        A study whose notebooks 01 to 07 have run, or whose kept results were restored.
+        Models without results are left out.
     """
 
     def __init__(self, study: Study):
-        self.study, self.folder = study, Layout(study).figures
+        self.study, left_out = with_results(study)
+        self.layout = Layout(study)
+        self.folder = self.layout.figures
         self.card: dict[str, dict] = {}
+        if left_out:
+            self.card["all figures"] = {"files": [], "missing": left_out, "choices": []}
+        forget_shown(self.layout.shown_patterns)
 
     def make(self, number: int) -> PaperFigure:
         """Draw a figure by the paper's number and write it as PNG and PDF.
 
         A figure none of whose panels can be filled is not written, and what an earlier
-        run wrote of it is removed.
+        run wrote of it is removed; so is one that needs a result that is not there.
         """
         stem, draw = FIGURES[number]
-        figure = draw(self.study)
+        try:
+            figure = draw(self.study)
+        except MissingResultError as missing:
+            result = missing.path.relative_to(self.layout.folder).as_posix()
+            figure = dropped_figure(f"Fig. {number}: {result} is not there: run {missing.maker}.")
         files = ()
         for ending in (".png", ".pdf"):
             (self.folder / f"{stem}{ending}").unlink(missing_ok=True)
@@ -64,6 +76,7 @@ class FigureSet:
         return figure
 
     def close(self) -> list[str]:
-        """Write ``figures.json``; return one sentence per missing panel."""
+        """Write ``figures.json`` and the patterns shown; return one sentence per missing panel."""
         save_json(self.folder / "figures.json", self.card)
+        save_shown(self.layout.shown_patterns)
         return [sentence for entry in self.card.values() for sentence in entry["missing"]]

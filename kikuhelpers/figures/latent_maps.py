@@ -25,6 +25,7 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import View, path_view, region, whole
+from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 
 # Property of the orientation map, its title with unit, its colours.
@@ -306,8 +307,9 @@ def figure_9(study: Study) -> PaperFigure:
         return dropped_figure("Fig. 9: this study has no AM scan.")
     models = selection.vaes(study)
     dimensions = [study.model(name).latent_dim for name in models]
-    virtual = study.is_virtual(view.scan)
-    columns = len(models) + virtual
+    truth = Layout(study).scan(view.scan).truth if study.is_virtual(view.scan) else None
+    known = truth is not None and truth.is_file()
+    columns = len(models) + known
     figure = new_figure(_row_mm([view], max(columns, 2), _TITLE_MM) + 8)
     figure.suptitle(
         f"Fig. 9  Feature of most structure inside the grains, by latent dimension: {view.label}"
@@ -317,10 +319,14 @@ def figure_9(study: Study) -> PaperFigure:
         choice = selection.cell_feature(view, model)
         show_latent(ax, view, choice, panel)
         _note(figure, f"9{panel}", choice)
-    if virtual:
+    if known:
         show_map(axes[-1], np.log10(view.truth("density")), view.step_um, DENSITY_COLOURS)
         letter(
             axes[-1], "", "truth of the virtual scan:\nlog10 of the dislocation density", SMALL_PT
+        )
+    elif truth is not None:
+        figure.missing.append(
+            f"Fig. 9: the truth of virtual scan '{view.scan}' is not there: run notebook 01."
         )
     lacking = [d for d in PAPER_FIG_9_DIMENSIONS if d not in dimensions]
     if lacking:

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
 
-from kikuhelpers.files import require
+from kikuhelpers.figures.shown import counts_at
+from kikuhelpers.files import load_json, require
 from kikuhelpers.indexing import load_map
 from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.orientation_maps import ipf_colours
 from kikuhelpers.study import Study
-from kikuhelpers.up2 import open_patterns, to_intensity
+from kikuhelpers.up2 import to_intensity
 from kikuhelpers.virtual.truth import load_truth
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
@@ -103,14 +104,15 @@ class View:
 
     def pattern(self, row: int, column: int, model: str = PREPROCESSED) -> np.ndarray:
         """One pattern (h, w) in [-1, 1], by its row and column in the box."""
-        path = require(Layout(self.study).patterns(model, self.scan), "notebooks 02 and 05")
-        return to_intensity(self.crop(open_patterns(path))[row, column])
+        place = self.rows[0] + row, self.columns[0] + column
+        return to_intensity(counts_at(self.study, model, self.scan, *place))
 
 
 def whole(study: Study, scan: str) -> View:
     """View of a whole scan."""
-    header = open_patterns(require(Layout(study).scan(scan).preprocessed, "notebook 02"))
-    return View(study, scan, (0, header.shape[0]), (0, header.shape[1]))
+    card = load_json(require(Layout(study).scan(scan).card, "notebook 01"))
+    rows, columns = card["map_shape"]
+    return View(study, scan, (0, rows), (0, columns))
 
 
 def region(study: Study, panel: str, scan: str | None) -> View | None:
