@@ -120,8 +120,9 @@ def test_a_model_without_results_is_left_out():
     study = make_study(models={name: {"latent_dim": 16} for name in ("a", "b")})
     assert with_results(study) == (study, []), "the first missing file is then asked for"
     layout = Layout(study)
-    for path in (layout.model("a").card, layout.orientations("a", "wrought")):
-        path.parent.mkdir(parents=True)
+    files = layout.model_scan("a", "wrought")
+    for path in (layout.model("a").card, files.orientations, files.pattern_loss):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     left, sentences = with_results(study)
     assert list(left.models) == ["a"]
