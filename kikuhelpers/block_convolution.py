@@ -5,12 +5,16 @@ Table 2 with few latent dimensions have 1 to 8 channels where the patterns are l
 torch then runs at a few per cent of the machine. So b x b pixels become b^2 channels, the
 stored kernel is spread into the equivalent kernel between blocks, and an ordinary
 convolution of more channels and fewer pixels does the work: the same sums, with zeros
-between them (1.2 to 1.8 times the operations, at two to four times the speed). A
-transposed convolution of stride 2 becomes an ordinary one in the same way.
+between them (1.2 to 1.8 times the operations, at two to four times the speed). Layers
+that follow each other are joined: they hand blocks on and skip the way back to pixels.
+
+A transposed convolution of stride 2 becomes an ordinary one in the same way, which is
+faster forwards at any number of channels; backwards torch's own is, and is taken.
 
 The stored weights keep the shape of the plain layer. Off the CPU the plain layer is used.
 """
 
+import itertools
 import math
 
 import torch
@@ -18,29 +22,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # Channels a convolution should see on both sides, from timings of every layer of Table 2
-# at 16-D, 64-D and 128-D in bfloat16 with blocks of 1, 2 and 4 px: below 16 a larger block
-# won nearly each time, from 16 on it lost (an AVX-512 vector holds 16 float32 values). A
-# transposed convolution, for which torch has the slower code, still gains at 16.
+# at 16-D to 128-D in bfloat16 with blocks of 1, 2 and 4 px: below 16 a block won, from 16
+# on it lost (an AVX-512 vector holds 16 float32 values).
 FULL_CHANNELS = 16
-_BLOCKS_PX = (1, 2, 4)  # larger blocks multiply more zeros than they win
+_BLOCKS_PX = (2, 4)  # larger blocks multiply more zeros than they win
 
 
 class BlockConv2d(nn.Conv2d):
-    """``nn.Conv2d`` for square kernels, computed on blocks of pixels where that is faster."""
+    """``nn.Conv2d`` for square kernels; on blocks of pixels once :func:`join` says so."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0):
         super().__init__(inputs, outputs, kernel, stride, padding)
-        block = smallest_block(inputs * stride**2, outputs)
         self.blocks = None
-        if min(inputs, outputs) < FULL_CHANNELS:
-            taps = [(k, p, stride * p + k - padding) for p in range(block) for k in range(kernel)]
-            self.blocks = _Blocks(kernel, taps, block * stride, block)
+
+    def use_blocks(self, block_in: int) -> None:
+        """Compute on blocks of ``block_in`` pixels, a multiple of the stride."""
+        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
+        block = block_in // stride
+        taps = [(k, p, stride * p + k - padding) for p in range(block) for k in range(kernel)]
+        self.blocks = _Blocks(kernel, taps, block_in, block)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.blocks is None or x.device.type != "cpu":
             return super().forward(x)
-        size = (x.shape[-1] + 2 * self.padding[0] - self.kernel_size[0]) // self.stride[0] + 1
-        return self.blocks(x, self.weight, self.bias, size)
+        size = self.blocks.pixels(x) + 2 * self.padding[0] - self.kernel_size[0]
+        return self.blocks(x, self.weight, self.bias, size // self.stride[0] + 1)
 
 
 class BlockConvTranspose2d(nn.ConvTranspose2d):
@@ -48,29 +54,84 @@ class BlockConvTranspose2d(nn.ConvTranspose2d):
 
     def __init__(self, inputs, outputs, kernel, stride, padding=0, output_padding=0):
         super().__init__(inputs, outputs, kernel, stride, padding, output_padding)
-        block = smallest_block(inputs, outputs * stride**2)
-        self.blocks = None
-        if min(inputs, outputs) <= FULL_CHANNELS:
-            taps = [
-                (k, p, (p + padding - k) // stride)
-                for p in range(block * stride)
-                for k in range(kernel)
-                if (p + padding - k) % stride == 0
-            ]
-            self.blocks = _Blocks(kernel, taps, block, block * stride)
+        self.use_blocks(1)
+
+    def use_blocks(self, block_in: int) -> None:
+        """Compute from blocks of ``block_in`` pixels, to blocks of stride times as many."""
+        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
+        block = block_in * stride
+        taps = [
+            (k, p, (p + padding - k) // stride)
+            for p in range(block)
+            for k in range(kernel)
+            if (p + padding - k) % stride == 0
+        ]
+        self.blocks = _Blocks(kernel, taps, block_in, block)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.blocks is None or x.device.type != "cpu":
+        if x.device.type != "cpu":
             return super().forward(x)
-        size = (x.shape[-1] - 1) * self.stride[0] - 2 * self.padding[0]
+        if self.blocks.leaves:
+            return self.on_blocks(x)
+        return _PlainBackward.apply(self, x, self.weight, self.bias)
+
+    def on_blocks(self, x: Tensor) -> Tensor:
+        """Compute on a CPU, forwards and backwards on blocks."""
+        size = (self.blocks.pixels(x) - 1) * self.stride[0] - 2 * self.padding[0]
         size += self.kernel_size[0] + self.output_padding[0]
         return self.blocks(x, self.weight.transpose(0, 1), self.bias, size)
 
 
-def smallest_block(inputs: int, outputs: int) -> int:
-    """Return the smallest block, in pixels, that fills the channels of both sides."""
-    fewest = min(inputs, outputs)
-    return next((b for b in _BLOCKS_PX if fewest * b**2 >= FULL_CHANNELS), _BLOCKS_PX[-1])
+def join(*layers: BlockConv2d | BlockConvTranspose2d) -> None:
+    """Compute layers of few channels on blocks, handed on from each to the next as they are.
+
+    Between the layers there may be element-wise work only, on sizes that the block divides.
+    From :data:`FULL_CHANNELS` channels on nothing is changed.
+
+    Parameters
+    ----------
+    *layers
+        In the order of execution; all but the first and last of stride 1. A single layer
+        goes from pixels to blocks and back.
+    """
+    first, channels = layers[0], layers[0].out_channels
+    if channels >= FULL_CHANNELS:
+        return
+    enough = (b for b in _BLOCKS_PX if channels * b**2 >= FULL_CHANNELS)
+    block, stride = next(enough, _BLOCKS_PX[-1]), first.stride[0]
+    first.use_blocks(block // stride if first.transposed else block * stride)
+    for layer, then in itertools.pairwise(layers):
+        then.use_blocks(block)
+        layer.blocks.leaves = then.blocks.takes = True
+
+
+class _PlainBackward(torch.autograd.Function):
+    """A transposed convolution, forwards on blocks, backwards as torch does it.
+
+    Backwards it is two ordinary convolutions, for which torch needs no zeros.
+    """
+
+    @staticmethod
+    def forward(ctx, layer: BlockConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor):
+        ctx.layer = layer
+        ctx.save_for_backward(x, weight)
+        return layer.on_blocks(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        layer = ctx.layer
+        x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
+        bias = gradient.sum((0, 2, 3))  # torch's own sum takes a third of the whole
+        # oneDNN takes four times as long where more than half the kernel is padding.
+        extra = max(0, layer.padding[0] - layer.kernel_size[0] // 2)
+        if extra:
+            gradient = functional.pad(gradient, (extra,) * 4)
+        padding = [p - extra for p in layer.padding]
+        x, weight, _ = torch.ops.aten.convolution_backward(
+            *(gradient, x, weight, None, layer.stride, padding, layer.dilation),
+            *(True, layer.output_padding, 1, (*ctx.needs_input_grad[1:3], False)),
+        )
+        return None, x, weight, bias
 
 
 class _ToBlocks(torch.autograd.Function):
@@ -126,6 +187,7 @@ class _Blocks(nn.Module):
     ):
         super().__init__()
         self.block_in, self.block_out = block_in, block_out
+        self.takes = self.leaves = False  # blocks, as the layer before and the next one do
         self.first = min(pixel for _, _, pixel in taps)
         span = max(pixel for _, _, pixel in taps) - self.first + 1
         self.width = math.ceil(span / block_in)  # of the kernel between blocks
@@ -137,21 +199,28 @@ class _Blocks(nn.Module):
         spread = torch.einsum("hpy,wqx->hwpqyx", spread, spread)
         self.register_buffer("spread", spread.reshape(kernel**2, -1), persistent=False)
 
+    def pixels(self, x: Tensor) -> int:
+        """Return the width of the input in pixels."""
+        return x.shape[-1] * (self.block_in if self.takes else 1)
+
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor, size: int) -> Tensor:
-        """Convolve (n, c, h, h) to (n, outputs, size, size)."""
+        """Convolve (n, c, h, h) to (n, outputs, size, size), or blocks of these."""
         blocks = math.ceil(size / self.block_out)
         padded = (blocks + self.width - 1) * self.block_in
         # The convolution adds blocks of zeros without a copy, but is slow where it adds
         # more than half its kernel.
         zeros = min(-self.first // self.block_in, self.width // 2)
         before = -self.first - zeros * self.block_in
-        after = padded - x.shape[-1] - before - 2 * zeros * self.block_in
+        after = padded - self.pixels(x) - before - 2 * zeros * self.block_in
+        if (self.takes and (before or after)) or (self.leaves and size % self.block_out):
+            raise ValueError(f"Blocks do not divide {size} px: do not join these layers.")
         if before or after:
             x = functional.pad(x, (before, after, before, after))
-        x = _ToBlocks.apply(x, self.block_in)
+        if not self.takes:
+            x = _ToBlocks.apply(x, self.block_in)
         bias = bias.repeat(self.block_out**2)
         y = functional.conv2d(x, self._between_blocks(weight), bias, padding=zeros)
-        return _FromBlocks.apply(y, self.block_out)[..., :size, :size]
+        return y if self.leaves else _FromBlocks.apply(y, self.block_out)[..., :size, :size]
 
     def _between_blocks(self, weight: Tensor) -> Tensor:
         """Spread (outputs, inputs, kernel, kernel) to the kernel between blocks."""

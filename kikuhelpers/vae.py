@@ -11,7 +11,7 @@ channels are computed on blocks of pixels: same weights, same sums.
 import torch
 from torch import Tensor, nn
 
-from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d
+from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d, join
 from kikuhelpers.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX
 
 KERNEL_PX = 9
@@ -29,9 +29,10 @@ class ShortcutConv(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv = BlockConv2d(channels, channels, KERNEL_PX, padding=KERNEL_PX // 2)
+        join(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + nn.functional.leaky_relu(self.conv(x), LEAK)
+        return nn.functional.leaky_relu(self.conv(x), LEAK).add_(x)  # one buffer less
 
 
 class Encoder(nn.Module):
@@ -47,6 +48,7 @@ class Encoder(nn.Module):
                 ShortcutConv(channels),
             ]
             inputs = channels
+        join(layers[0], layers[2].conv, layers[3])
         layers += [nn.Conv2d(inputs, 2 * latent_dim, _CODE_PX), nn.LeakyReLU(LEAK), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * latent_dim, 2 * latent_dim)
@@ -83,7 +85,9 @@ class Decoder(nn.Module):
                 ShortcutConv(channels),
             ]
             inputs = channels
-        self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 1), nn.Tanh())
+        layers += [BlockConv2d(inputs, 1, 1), nn.Tanh()]
+        join(layers[-5], layers[-3].conv, layers[-2])
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.layers(self.project(latent))

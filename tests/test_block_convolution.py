@@ -4,23 +4,27 @@ import pytest
 import torch
 from torch import nn
 
-from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d
+from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d, join
 from kikuhelpers.vae import KikuchiVAE
 
 CASES = [
-    *((BlockConv2d, (i, o, 9, 2, 0), px) for i, o, px in ((1, 4, 120), (4, 8, 56), (8, 16, 24))),
+    *((BlockConv2d, (i, o, 9, 2, 0), px) for i, o, px in ((1, 4, 120), (4, 8, 56), (8, 8, 24))),
     *((BlockConv2d, (c, c, 9, 1, 4), px) for c, px in ((2, 120), (4, 61), (8, 27), (8, 24))),
     (BlockConvTranspose2d, (16, 16, 9, 2, 2, 0), 4),
     (BlockConvTranspose2d, (16, 8, 9, 2, 1, 0), 11),
     (BlockConvTranspose2d, (8, 4, 9, 2, 0, 0), 27),
     (BlockConvTranspose2d, (4, 2, 9, 2, 5, 1), 61),
+    (BlockConvTranspose2d, (32, 16, 9, 2, 5, 1), 15),
 ]
 
 
 def both_ways(kind, arguments, pixels, precision):
     """Output and gradients (of the input, weight and bias): plain, then on blocks."""
     torch.manual_seed(0)
-    layer = kind(*arguments).to(precision)
+    layer = kind(*arguments)
+    if kind is BlockConv2d:
+        join(layer)
+    layer.to(precision)
     assert layer.blocks is not None
     patterns = torch.randn(3, arguments[0], pixels, pixels, dtype=precision)
     patterns = patterns.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -54,6 +58,32 @@ def test_stored_weights_are_the_plain_networks():
     assert names["decoder.layers.10.weight"].shape == (4, 2, 9, 9)
 
 
+@pytest.mark.parametrize("latent_dim", [16, 32, 64])  # blocks of 4 and 2, 2 and 2, 1 and 2 px
+def test_joined_layers_are_the_plain_network(latent_dim, monkeypatch):
+    torch.manual_seed(0)
+    network = KikuchiVAE(latent_dim).double()
+    patterns = torch.rand(2, 1, 120, 120, dtype=torch.float64)
+
+    def compute():
+        latent = network.encoder(patterns)[0]
+        decoded = network.decoder(latent)
+        return decoded, *torch.autograd.grad(decoded.square().sum(), network.parameters())
+
+    ours = compute()
+    monkeypatch.setattr(BlockConv2d, "forward", nn.Conv2d.forward)
+    monkeypatch.setattr(BlockConvTranspose2d, "forward", nn.ConvTranspose2d.forward)
+    assert max(map(largest_error, ours, compute())) < 1e-12
+
+
+def test_blocks_that_do_not_divide_are_not_joined():
+    first, then = BlockConv2d(4, 4, 9, 1, 4), BlockConv2d(4, 4, 9, 1, 4)
+    join(first, then)
+    assert then(first(torch.rand(1, 4, 24, 24))).shape == (1, 4, 24, 24)
+    with pytest.raises(ValueError, match="do not divide 27 px"):
+        first(torch.rand(1, 4, 27, 27))
+
+
 def test_many_channels_stay_plain():
-    assert BlockConv2d(16, 16, 9, 1, 4).blocks is None
-    assert BlockConvTranspose2d(64, 32, 9, 2).blocks is None
+    layer = BlockConv2d(16, 16, 9, 1, 4)
+    join(layer)
+    assert layer.blocks is None

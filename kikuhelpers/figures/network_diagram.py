@@ -57,9 +57,10 @@ def trace_layers(module: nn.Module, example: torch.Tensor) -> list[Layer]:
     Parameters
     ----------
     module
-        Encoder or decoder.
+        Encoder or decoder, on the meta device: on a CPU its layers may hand on blocks of
+        pixels (see :mod:`kikuhelpers.block_convolution`).
     example
-        One input, batch axis first.
+        One input on the same device, batch axis first.
     """
     inside_shortcut = {m.conv for m in module.modules() if isinstance(m, ShortcutConv)}
     layers: list[Layer] = []
@@ -101,7 +102,8 @@ def trace_layers(module: nn.Module, example: torch.Tensor) -> list[Layer]:
 def figure_3(study: Study) -> PaperFigure:
     """Draw the VAE (A), its contrastive variant (B) and the layers with their sizes (C)."""
     name = selection.largest_vae(study)
-    model = KikuchiVAE(study.model(name).latent_dim)
+    with torch.device("meta"):
+        model = KikuchiVAE(study.model(name).latent_dim)
     figure = new_figure(_HEIGHT_MM, layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_xlim(0, PAGE_MM)
@@ -258,8 +260,8 @@ def _draw_contrastive(canvas: _Canvas, pictures: dict, model: KikuchiVAE, settin
 
 
 def _draw_layers(canvas: _Canvas, model: KikuchiVAE, name: str) -> None:
-    blank = torch.zeros(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX)
-    latent = torch.zeros(1, model.latent_dim)
+    blank = torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX, device="meta")
+    latent = torch.empty(1, model.latent_dim, device="meta")
     rows = (
         (
             "Encoder",
