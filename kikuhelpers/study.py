@@ -175,7 +175,7 @@ class HoldOut(Settings):
 
     scan: Name
     # Of the indexed points that may be held out; departure: the paper holds out nothing.
-    largest_share: Fraction = 0.2
+    largest_share: Fraction = 0.3
 
 
 class Model(Settings):
