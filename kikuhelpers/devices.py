@@ -1,7 +1,13 @@
 """Where tensors are computed, and in which precision."""
 
+import ctypes
+import platform
+
 import psutil
 import torch
+
+# Settings of glibc's mallopt(3): the first means no limit, the second no separate maps.
+_TRIM_THRESHOLD, _MMAP_MAX = (-1, 2**31 - 1), (-4, 0)
 
 
 def device() -> torch.device:
@@ -26,3 +32,15 @@ def free_memory_bytes() -> int:
     if device().type == "cuda":
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep freed memory for its next request (glibc only).
+
+    A training step frees and asks for the same memory again and again; fetched from the
+    system page by page it took a tenth of a 64-D step.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(*_TRIM_THRESHOLD)
+        library.mallopt(*_MMAP_MAX)

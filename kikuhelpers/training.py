@@ -21,7 +21,7 @@ from kikuhelpers.checkpoints import (
     remove_leftovers,
     save_checkpoint,
 )
-from kikuhelpers.devices import arithmetic, device
+from kikuhelpers.devices import arithmetic, device, keep_freed_memory
 from kikuhelpers.files import require, save_json, written_aside
 from kikuhelpers.history import History
 from kikuhelpers.layout import Layout, ModelFiles
@@ -101,6 +101,7 @@ class Run:
     """The state of one training."""
 
     def __init__(self, model: Model, settings: Training, data: TrainingSet):
+        keep_freed_memory()
         torch.manual_seed(model.seed)
         self.model, self.settings, self.patterns = model, settings, len(data)
         self.batches, self._sample = Batches(data, model.seed), data.digest()

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from kikuhelpers.bench.__main__ import PARTS, main
@@ -19,10 +20,13 @@ def test_every_part_is_measured_and_written(capsys):
     rows = content["measurements"]
     assert len({row["part"] for row in rows}) >= len(PARTS)
     for row in rows:
-        for name in ("ours", "plain", "reading"):
+        for name in ("ours", "plain", "reading", "copying"):
             if name in row:
                 assert row[name]["patterns_per_s"] > 0
                 assert row[name]["patterns_per_s"] == max(row[name]["rounds"])
+    (profile,) = (row for row in rows if row["part"] == "profile")
+    assert sum(profile["shares"].values()) == pytest.approx(1)
+    assert all(share > 0 for share in profile["shares"].values())
     growth = [row for row in rows if row["part"] == "growth"]
     assert [row["case"] for row in growth] == ["preprocessing", "encoding"]
     for row in growth:

@@ -15,6 +15,7 @@ from kikuhelpers.figures.latent_maps import figure_7, figure_9
 from kikuhelpers.figures.network_diagram import layer_text, trace_layers
 from kikuhelpers.figures.orientations import compared_models
 from kikuhelpers.figures.patterns import radial_rms
+from kikuhelpers.figures.regions import most_structured_box, structure_in_grains
 from kikuhelpers.figures.selection import standardised_in_grains
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.figures.views import path_points
@@ -86,6 +87,25 @@ def test_a_taken_or_inactive_feature_is_not_chosen(planted):
     assert selection.cell_feature(planted, "vae-16", {1}).index not in (1, 4)
     chosen = [c.index for c in selection.structured_features(planted, "vae-16", 3)]
     assert chosen == [0, 1, 2]
+
+
+def test_structure_is_found_inside_grains_not_at_their_boundary(planted):
+    latents = planted.latents("m")
+    latents[..., 1] = np.random.default_rng(1).standard_normal(latents.shape[:2])
+    latents[5:15, 22:38, 1] += 3 * np.sign(np.sin(np.arange(16) / 2))  # lines in one grain
+    planted.shape = latents.shape[:2]
+    structure = structure_in_grains(planted, "m")
+    assert most_structured_box(structure, (10, 16)) == ((5, 15), (22, 38))
+    planted.features = lambda model: pd.DataFrame({"active": [False] * 5})
+    assert not structure_in_grains(planted, "m").any()
+
+
+def test_the_box_of_the_highest_mean_is_found():
+    values = np.random.default_rng(0).standard_normal((9, 12))
+    sums = {(r, c): values[r : r + 3, c : c + 4].sum() for r in range(9 - 2) for c in range(12 - 3)}
+    row, column = max(sums, key=sums.get)
+    assert most_structured_box(values, (3, 4)) == ((row, row + 3), (column, column + 4))
+    assert most_structured_box(values, (30, 40)) == ((0, 9), (0, 12))
 
 
 def test_a_gallery_of_no_active_feature_is_empty(planted):

@@ -58,6 +58,10 @@ def test_five_lines_are_a_study(tmp_path):
             {"figures": {"regions": {"4B": {"scan": "mine", "rows": [2, 2], "columns": [0, 1]}}}},
             "0 <= first < last",
         ),
+        (
+            {"figures": {"regions": {"4B": {"scan": "mine", "size": [2, 2], "rows": [0, 1]}}}},
+            "either rows and columns or a size",
+        ),
     ],
 )
 def test_a_wrong_study_gets_one_sentence(tmp_path, changes, words):

@@ -4,13 +4,14 @@ import argparse
 import sys
 from dataclasses import replace
 
-from kikuhelpers.bench import growth, networks, report, scans, simulation
+from kikuhelpers.bench import growth, networks, profile, report, scans, simulation
 from kikuhelpers.bench.settings import QUICK, Sizes
 from kikuhelpers.study import LATENT_DIMENSIONS, results_root
 
 PARTS = {
     "multiply": networks.matrix_multiply,
     "training": networks.training,
+    "profile": profile.training_profile,
     "coding": networks.encoding_and_decoding,
     "simulation": simulation.simulation,
     "preprocessing": scans.preprocessing,

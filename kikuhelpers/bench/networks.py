@@ -45,16 +45,20 @@ def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
         yield {"part": "matrix multiply", "case": name, "gflop_per_s": best}
 
 
+def training_run(model: Model, sizes: Sizes) -> Run:
+    """Return a training on noise that never ends."""
+    n = _BATCHES_IN_SAMPLE * sizes.batch
+    settings = Training(presentations=10**9, batch_size=sizes.batch)
+    return Run(model, settings, TrainingSet([_noise(n)], _MASK, np.arange(n)))
+
+
 def training(sizes: Sizes) -> Iterator[dict]:
     """Measure training steps of every dimension and loss."""
-    rng = np.random.default_rng(0)
-    n = _BATCHES_IN_SAMPLE * sizes.batch
-    patterns = rng.uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
     for dimension in sizes.dimensions:
         for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
-            settings = Training(presentations=10**9, batch_size=sizes.batch)
-            run = Run(model, settings, TrainingSet([patterns], _MASK, np.arange(len(patterns))))
+            run = training_run(model, sizes)
+            patterns = _noise(_BATCHES_IN_SAMPLE * sizes.batch)
             plain = PlainLoop(model, patterns, _MASK, sizes.batch)
 
             def step(run=run):
@@ -104,6 +108,10 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
                     "against": "plain PyTorch pass",
                     **{name: speed.as_dict() for name, speed in speeds.items()},
                 }
+
+
+def _noise(n: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
 
 
 def _counted(job, patterns: int):

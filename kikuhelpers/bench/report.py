@@ -29,8 +29,11 @@ def table(rows: list[dict]) -> pd.DataFrame:
             line |= {"patterns/s": f"{ours:.0f}", "against": row["against"]}
             line |= {"theirs": f"{plain:.0f}", "times": f"{ours / plain:.2f}"}
         if "reading" in row:
-            reading = row["reading"]["patterns_per_s"]
-            line["note"] = f"{ours / reading:.0%} of the speed of reading ({reading:.0f})"
+            reading, copying = (row[name]["patterns_per_s"] for name in ("reading", "copying"))
+            line["note"] = (
+                f"{ours / reading:.0%} of the speed of reading the file ({reading:.0f}), "
+                f"{ours / copying:.0%} of copying it ({copying:.0f})"
+            )
         if "gflop_per_s" in row:
             line["note"] = f"{row['gflop_per_s']:.0f} GFLOP/s"
             if "ours" in row and best_multiply:
@@ -40,6 +43,10 @@ def table(rows: list[dict]) -> pd.DataFrame:
                 f"{row['work_ratio']:.0f} x the map: {row['memory_ratio']:.2f} x the memory "
                 f"({row['points'][-1]['peak_mib']:.0f} MiB), {row['time_ratio']:.1f} x the time"
             )
+        if "shares" in row:
+            shares = (f"{kind} {share:.0%}" for kind, share in row["shares"].items())
+            speed = f"convolutions alone at {row['convolution_gflop_per_s']:.0f} GFLOP/s"
+            line["note"] = f"{', '.join(shares)}; {speed}"
         lines.append(line)
     return pd.DataFrame(lines).fillna("")
 

@@ -28,7 +28,12 @@ class Speed:
         }
 
 
-def in_turns(jobs: dict[str, Callable[[], int]], rounds: int, seconds: float) -> dict[str, Speed]:
+def in_turns(
+    jobs: dict[str, Callable[[], int]],
+    rounds: int,
+    seconds: float,
+    prepare: Callable[[], None] = lambda: None,
+) -> dict[str, Speed]:
     """Measure jobs in turns.
 
     Parameters
@@ -39,12 +44,15 @@ def in_turns(jobs: dict[str, Callable[[], int]], rounds: int, seconds: float) ->
         How often each job has its turn, after a first call that is not counted.
     seconds
         Shortest length of a turn; a job is called at least once.
+    prepare
+        Called before every turn; its time does not count.
     """
     speeds = {name: Speed() for name in jobs}
     for job in jobs.values():
         job()
     for _ in range(rounds):
         for name, job in jobs.items():
+            prepare()
             _wait_for_device()
             start, cpu, patterns = time.perf_counter(), time.process_time(), 0
             while not patterns or time.perf_counter() - start < seconds:

@@ -15,6 +15,7 @@ from kikuhelpers.figures.drawing import (
     show_map,
     show_pattern,
 )
+from kikuhelpers.figures.regions import region
 from kikuhelpers.figures.selection import Choice
 from kikuhelpers.figures.style import (
     PAGE_MM,
@@ -24,7 +25,7 @@ from kikuhelpers.figures.style import (
     new_figure,
     print_style,
 )
-from kikuhelpers.figures.views import View, path_view, region, whole
+from kikuhelpers.figures.views import View, path_view, whole
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 
@@ -229,7 +230,7 @@ def _regions(study: Study, number: str, makers: dict):
 
 
 def _draw_region_of_7(ax, study: Study, view: View) -> None:
-    box = study.figures.regions.get("7")
+    box = region(study, "7", None)
     if box is not None and box.scan == view.scan:
         rows = (box.rows[0] - view.rows[0], box.rows[1] - view.rows[0])
         columns = (box.columns[0] - view.columns[0], box.columns[1] - view.columns[0])
@@ -246,8 +247,8 @@ def figure_7(study: Study) -> PaperFigure:
     if scan is None:
         return dropped_figure("Fig. 7: this study has no AM scan of a finer step.")
     model = selection.largest_vae(study)
-    box = study.figures.regions.get("7")
-    field = region(study, "7", scan) if box and box.scan == scan else whole(study, scan)
+    field = region(study, "7", scan)
+    field = field if field.scan == scan else whole(study, scan)
     zoom = _zoom_of_7(study, field)
     cells = selection.cell_feature(field, model)
     rotation = selection.rotation_feature(field, model, {cells.index})
@@ -284,9 +285,9 @@ def figure_7(study: Study) -> PaperFigure:
 
 def _zoom_of_7(study: Study, field: View) -> View:
     """Region 7C; the middle half of the field if it is not given."""
-    box = study.figures.regions.get("7C")
-    if box is not None and box.scan == field.scan:
-        return region(study, "7C", field.scan)
+    zoom = region(study, "7C", None)
+    if zoom is not None and zoom.scan == field.scan:
+        return zoom
     (top, _), (left, _), (rows, columns) = field.rows, field.columns, field.shape
     return View(
         study,

@@ -18,6 +18,7 @@ from kikuhelpers.figures.drawing import (
     show_map,
     show_pattern,
 )
+from kikuhelpers.figures.regions import region
 from kikuhelpers.figures.style import (
     PAGE_MM,
     SMALL_PT,
@@ -172,7 +173,7 @@ def figure_2(study: Study) -> PaperFigure:
     for position, view in enumerate(views):
         ax = figure.add_subplot(grid[position])
         show_map(ax, view.ipf_x(), view.step_um)
-        for (rows, columns), panels in _boxes(study, view.scan).items():
+        for (rows, columns), panels in _boxes(figure, study, view.scan).items():
             draw_box(ax, rows, columns, " ".join(panels))
         panel = "A" if study.scan(view.scan).alloy != "am" else "B"
         share = 100 * view.indexed().mean()
@@ -184,13 +185,22 @@ def figure_2(study: Study) -> PaperFigure:
     return figure
 
 
-def _boxes(study: Study, scan: str) -> dict[tuple, list[str]]:
+def _boxes(figure: PaperFigure, study: Study, scan: str) -> dict[tuple, list[str]]:
     """Regions of one scan; panels that share a box share its label."""
     boxes: dict[tuple, list[str]] = {}
-    regions = dict(study.figures.regions)
+    regions = {panel: region(study, panel, None) for panel in study.figures.regions}
     if study.figures.path_4c is not None:
         regions["4C"] = path_view(study)[0]
     for panel, box in sorted(regions.items()):
-        if box.scan == scan:
-            boxes.setdefault((box.rows, box.columns), []).append(panel)
+        if box.scan != scan:
+            continue
+        boxes.setdefault((box.rows, box.columns), []).append(panel)
+        given = study.figures.regions.get(panel)
+        if given is not None and given.size is not None:
+            (top, bottom), (left, right) = box.rows, box.columns
+            figure.choices.append(
+                f"Fig. {panel}: rows {top} to {bottom - 1}, columns {left} to {right - 1} of "
+                f"{scan}: the box of this size with the highest local Moran's I inside the grains, "
+                "mean of the active features"
+            )
     return boxes

@@ -15,7 +15,7 @@ from kikuhelpers.figures.views import View
 from kikuhelpers.latents import morans_i, rank_correlation
 from kikuhelpers.study import Study
 
-_BLOCK = 16  # features measured at a time, to bound memory on large maps
+BLOCK = 16  # features measured at a time, to bound memory on large maps
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
 
 def _over_features(view: View, model: str, measure: Callable[[np.ndarray], np.ndarray]):
     latents = view.latents(model)
-    starts = range(0, latents.shape[-1], _BLOCK)
-    return np.concatenate([measure(np.array(latents[..., s : s + _BLOCK])) for s in starts])
+    starts = range(0, latents.shape[-1], BLOCK)
+    return np.concatenate([measure(np.array(latents[..., s : s + BLOCK])) for s in starts])
 
 
 def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collection[int]):

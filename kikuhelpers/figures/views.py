@@ -115,20 +115,6 @@ def whole(study: Study, scan: str) -> View:
     return View(study, scan, (0, rows), (0, columns))
 
 
-def region(study: Study, panel: str, scan: str | None) -> View | None:
-    """View of a panel's region of interest; of the whole ``scan`` if none is given for it."""
-    box = study.figures.regions.get(panel)
-    if box is not None:
-        rows, columns = whole(study, box.scan).shape
-        return View(
-            study,
-            box.scan,
-            (min(box.rows[0], rows - 1), min(box.rows[1], rows)),
-            (min(box.columns[0], columns - 1), min(box.columns[1], columns)),
-        )
-    return whole(study, scan) if scan is not None else None
-
-
 def path_view(study: Study) -> tuple[View, np.ndarray]:
     """View of the box around the path of Fig. 4C, and the path's points (n, 2) in the scan."""
     path = study.figures.path_4c

@@ -12,7 +12,7 @@ from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.study import Study
 
 # Weights of more dimensions are not kept: in float16 64-D takes 4.5 MB, 128-D 18 MB and 256-D
-# 72 MB of a repository that is cloned whole. Those of other losses take as much and are
+# 72 MB of a repository that is cloned whole. Further seeds and losses take as much and are
 # trained by the same notebook.
 MOST_KEPT_DIMENSIONS = 64
 
@@ -44,10 +44,9 @@ class Item:
 
 
 def has_kept_weights(study: Study, model: str) -> bool:
-    """Tell whether the weights of a model are small enough to be kept."""
-    settings = study.model(model)
-    conventional = settings.loss == "vae" and settings.beta == 1
-    return conventional and settings.latent_dim <= MOST_KEPT_DIMENSIONS
+    """Tell whether a model's weights are kept: those of the VAEs that the figures map."""
+    small = study.model(model).latent_dim <= MOST_KEPT_DIMENSIONS
+    return small and model in selection.vaes(study)
 
 
 def contents(study: Study) -> list[Item]:
