@@ -88,6 +88,8 @@ class VirtualScan(_Scan):
     seed: int = 1
     specimen: Specimen
     microscope: Microscope = Microscope()
+    # Quality of lossy 8-bit WebP, as the measured crop was published; None: counts as they are.
+    webp_quality: Annotated[int, Field(ge=0, le=100)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -147,12 +147,17 @@ def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
 
 
 def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 1 as it is read: "10 % / 50 % / 90 %" in one cell, the paper's below."""
-    rows = []
+    """Return Table 1 as it is read: "10 % / 50 % / 90 %" in one cell, the paper's below.
+
+    Where several models stand for one row of the paper, its values follow the first.
+    """
+    rows, shown = [], []
     for _, row in table.iterrows():
         rows.append({"model": row["model"], **_printed(row, "")})
-        if pd.notna(row["paper_indexed_pct"]):
-            rows.append({"model": "  (paper)", **_printed(row, "paper_")})
+        papers = _printed(row, "paper_")
+        if pd.notna(row["paper_indexed_pct"]) and papers not in shown:
+            rows.append({"model": "  (paper)", **papers})
+            shown.append(papers)
     return pd.DataFrame(rows)
 
 

@@ -15,6 +15,7 @@ from kikuhelpers.study import Indexing, VirtualScan
 from kikuhelpers.up2 import open_patterns, to_counts
 from kikuhelpers.virtual import illumination, scanning
 from kikuhelpers.virtual.interaction import Components, components, interaction_offsets
+from kikuhelpers.virtual.lossy_coding import code_lossily
 from kikuhelpers.virtual.master_patterns import (
     SPREADS_DEG,
     blurred_stack,
@@ -277,6 +278,30 @@ def test_fine_patterns_binned_are_the_coarse_ones():
     assert fine.expose(
         fine.signal(lattices(rotations), points), np.random.default_rng(0)
     ).shape == (*(3, 480, 480),)
+
+
+def test_lossy_coding_loses_more_at_lower_quality():
+    microscope = VirtualMicroscope(make_scan())
+    exposed = microscope.expose(np.zeros((23, MASK.sum()), np.float32), np.random.default_rng(0))
+    exposed[7] //= 8  # a dark pattern is stretched to its own range, so it keeps its detail
+    span = np.ptp(exposed, axis=(1, 2), keepdims=True)
+    errors = []
+    for quality in (100, 80, 20):
+        coded = code_lossily(exposed, quality)
+        assert coded.shape == exposed.shape and coded.dtype == np.uint16
+        error = np.abs(coded.astype(float) - exposed)[:, MASK] / span[:, 0]
+        assert error[7].mean() < 2 * error.mean()
+        assert correlation(coded[:, MASK], exposed[:, MASK]).min() > 0.98
+        errors.append(error.mean())
+    assert errors == sorted(errors)
+    flat = np.full((1, 120, 120), 500, np.uint16)
+    np.testing.assert_array_equal(code_lossily(flat, 50), flat)
+
+
+def test_a_coded_scan_has_the_noise_of_the_uncoded_one():
+    plain, coded = (ScanMaker(make_scan(webp_quality=q)).chunk(0)[0] for q in (None, 100))
+    difference = plain[:, MASK].astype(float) - coded[:, MASK]
+    assert 0 < np.abs(difference).mean() < 0.02 * np.ptp(plain[:, MASK], axis=1).mean()
 
 
 def test_files_of_a_scan(tmp_path):

@@ -17,6 +17,7 @@ from kikuhelpers.streaming import side_by_side
 from kikuhelpers.study import VirtualScan
 from kikuhelpers.up2 import Up2Writer
 from kikuhelpers.virtual.interaction import components
+from kikuhelpers.virtual.lossy_coding import code_lossily
 from kikuhelpers.virtual.microscope import VirtualMicroscope
 from kikuhelpers.virtual.specimen import VirtualSpecimen
 from kikuhelpers.virtual.truth import Truth, create_truth
@@ -27,7 +28,8 @@ CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 
 def simulate(scan: VirtualScan, up2_path: str | Path, truth_path: str | Path) -> None:
     """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
 
-    The noise depends on all settings of the scan: two scans of one specimen share none.
+    The noise depends on all settings of the scan but the lossy coding: two scans of one
+    specimen share none, unless they differ in their coding alone.
     """
     maker = ScanMaker(scan)
     with (
@@ -62,14 +64,18 @@ class ScanMaker:
         self.points = int(np.prod(scan.map_shape))
         self._chunk = max(1, CHUNK_PIXELS // self.microscope.screen.size)
         self.starts = range(0, self.points, self._chunk)
-        digest = hashlib.sha256(scan.model_dump_json().encode()).digest()
+        settings = scan.model_dump_json(exclude={"webp_quality"})
+        digest = hashlib.sha256(settings.encode()).digest()
         self._noise_seed = int.from_bytes(digest[:8], "little")
 
     def chunk(self, start: int) -> tuple[np.ndarray, Truth]:
         """Return patterns and truth of the points from there on, in map order."""
         signal, truth = self.signal(start)
         noise = np.random.default_rng((self._noise_seed, start))
-        return self.microscope.expose(signal, noise), truth
+        patterns = self.microscope.expose(signal, noise)
+        if self.scan.webp_quality is not None:
+            patterns = code_lossily(patterns, self.scan.webp_quality)
+        return patterns, truth
 
     def signal(self, start: int) -> tuple[np.ndarray, Truth]:
         """Return the noise-free signal (n, pixels of the screen) of a chunk, and its truth."""
