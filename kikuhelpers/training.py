@@ -55,6 +55,7 @@ def train(study: Study, name: str) -> pd.DataFrame:
     TrainingError
         Empty sample; a loss that is no longer finite; TensorBoard asked for, not there.
     """
+    keep_freed_memory()
     files, model = Layout(study).model(name), study.model(name)
     run = Run(model, study.training_of(name), load_training_set(study, name))
     run.resume(files)
@@ -101,7 +102,6 @@ class Run:
     """The state of one training."""
 
     def __init__(self, model: Model, settings: Training, data: TrainingSet):
-        keep_freed_memory()
         torch.manual_seed(model.seed)
         self.model, self.settings, self.patterns = model, settings, len(data)
         self.batches, self._sample = Batches(data, model.seed), data.digest()
