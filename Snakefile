@@ -21,6 +21,7 @@ STUDY = str(config.get("study", "quick"))
 study = load_study(STUDY)
 layout = Layout(study)
 SCANS, MODELS, BASELINES = list(study.scans), list(study.models), list(study.baselines)
+MAPPED, DECODED = study.mapped_scans, study.decoded_scans
 layout.notebooks.mkdir(parents=True, exist_ok=True)  # papermill does not make it
 
 wildcard_constraints:
@@ -35,7 +36,7 @@ scan_files = ScanFiles(layout.folder / "scans" / "{scan}")
 model_files = ModelFiles(layout.folder / "models" / "{model}")
 both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
 either_files = ModelScanFiles(layout.folder / "{kind}" / "{model}" / "{scan}")
-baseline_files = [ModelScanFiles(layout.folder / "baselines" / "{baseline}" / s) for s in SCANS]
+baseline_files = [ModelScanFiles(layout.folder / "baselines" / "{baseline}" / s) for s in DECODED]
 # Two models on a core each train faster than one model after the other on both.
 TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(MODELS)))
 TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
@@ -70,7 +71,7 @@ def principal_components(wildcards):
     """Every PCA uses the components that the largest one fits and files."""
     largest = largest_pca(study.baselines)
     smaller = study.baseline(wildcards.baseline).method == "pca" and wildcards.baseline != largest
-    return layout.model_scan(largest, SCANS[0]).decoded if smaller else []
+    return layout.model_scan(largest, DECODED[0]).decoded if smaller else []
 
 
 def baseline_settings(wildcards):
@@ -234,7 +235,7 @@ rule reconstruction:
 rule baseline:
     input:
         [layout.scan(name).sample for name in TRAINING_SCANS],
-        [layout.scan(name).preprocessed for name in SCANS],
+        [layout.scan(name).preprocessed for name in DECODED],
         principal_components,
     params:
         settings=baseline_settings,
@@ -263,8 +264,8 @@ rule reindexing:
 rule tables:
     input:
         [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
-        [layout.orientations(name, scan) for name in MODELS + BASELINES for scan in SCANS],
-        [layout.model_scan(name, scan).pattern_loss for name in MODELS + BASELINES for scan in SCANS],
+        [layout.orientations(name, scan) for name in MODELS + BASELINES for scan in DECODED],
+        [layout.model_scan(name, scan).pattern_loss for name in MODELS + BASELINES for scan in DECODED],
         [layout.model(model).card for model in MODELS],
     output:
         TABLES,
@@ -279,8 +280,8 @@ rule figures:
         TABLES,
         SPECIMENS if VIRTUAL_SCANS else [],  # run.json tells of it, too
         [layout.model(model).history for model in MODELS],
-        [layout.model_scan(model, scan).features for model in MODELS for scan in SCANS],
-        [layout.model_scan(model, scan).decoded for model in MODELS for scan in SCANS],
+        [layout.model_scan(model, scan).features for model in MODELS for scan in MAPPED],
+        [layout.model_scan(model, scan).decoded for model in MODELS for scan in DECODED],
     params:
         settings=settings(study.figures),
     output:

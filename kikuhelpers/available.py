@@ -20,7 +20,7 @@ def with_results(study: Study) -> tuple[Study, list[str]]:
 
     def is_complete(name: str) -> bool:
         needed = [layout.model(name).card] if name in study.models else []
-        for files in (layout.model_scan(name, scan) for scan in study.scans):
+        for files in (layout.model_scan(name, scan) for scan in study.decoded_scans):
             needed += [files.orientations, files.pattern_loss]
         return all(path.is_file() for path in needed)
 

@@ -98,7 +98,7 @@ def linear_table(study: Study) -> pd.DataFrame:
             continue
         last = load_json(require(layout.model(name).card, "notebook 03_training"))["last"]
         active = round(last["active_units"])
-        left = np.concatenate([residuals(study, name, scan) for scan in study.scans]).mean()
+        left = np.concatenate([residuals(study, name, scan) for scan in study.decoded_scans]).mean()
         theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {
             "model": name,

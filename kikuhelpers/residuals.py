@@ -87,7 +87,7 @@ def residual_table(study: Study) -> pd.DataFrame:
         numbers of :func:`camera_residual`.
     """
     layout, rows = Layout(study), []
-    for scan in study.scans:
+    for scan in study.decoded_scans:
         files = layout.scan(scan)
         pixels = np.load(require(files.mask, "notebook 02_preprocessing")).sum()
         xmap = load_map(require(files.orientations, "notebook 06_reindexing"))

@@ -44,6 +44,10 @@ class _Scan(Settings):
     # one or two grains the mean holds their bands.
     background_of: Name | None = None
     training_patterns: Annotated[int, Field(ge=0)] = 16000  # drawn at random from this scan
+    # How far the models take it: "training" patterns only, latent "maps" too, or "all": decoded
+    # patterns and their orientations as well, in Table 1. Not among the settings that results
+    # are compared by, since none depends on it.
+    serves: Literal["training", "maps", "all"] = Field("all", exclude=True)
     # First guess of the pattern centre (Bruker convention, fractions of the detector),
     # calibrated by Hough indexing.
     pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)
@@ -260,6 +264,8 @@ class Study(Settings):
         for name, scan in self.scans.items():
             if scan.background_of and self.scans[scan.background_of].background_of:
                 raise ValueError(f"background_of of {name}: that scan has no own background")
+        if self.models and not self.decoded_scans:
+            raise ValueError("no scan serves for all, so Table 1 would be empty")
         if self.models and not any(scan.training_patterns for scan in self.scans.values()):
             raise ValueError("the training sample is empty: no scan gives training_patterns")
         sample = sum(scan.training_patterns for scan in self.scans.values())
@@ -285,6 +291,16 @@ class Study(Settings):
     def training_of(self, name: str) -> Training:
         """Return the training settings of a model: its own, or the study's."""
         return self.model(name).training or self.training
+
+    @property
+    def mapped_scans(self) -> list[str]:
+        """Names of the scans of which latent maps are made."""
+        return [name for name, scan in self.scans.items() if scan.serves != "training"]
+
+    @property
+    def decoded_scans(self) -> list[str]:
+        """Names of the scans whose patterns are decoded and indexed again."""
+        return [name for name, scan in self.scans.items() if scan.serves == "all"]
 
     def is_virtual(self, scan: str) -> bool:
         """Tell whether a scan is of a virtual specimen, which every figure must say."""

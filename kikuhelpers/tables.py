@@ -91,7 +91,7 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     for name in (*study.models, *study.baselines):
         head = _head(study, name)
         scans = {}
-        for scan in study.scans:
+        for scan in study.decoded_scans:
             maps = [
                 load_map(require(layout.orientations(kind, scan), _REINDEXING))
                 for kind in (PREPROCESSED, name)

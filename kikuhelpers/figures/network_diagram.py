@@ -109,7 +109,7 @@ def figure_3(study: Study) -> PaperFigure:
     ax.set_xlim(0, PAGE_MM)
     ax.set_ylim(0, _HEIGHT_MM)
     ax.set_axis_off()
-    scan = next(iter(study.scans))
+    scan = selection.decoded_scan(study)
     view = whole(study, scan)
     point = selection.typical_point(view, name)
     pictures = {

@@ -26,7 +26,7 @@ _TITLES_MM = 9.0  # above each map, on average
 @print_style
 def figure_11(study: Study) -> PaperFigure:
     """Draw IPF-X (.1) and IQ (.2) of the preprocessed and the decoded patterns."""
-    scan = selection.scan_of(study, "wrought") or next(iter(study.scans))
+    scan = selection.decoded_scan(study)
     view = whole(study, scan)
     variants = [PREPROCESSED, *compared_models(study)]
     width = PAGE_MM / (len(variants) + _KEY_SHARE) - 3

@@ -40,7 +40,7 @@ _KEY_SHARE = 0.32  # width of its colour key, relative to a map
 @print_style
 def figure_1(study: Study) -> PaperFigure:
     """Draw the two routes from a pattern to a map: physics (A) and latent space (B)."""
-    scan = selection.scan_of(study, "wrought") or next(iter(study.scans))
+    scan = selection.decoded_scan(study)
     view = whole(study, scan)
     model = selection.largest_vae(study)
     point = selection.typical_point(view, model)

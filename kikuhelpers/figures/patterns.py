@@ -46,7 +46,7 @@ def figure_8(study: Study) -> PaperFigure:
     models = selection.vaes(study)
     if not models:
         return dropped_figure("Fig. 8: this study has no conventional VAE.")
-    scan = selection.scan_of(study, "wrought") or next(iter(study.scans))
+    scan = selection.decoded_scan(study)
     view = whole(study, scan)
     point = selection.typical_point(view, models[-1])
     original = view.pattern(*point)
@@ -152,10 +152,10 @@ def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> No
 def figure_10(study: Study) -> PaperFigure:
     """Draw best, worst and generated patterns for each beta, and the losses over training."""
     models = selection.beta_series(study)
-    views = [whole(study, scan) for scan in study.scans]
+    views = [whole(study, scan) for scan in study.decoded_scans]
     histories = {name: _history(study, name) for name in models}
     figure = new_figure(len(models) * _ROW_10_MM + 12, layout="constrained")
-    names = " and ".join(dict.fromkeys(scan_label(study, scan) for scan in study.scans))
+    names = " and ".join(dict.fromkeys(scan_label(study, scan) for scan in study.decoded_scans))
     figure.suptitle(f"Fig. 10  Best, worst and generated patterns by β: {names}")
     grid = figure.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
     lines = []
@@ -200,7 +200,7 @@ def _history(study: Study, model: str) -> pd.DataFrame:
 
 
 def _draw_generated(figure, places: list, study: Study, model: str, panel: str) -> None:
-    scan = next(iter(study.scans))
+    scan = selection.decoded_scan(study)
     path = Layout(study).model_scan(model, scan).generated
     generated = np.load(require(path, "notebook 05"))
     mask = whole(study, scan).mask

@@ -42,9 +42,18 @@ class Choice:
 
 
 def scan_of(study: Study, alloy: str) -> str | None:
-    """Return the first scan of an alloy, "wrought" ("other" counts as such) or "am"."""
+    """Return the first mapped scan of an alloy, "wrought" ("other" counts as such) or "am"."""
+    return _first(study, study.mapped_scans, alloy)
+
+
+def decoded_scan(study: Study) -> str:
+    """Return the first wrought scan whose patterns are decoded; without any, another one."""
+    return _first(study, study.decoded_scans, "wrought") or study.decoded_scans[0]
+
+
+def _first(study: Study, names: list[str], alloy: str) -> str | None:
     kinds = {"am"} if alloy == "am" else {"wrought", "other"}
-    return next((name for name, scan in study.scans.items() if scan.alloy in kinds), None)
+    return next((name for name in names if study.scan(name).alloy in kinds), None)
 
 
 def fine_scan(study: Study) -> str | None:
@@ -52,7 +61,8 @@ def fine_scan(study: Study) -> str | None:
     first = scan_of(study, "am")
     if first is None:
         return None
-    steps = {name: scan.step_um for name, scan in study.scans.items() if scan.alloy == "am"}
+    scans = {name: study.scan(name) for name in study.mapped_scans}
+    steps = {name: scan.step_um for name, scan in scans.items() if scan.alloy == "am"}
     finest = min(steps, key=steps.get)
     return finest if steps[finest] < steps[first] else None
 

@@ -56,10 +56,10 @@ def contents(study: Study) -> list[Item]:
     for model in study.models:
         items += _of_model(layout, model)
     for name in decoders(study):
-        for scan in study.scans:
+        for scan in study.decoded_scans:
             items += _of_decoded_map(layout, name, scan)
     for model in study.models:
-        for scan in study.scans:
+        for scan in study.mapped_scans:
             items += _of_latent_map(layout, model, scan)
     if largest := largest_pca(study.baselines):
         items.append(Item(layout, layout.spectrum, ("10_baselines", largest), largest))
