@@ -13,7 +13,12 @@ from orix.vector import Vector3d
 from kikuhelpers.files import require, save_array
 from kikuhelpers.indexing import load_map
 from kikuhelpers.layout import Layout
-from kikuhelpers.orientation_maps import NOT_INDEXED, disorientation_deg, point_group
+from kikuhelpers.orientation_maps import (
+    NOT_INDEXED,
+    central_point,
+    disorientation_deg,
+    point_group,
+)
 from kikuhelpers.study import Study, StudyError
 
 # Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
@@ -75,7 +80,7 @@ def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) ->
         )
     group, middles = point_group(xmap), {}
     for grain in np.unique(pairs):
-        middle = xmap.rotations[_central_point(xmap, grain)]
+        middle = xmap.rotations[central_point(xmap, grain)]
         near = disorientation_deg(xmap.rotations, middle, group) < near_deg
         middles[grain] = near & xmap.is_indexed
     taken = [middles[one] | middles[other] for one, other in pairs]
@@ -98,14 +103,8 @@ def twin_pairs(xmap: CrystalMap) -> np.ndarray:
     large = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
     pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & np.isin(pairs, large).all(axis=1)]
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    one, other = (xmap.rotations[[_central_point(xmap, g) for g in side]] for side in pairs.T)
+    one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs.T)
     group = point_group(xmap)
     twins = Rotation.from_axes_angles(Vector3d(TWIN_AXES), TWIN_DEG, degrees=True)
     off = [disorientation_deg(twin * one, other, group) for twin in twins]
     return pairs[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]
-
-
-def _central_point(xmap: CrystalMap, grain: int) -> int:
-    """Flat index of the point of a grain that lies nearest the grain's mean orientation."""
-    inside = np.flatnonzero(np.asarray(xmap.prop["grain"]) == grain)
-    return int(inside[np.argmin(np.asarray(xmap.prop["grod_deg"])[inside])])

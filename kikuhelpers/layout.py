@@ -211,6 +211,11 @@ class Layout:
         return self.figures / "realism.csv"
 
     @property
+    def orientation_shares(self) -> Path:
+        """CSV: each grain's error beside its share of the training, by model."""
+        return self.figures / "orientation_shares.csv"
+
+    @property
     def principal_components(self) -> Path:
         """Mean, principal components and variances of the training sample (.npz)."""
         return self.folder / "baselines" / "pca.npz"

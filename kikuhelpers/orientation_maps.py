@@ -192,6 +192,15 @@ def ipf_colours(xmap: CrystalMap, direction: str = "x") -> np.ndarray:
     return np.where(xmap.is_indexed[:, np.newaxis], colours, 0).reshape(*xmap.shape, 3)
 
 
+def central_point(xmap: CrystalMap, grain: int) -> int:
+    """Flat index of the point of a grain that lies nearest the grain's mean orientation.
+
+    The map must have the properties ``grain`` and ``grod_deg``.
+    """
+    inside = np.flatnonzero(np.asarray(xmap.prop["grain"]) == grain)
+    return int(inside[np.argmin(np.asarray(xmap.prop["grod_deg"])[inside])])
+
+
 def point_group(xmap: CrystalMap) -> Symmetry:
     """Return the point group of the map's phase."""
     groups = (phase.point_group for i, phase in xmap.phases if i != NOT_INDEXED)

@@ -15,11 +15,11 @@ from kikuhelpers.figures.latent_maps import figure_7, figure_9
 from kikuhelpers.figures.network_diagram import layer_text, trace_layers
 from kikuhelpers.figures.orientations import compared_models
 from kikuhelpers.figures.patterns import radial_rms
-from kikuhelpers.figures.regions import most_structured_box, structure_in_grains
+from kikuhelpers.figures.regions import most_structured_box, steepest_path, structure_in_grains
 from kikuhelpers.figures.selection import standardised_in_grains
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.figures.views import path_points
-from kikuhelpers.study import Study
+from kikuhelpers.study import Study, StudyError
 from kikuhelpers.vae import KikuchiVAE, count_parameters
 
 GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
@@ -106,6 +106,27 @@ def test_the_box_of_the_highest_mean_is_found():
     row, column = max(sums, key=sums.get)
     assert most_structured_box(values, (3, 4)) == ((row, row + 3), (column, column + 4))
     assert most_structured_box(values, (30, 40)) == ((0, 9), (0, 12))
+    second = {at: total for at, total in sums.items() if apart(at, (row, column), (3, 4))}
+    at = max(second, key=second.get)
+    assert most_structured_box(values, (3, 4), 2) == ((at[0], at[0] + 3), (at[1], at[1] + 4))
+    with pytest.raises(StudyError, match="no room for region 2"):
+        most_structured_box(values, (30, 40), 2)
+
+
+def apart(one, other, size):
+    return any(abs(a - b) >= n for a, b, n in zip(one, other, size, strict=True))
+
+
+def test_the_path_crosses_the_steepest_step_inside_a_grain():
+    values = np.random.default_rng(0).standard_normal((30, 40)) * 0.1
+    grains = np.zeros((30, 40), int)
+    grains[:, 20:] = 1
+    values[:, 20:] += 9  # higher, but between grains
+    values[12:, 30] += 3  # down a column
+    values[5, 8:] += 1
+    assert steepest_path(values, grains, 10) == ((7, 30), (16, 30))
+    with pytest.raises(StudyError, match="no grain of the map holds a path of 35 points"):
+        steepest_path(values, grains, 35)
 
 
 def test_a_gallery_of_no_active_feature_is_empty(planted):
@@ -160,6 +181,17 @@ def test_scans_by_role():
     assert selection.scan_of(study, "wrought") == "w"
     assert selection.fine_scan(study) == "fine"
     assert selection.fine_scan(make_study(scans={"first": scans["first"]})) is None
+    assert selection.decoded_scan(study) == "w"
+
+
+def test_scans_that_serve_less_are_left_alone():
+    serve = {"t": "training", "m": "maps", "a": "all"}
+    study = make_study(scans={name: {**WROUGHT, "serves": part} for name, part in serve.items()})
+    assert (study.mapped_scans, study.decoded_scans) == (["m", "a"], ["a"])
+    assert (selection.scan_of(study, "wrought"), selection.decoded_scan(study)) == ("m", "a")
+    assert study.scan("t").model_dump() == study.scan("a").model_dump(), "results are the same"
+    with pytest.raises(ValueError, match="Table 1 would be empty"):
+        make_study(scans={"m": {**WROUGHT, "serves": "maps"}})
 
 
 def test_a_measured_scan_of_another_alloy_counts_as_wrought():

@@ -22,7 +22,9 @@ from kikuhelpers.layout import Layout
 from kikuhelpers.orientation_maps import misorientation_map
 from kikuhelpers.provenance import Record
 from kikuhelpers.training import load_model, train
-from tests.conftest import make_study, write_scan
+from kikuhelpers.virtual.scanning import simulate
+from kikuhelpers.virtual.truth import load_truth
+from tests.conftest import make_study, virtual_scan, write_scan
 from tests.test_training import give_sample
 
 FLOAT16_ERROR = 2.0**-11  # relative
@@ -78,6 +80,19 @@ def test_a_map_comes_back(tmp_path, indexed):
         assert after.prop[name].dtype == values.dtype
         np.testing.assert_allclose(after.prop[name], values, rtol=FLOAT16_ERROR)
     np.testing.assert_array_equal(after.prop["grain"], before.prop["grain"])
+
+
+def test_a_truth_comes_back(tmp_path):
+    path = tmp_path / "truth.h5"
+    simulate(virtual_scan(specimen={"alloy": "am"}), tmp_path / "scan.up2", path)
+    before, after = load_truth(path), load_truth(packed_and_back(path, tmp_path))
+    for name, values in vars(before).items():
+        again = getattr(after, name)
+        assert again.shape == values.shape
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(again, values, rtol=FLOAT16_ERROR, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(again, values)
 
 
 def test_active_latents_come_back_and_inactive_ones_are_zero(tmp_path):

@@ -32,6 +32,16 @@ def test_committed_figures_do_not_stand_for_results(capfd, monkeypatch, tmp_path
     assert jobs_in(capfd.readouterr().out)["virtual_specimens"] == "1"
 
 
+def test_scans_of_the_virtual_study_go_as_far_as_they_serve(capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path))
+    assert main(["virtual", "--dry-run"]) == 0
+    jobs = jobs_in(capfd.readouterr().out)
+    models, baselines = int(jobs["training"]), int(jobs["baseline"])
+    assert int(jobs["indexing"]) == 8
+    assert int(jobs["latent_maps"]) == 5 * models
+    assert int(jobs["reindexing"]) == 2 * (models + baselines)
+
+
 def test_the_cluster_profile_is_one_that_snakemake_reads(capfd):
     """The Slurm executor is a package of its own: the plan is made without it."""
     assert main(["paper", "--dry-run", "--profile", str(PROFILE), "--executor", "dryrun"]) == 0

@@ -5,7 +5,6 @@ import numpy as np
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.drawing import (
     ANGLE_COLOURS,
-    DENSITY_COLOURS,
     LATENT_COLOURS,
     QUALITY_COLOURS,
     add_colour_bar,
@@ -15,9 +14,10 @@ from kikuhelpers.figures.drawing import (
     show_map,
     show_pattern,
 )
-from kikuhelpers.figures.regions import region
+from kikuhelpers.figures.regions import path_view, region
 from kikuhelpers.figures.selection import Choice
 from kikuhelpers.figures.style import (
+    INCH_PER_MM,
     PAGE_MM,
     SMALL_PT,
     PaperFigure,
@@ -25,8 +25,8 @@ from kikuhelpers.figures.style import (
     new_figure,
     print_style,
 )
-from kikuhelpers.figures.views import View, path_view, whole
-from kikuhelpers.layout import Layout
+from kikuhelpers.figures.truth import draw_truth_along, show_truth, truth_is_known
+from kikuhelpers.figures.views import View, whole
 from kikuhelpers.study import Study
 
 # Property of the orientation map, its title with unit, its colours.
@@ -40,6 +40,7 @@ PAPER_FIG_9_DIMENSIONS = (32, 64, 128, 256)
 PATH_PATTERNS = 6  # shown along the path of Fig. 4C
 _TITLE_MM = 9.0  # two lines above a map
 _BAR_MM = 7.0  # colour bar below a map
+_PATH_MM = 48.0  # the lower half of Fig. 4
 
 
 def show_latent(ax, view: View, choice: Choice, panel: str):
@@ -100,19 +101,24 @@ def figure_4(study: Study) -> PaperFigure:
     views = [view for _, view, _ in panels]
     columns = len(panels)
     path = study.figures.path_4c
-    maps_mm = _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
-    figure = new_figure(maps_mm + (48 if path else 0), layout="constrained")
+    figure = new_figure(1, layout="constrained")
     figure.missing.extend(missing)
+    known = truth_is_known(figure, 4, views)
+    maps_mm = (1 + known) * _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
+    figure.set_figheight((maps_mm + (_PATH_MM if path else 0)) * INCH_PER_MM)
     names = _names([*views, *([whole(study, path.scan)] if path else [])])
     figure.suptitle(f"Fig. 4  Latent feature maps, {model}: {names}")
     top, bottom = figure, None
     if path:
-        top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, 48])
-    axes = np.ravel(top.subplots(1, columns, squeeze=False))
-    for ax, (panel, view, choice) in zip(axes, panels, strict=True):
+        top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, _PATH_MM])
+    axes = top.subplots(1 + known, columns, squeeze=False)
+    for ax, (panel, view, choice) in zip(axes[0], panels, strict=True):
         image = show_latent(ax, view, choice, panel)
         add_colour_bar(image, ax)
         _note(figure, f"4{panel}", choice)
+    if known:
+        for ax, view in zip(axes[1], views, strict=True):
+            show_truth(ax, view)
     if bottom is None:
         figure.missing.append("Fig. 4C: this study gives no path across a cell wall (path_4c).")
     else:
@@ -122,8 +128,7 @@ def figure_4(study: Study) -> PaperFigure:
 
 def _draw_path(figure: PaperFigure, place, study: Study, model: str) -> None:
     scan = whole(study, study.figures.path_4c.scan)
-    view, points = path_view(study)
-    choice = selection.cell_feature(view, model)
+    view, choice, points = path_view(study, model)
     _note(figure, "4C", choice)
     grid = place.add_gridspec(2, 2, width_ratios=[0.3, 0.7], height_ratios=[1, 1])
     ax = place.add_subplot(grid[:, 0])
@@ -157,6 +162,14 @@ def _draw_path(figure: PaperFigure, place, study: Study, model: str) -> None:
     line.margins(y=0.3)
     line.set_xlabel("distance along the path (µm)")
     line.set_ylabel(f"feature {choice.index + 1}")
+    if study.figures.path_4c.length is not None:
+        ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
+        figure.choices.append(
+            f"Fig. 4C: the path {ends} of {view.scan} is the row or column of this length inside "
+            "one grain whose halves differ most in this feature"
+        )
+    if truth_is_known(figure, 4, [view]):
+        draw_truth_along(line, view, local, distance)
 
 
 # -------------------------------------------------------------- Figs 5 and 6
@@ -175,10 +188,12 @@ def figure_5(study: Study) -> PaperFigure:
     if not rows:
         return dropped_figure(*missing)
     views = [view for _, view, _ in rows]
-    columns = 1 + len(PHYSICAL_MAPS)
-    height = sum(_row_mm([view], columns, _TITLE_MM + _BAR_MM) for view in views) + 6
-    figure = new_figure(height)
+    figure = new_figure(1)
     figure.missing.extend(missing)
+    known = truth_is_known(figure, 5, views)
+    columns = 1 + len(PHYSICAL_MAPS) + known
+    height = sum(_row_mm([view], columns, _TITLE_MM + _BAR_MM) for view in views) + 6
+    figure.set_figheight(height * INCH_PER_MM)
     figure.suptitle(f"Fig. 5  Latent feature against physical maps, {model}: {_names(views)}")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (panel, view, choose) in zip(axes, rows, strict=True):
@@ -186,8 +201,10 @@ def figure_5(study: Study) -> PaperFigure:
         _note(figure, f"5{panel}.1", choice)
         add_colour_bar(show_latent(line[0], view, choice, f"{panel}.1"), line[0])
         line[0].set_ylabel(view.label, fontsize=SMALL_PT)
-        for number, (ax, name) in enumerate(zip(line[1:], PHYSICAL_MAPS, strict=True), start=2):
+        for number, (ax, name) in enumerate(zip(line[1:], PHYSICAL_MAPS, strict=False), start=2):
             add_colour_bar(show_physical(ax, view, name, f"{panel}.{number}"), ax)
+        if known:
+            show_truth(line[-1], view)
     return figure
 
 
@@ -200,10 +217,13 @@ def figure_6(study: Study) -> PaperFigure:
     if not rows:
         return dropped_figure(*missing)
     views = [view for _, view, _ in rows]
-    figure = new_figure(sum(_row_mm([view], 3, _TITLE_MM + _BAR_MM) for view in views) + 6)
+    figure = new_figure(1)
     figure.missing.extend(missing)
+    known = truth_is_known(figure, 6, views)
+    height = sum(_row_mm([view], 3 + known, _TITLE_MM + _BAR_MM) for view in views) + 6
+    figure.set_figheight(height * INCH_PER_MM)
     figure.suptitle(f"Fig. 6  Two latent features and GROD, {model}: {_names(views)}")
-    axes = figure.subplots(len(rows), 3, squeeze=False)
+    axes = figure.subplots(len(rows), 3 + known, squeeze=False)
     for line, (panel, view, choose) in zip(axes, rows, strict=True):
         cells = choose(view, model)
         rotation = selection.rotation_feature(view, model, {cells.index})
@@ -212,6 +232,8 @@ def figure_6(study: Study) -> PaperFigure:
             _note(figure, f"6{panel}.{number}", choice)
         add_colour_bar(show_physical(line[2], view, "grod_deg", f"{panel}.3"), line[2])
         line[0].set_ylabel(view.label, fontsize=SMALL_PT)
+        if known:
+            show_truth(line[3], view)
     _draw_region_of_7(axes[0, 0], study, views[0])
     return figure
 
@@ -254,9 +276,11 @@ def figure_7(study: Study) -> PaperFigure:
     rotation = selection.rotation_feature(field, model, {cells.index})
     spots = selection.spot_feature(field, model, {cells.index, rotation.index})
     physical = ("grod_deg", "sharpness", "pq", "kam_deg")
-    columns = 4
+    figure = new_figure(1)
+    known = truth_is_known(figure, 7, [field])
+    columns = 4 + known
     heights = [_row_mm([view], columns, _TITLE_MM) for view in (field, zoom)] * 2
-    figure = new_figure(sum(heights) + 6)
+    figure.set_figheight((sum(heights) + 6) * INCH_PER_MM)
     figure.suptitle(
         f"Fig. 7  Fine step ({field.step_um:g} µm), {model}: {field.label}; "
         "C, D: zooms of the dashed box"
@@ -269,6 +293,10 @@ def figure_7(study: Study) -> PaperFigure:
     for view, row, panel in ((field, 0, "A.4"), (zoom, 1, "C.4")):
         show_map(axes[row, 3], view.ipf_x(), view.step_um)
         letter(axes[row, 3], panel, "IPF-X, same field\n", SMALL_PT)
+    if known:
+        for row, view in ((0, field), (1, zoom)):
+            show_truth(axes[row, 4], view)
+            axes[row + 2, 4].set_axis_off()
     for number, name in enumerate(physical, start=1):
         show_physical(axes[2, number - 1], field, name, f"B.{number}")
         show_physical(axes[3, number - 1], zoom, name, f"D.{number}")
@@ -278,7 +306,7 @@ def figure_7(study: Study) -> PaperFigure:
             (zoom.rows, zoom.columns), (field.rows, field.columns), strict=True
         )
     )
-    for ax in (*axes[0], *axes[2]):
+    for ax in (*axes[0], *axes[2, :4]):
         draw_box(ax, rows, columns)
     return figure
 
@@ -308,10 +336,10 @@ def figure_9(study: Study) -> PaperFigure:
         return dropped_figure("Fig. 9: this study has no AM scan.")
     models = selection.vaes(study)
     dimensions = [study.model(name).latent_dim for name in models]
-    truth = Layout(study).scan(view.scan).truth if study.is_virtual(view.scan) else None
-    known = truth is not None and truth.is_file()
+    figure = new_figure(1)
+    known = truth_is_known(figure, 9, [view])
     columns = len(models) + known
-    figure = new_figure(_row_mm([view], max(columns, 2), _TITLE_MM) + 8)
+    figure.set_figheight((_row_mm([view], max(columns, 2), _TITLE_MM) + 8) * INCH_PER_MM)
     figure.suptitle(
         f"Fig. 9  Feature of most structure inside the grains, by latent dimension: {view.label}"
     )
@@ -321,14 +349,7 @@ def figure_9(study: Study) -> PaperFigure:
         show_latent(ax, view, choice, panel)
         _note(figure, f"9{panel}", choice)
     if known:
-        show_map(axes[-1], np.log10(view.truth("density")), view.step_um, DENSITY_COLOURS)
-        letter(
-            axes[-1], "", "truth of the virtual scan:\nlog10 of the dislocation density", SMALL_PT
-        )
-    elif truth is not None:
-        figure.missing.append(
-            f"Fig. 9: the truth of virtual scan '{view.scan}' is not there: run notebook 01."
-        )
+        show_truth(axes[-1], view)
     lacking = [d for d in PAPER_FIG_9_DIMENSIONS if d not in dimensions]
     if lacking:
         has = ", ".join(f"{d}-D" for d in dimensions)

@@ -18,7 +18,7 @@ from kikuhelpers.figures.drawing import (
     show_map,
     show_pattern,
 )
-from kikuhelpers.figures.regions import region
+from kikuhelpers.figures.regions import path_view, region
 from kikuhelpers.figures.style import (
     PAGE_MM,
     SMALL_PT,
@@ -26,7 +26,7 @@ from kikuhelpers.figures.style import (
     new_figure,
     print_style,
 )
-from kikuhelpers.figures.views import View, path_view, scan_label, whole
+from kikuhelpers.figures.views import View, scan_label, whole
 from kikuhelpers.study import Study
 
 STACKED_MAPS = 5
@@ -190,7 +190,7 @@ def _boxes(figure: PaperFigure, study: Study, scan: str) -> dict[tuple, list[str
     boxes: dict[tuple, list[str]] = {}
     regions = {panel: region(study, panel, None) for panel in study.figures.regions}
     if study.figures.path_4c is not None:
-        regions["4C"] = path_view(study)[0]
+        regions["4C"] = path_view(study, selection.largest_vae(study))[0]
     for panel, box in sorted(regions.items()):
         if box.scan != scan:
             continue
@@ -198,9 +198,10 @@ def _boxes(figure: PaperFigure, study: Study, scan: str) -> dict[tuple, list[str
         given = study.figures.regions.get(panel)
         if given is not None and given.size is not None:
             (top, bottom), (left, right) = box.rows, box.columns
+            place = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
             figure.choices.append(
                 f"Fig. {panel}: rows {top} to {bottom - 1}, columns {left} to {right - 1} of "
-                f"{scan}: the box of this size with the highest local Moran's I inside the grains, "
+                f"{scan}: {place} of this size with the highest local Moran's I inside the grains, "
                 "mean of the active features"
             )
     return boxes

@@ -22,6 +22,7 @@ from kikuhelpers.figures.style import (
 )
 from kikuhelpers.figures.views import View, scan_label, whole
 from kikuhelpers.files import require
+from kikuhelpers.latents import rank_correlation
 from kikuhelpers.layout import Layout
 from kikuhelpers.study import Study
 
@@ -35,6 +36,8 @@ _PROFILE_MM = 36.0
 LEGEND_ROOM = 3  # factor above the highest loss
 _BAR_8 = (0.05, 0.5, 0.9, 0.07)  # colour bar of Fig. 8 in its place
 _ROW_10_MM = 44.0
+_SHARES_MM = 48.0
+GRAIN_AREA = 60.0  # of the largest grain's dot in Fig. 10, in square points
 
 
 # --------------------------------------------------------------------- Fig. 8
@@ -150,14 +153,15 @@ def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> No
 
 @print_style
 def figure_10(study: Study) -> PaperFigure:
-    """Draw best, worst and generated patterns for each beta, and the losses over training."""
+    """Draw best, worst and generated patterns for each beta, the losses and what survives."""
     models = selection.beta_series(study)
     views = [whole(study, scan) for scan in study.decoded_scans]
     histories = {name: _history(study, name) for name in models}
-    figure = new_figure(len(models) * _ROW_10_MM + 12, layout="constrained")
+    figure = new_figure(len(models) * _ROW_10_MM + _SHARES_MM + 12, layout="constrained")
     names = " and ".join(dict.fromkeys(scan_label(study, scan) for scan in study.decoded_scans))
     figure.suptitle(f"Fig. 10  Best, worst and generated patterns by β: {names}")
-    grid = figure.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
+    above, below = figure.subfigures(2, 1, height_ratios=[len(models) * _ROW_10_MM, _SHARES_MM])
+    grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
     lines = []
     for row, (name, panel) in enumerate(zip(models, "ABCDEFGH", strict=False)):
         title = f"{name} (β = {study.model(name).beta:g})"
@@ -166,33 +170,64 @@ def figure_10(study: Study) -> PaperFigure:
             original = view.pattern(*point)
             grey = pattern_limits(original, view.mask)
             loss = view.losses(name)[tuple(point)]
-            ax = figure.add_subplot(grid[2 * row, column])
+            ax = above.add_subplot(grid[2 * row, column])
             show_pattern(ax, original, view.mask, grey)
             kind = "worst" if worst else "best"
             letter(ax, f"{panel}.{column + 1}", f"{kind}, loss {loss:.0f}", SMALL_PT)
             if not worst:
                 ax.set_ylabel("original", fontsize=SMALL_PT)
-            ax = figure.add_subplot(grid[2 * row + 1, column])
+            ax = above.add_subplot(grid[2 * row + 1, column])
             show_pattern(ax, view.pattern(*point, model=name), view.mask, grey)
             if not worst:
                 ax.set_ylabel("decoded", fontsize=SMALL_PT)
             place = f"{view.scan} ({point[0]}, {point[1]})"
             figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
         tiles = [grid[2 * row + n // 2, 2 + n % 2] for n in range(GENERATED_SHOWN)]
-        _draw_generated(figure, tiles, study, name, f"{panel}.3")
-        lines.append(figure.add_subplot(grid[2 * row : 2 * row + 2, 4]))
+        _draw_generated(above, tiles, study, name, f"{panel}.3")
+        lines.append(above.add_subplot(grid[2 * row : 2 * row + 2, 4]))
         _draw_history(lines[-1], histories[name])
         letter(lines[-1], f"{panel}.4", title, SMALL_PT)
     low = min(history["best"].min() for history in histories.values())
     high = max(history["worst"].max() for history in histories.values())
     for ax in lines:
         ax.set_ylim(low / 1.2, high * LEGEND_ROOM)
+    _draw_shares(figure, below, study, models)
     trained = {study.model(name).beta for name in models}
     lacking = [beta for beta in (1, *PAPER_BETAS) if beta not in trained]
     if lacking:
         betas = ", ".join(str(beta) for beta in lacking)
         figure.missing.append(f"Fig. 10: β = {betas} was not trained at this dimension.")
     return figure
+
+
+def _draw_shares(figure: PaperFigure, place, study: Study, models: list[str]) -> None:
+    """Each grain's error against its share of the training sample, a plot per model."""
+    path, panel = Layout(study).orientation_shares, "ABCDEFGH"[len(models)]
+    if not path.is_file():
+        figure.missing.append(f"Fig. 10{panel}: {path.name} is not there: run notebook 07.")
+        return
+    table = pd.read_csv(path)
+    axes = np.ravel(place.subplots(1, len(models), squeeze=False, sharex=True, sharey=True))
+    for number, (ax, model) in enumerate(zip(axes, models, strict=True), start=1):
+        grains = table[(table["model"] == model) & (table["share_pct"] > 0)]
+        off = grains["misorientation_deg_q50"]
+        area = GRAIN_AREA * grains["points"] / table["points"].max()
+        ax.scatter(grains["share_pct"], off, s=area + 2, c="C0", alpha=0.6, lw=0)
+        ax.axhline(study.indexing.wrong_deg, color="0.6", ls="--", lw=0.6)
+        ax.set(xscale="log", yscale="log")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter("{x:g}")
+        ax.set_xlabel("share of the training patterns (%)")
+        rank = rank_correlation(grains[["share_pct"]].to_numpy(), off.to_numpy())[0]
+        lost = 100 * (off > study.indexing.wrong_deg).mean()
+        letter(
+            ax,
+            f"{panel}.{number}",
+            f"β = {study.model(model).beta:g}: {lost:.0f} % of {len(grains)} grains lost, "
+            f"|ρ| {rank:.2f}",
+            SMALL_PT,
+        )
+    axes[0].set_ylabel("median misorientation\nof a grain (°)")
 
 
 def _history(study: Study, model: str) -> pd.DataFrame:

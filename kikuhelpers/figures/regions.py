@@ -5,12 +5,14 @@ structure inside the grains: lines, cells and particles, not the grains themselv
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import convolve
 
 from kikuhelpers.figures import selection
-from kikuhelpers.figures.views import View, whole
-from kikuhelpers.study import Study
+from kikuhelpers.figures.views import View, path_points, whole
+from kikuhelpers.study import Study, StudyError
 
+PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
@@ -23,7 +25,7 @@ def region(study: Study, panel: str, scan: str | None) -> View | None:
     view = whole(study, box.scan)
     if box.size is not None:
         structure = structure_in_grains(view, selection.largest_vae(study))
-        return View(study, box.scan, *most_structured_box(structure, box.size))
+        return View(study, box.scan, *most_structured_box(structure, box.size, box.rank))
     ends = zip((box.rows, box.columns), view.shape, strict=True)
     return View(study, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
 
@@ -47,18 +49,92 @@ def structure_in_grains(view: View, model: str) -> np.ndarray:
 
 
 def most_structured_box(
-    structure: np.ndarray, size: tuple[int, int]
+    structure: np.ndarray, size: tuple[int, int], rank: int = 1
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Place a box of a size where the mean of a map (rows, columns) is highest.
+
+    With a ``rank`` above 1: where it is highest without overlap with the boxes before.
 
     Returns
     -------
     tuple
         Rows and columns, each (first, one past the last).
+
+    Raises
+    ------
+    StudyError
+        The map has no room for so many boxes.
     """
-    height, width = np.minimum(size, structure.shape)
+    height, width = (int(n) for n in np.minimum(size, structure.shape))
     sums = np.pad(structure.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
     inside += sums[:-height, :-width]
-    row, column = (int(i) for i in np.unravel_index(inside.argmax(), inside.shape))
-    return (row, row + int(height)), (column, column + int(width))
+    for _ in range(rank):
+        if not np.isfinite(inside).any():
+            raise StudyError(f"The map has no room for region {rank} of {height} x {width} points.")
+        row, column = (int(i) for i in np.unravel_index(inside.argmax(), inside.shape))
+        rows, columns = (max(0, row - height + 1), max(0, column - width + 1))
+        inside[rows : row + height, columns : column + width] = -np.inf
+    return (row, row + height), (column, column + width)
+
+
+def path_view(study: Study, model: str) -> tuple[View, selection.Choice, np.ndarray]:
+    """View of the box around the path of Fig. 4C, the feature, and the path's points (n, 2).
+
+    The feature is that of most structure in the grains of the whole scan.
+    """
+    path = study.figures.path_4c
+    scan = whole(study, path.scan)
+    choice = selection.cell_feature(scan, model)
+    start, stop = path.start, path.stop
+    if path.length is not None:
+        feature = np.array(scan.latents(model)[..., choice.index, None])
+        grains = scan.grains()
+        standard = selection.standardised_in_grains(feature, grains)[..., 0]
+        start, stop = steepest_path(standard, grains, path.length)
+    points = path_points(start, stop)
+    first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
+    last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)
+    rows, columns = zip(first.tolist(), last.tolist(), strict=True)
+    return View(study, path.scan, rows, columns), choice, points
+
+
+def steepest_path(
+    values: np.ndarray, grains: np.ndarray, length: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Find the row or column of points, inside one grain, whose halves differ most on average.
+
+    Parameters
+    ----------
+    values
+        (rows, columns), brought to mean 0 and variance 1 in each grain.
+    grains
+        (rows, columns) labels, -1 for none.
+    length
+        Points of the path.
+
+    Returns
+    -------
+    tuple
+        First and last point, each (row, column).
+
+    Raises
+    ------
+    StudyError
+        No grain holds a path of this length.
+    """
+    best, ends, half = -np.inf, None, length // 2
+    for axis in (0, 1):
+        if values.shape[axis] < length:
+            continue
+        path, label = (sliding_window_view(a, length, axis=axis) for a in (values, grains))
+        inside = (label == label[..., :1]).all(axis=-1) & (label[..., 0] >= 0)
+        step = np.abs(path[..., -half:].mean(axis=-1) - path[..., :half].mean(axis=-1))
+        step = np.where(inside, step, -np.inf)
+        if step.max(initial=-np.inf) > best:
+            best = step.max()
+            row, column = (int(i) for i in np.unravel_index(step.argmax(), step.shape))
+            ends = (row, column), (row + (length - 1) * (axis == 0), column + (length - 1) * axis)
+    if ends is None:
+        raise StudyError(f"path_4c: no grain of the map holds a path of {length} points.")
+    return ends

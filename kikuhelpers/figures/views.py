@@ -16,8 +16,6 @@ from kikuhelpers.study import Study
 from kikuhelpers.up2 import to_intensity
 from kikuhelpers.virtual.truth import load_truth
 
-PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
-
 
 @dataclass(frozen=True)
 class View:
@@ -113,16 +111,6 @@ def whole(study: Study, scan: str) -> View:
     card = load_json(require(Layout(study).scan(scan).card, "notebook 01"))
     rows, columns = card["map_shape"]
     return View(study, scan, (0, rows), (0, columns))
-
-
-def path_view(study: Study) -> tuple[View, np.ndarray]:
-    """View of the box around the path of Fig. 4C, and the path's points (n, 2) in the scan."""
-    path = study.figures.path_4c
-    points = path_points(path.start, path.stop)
-    first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
-    last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, whole(study, path.scan).shape)
-    rows, columns = zip(first.tolist(), last.tolist(), strict=True)
-    return View(study, path.scan, rows, columns), points
 
 
 def path_points(start: tuple[int, int], stop: tuple[int, int]) -> np.ndarray:

@@ -71,10 +71,12 @@ def contents(study: Study) -> list[Item]:
 def _of_scan(layout: Layout, scan: str) -> list[Item]:
     files = layout.scan(scan)
     reading, indexing = ("01_diffraction_data", scan), ("06_reindexing", PREPROCESSED, scan)
-    truth = [files.truth] if layout.study.is_virtual(scan) else []
+    study, preprocessing = layout.study, ("02_preprocessing", scan)
+    seen = study.is_virtual(scan) and scan in study.mapped_scans
+    sample = [files.sample_points] if study.scan(scan).training_patterns else []
     return [
-        *(Item(layout, result, reading, scan=scan) for result in (files.card, *truth)),
-        Item(layout, files.mask, ("02_preprocessing", scan), scan=scan),
+        *(Item(layout, path, reading, scan=scan) for path in (files.card, *[files.truth] * seen)),
+        *(Item(layout, path, preprocessing, scan=scan) for path in (files.mask, *sample)),
         Item(layout, files.pattern_centre, indexing, scan=scan, indexed=True),
         Item(layout, files.orientations, indexing, scan=scan, indexed=True),
     ]

@@ -3,10 +3,12 @@
 ======================  =========================================================
 orientations.h5         unit quaternions int16 (within 0.004 degrees), properties
                         float16 (a relative error of 0.0005), labels exactly
+truth.h5                rotations int16, labels exactly, all others float16
 latents.npy             active features, 256 levels between each one's lowest and
                         highest value; inactive features come back as 0
 pattern_loss.npy        exactly, for the figures choose patterns by it
 mask.npy, held_out.npy  exactly
+sample_points.npy       exactly
 generated.npy           16-bit counts, as the patterns' own files have
 weights.safetensors     float16
 scan.json               without the folders of the machine it was made on
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from diffpy.structure import Lattice, Structure
@@ -31,6 +34,7 @@ from kikuhelpers.indexing import load_map, save_map
 from kikuhelpers.kept.agreement import without_folders
 from kikuhelpers.training import ACTIVE_VARIANCE
 from kikuhelpers.up2 import to_counts, to_intensity
+from kikuhelpers.virtual.truth import Truth, create_truth, load_truth
 
 LARGEST_INT16 = np.iinfo(np.int16).max
 LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
@@ -133,6 +137,29 @@ def _unpack_map(kept: Path, result: Path) -> None:
     save_map(result, unpacked_map(_load(kept)))
 
 
+# ---------------------------------------------------------------------- truth
+
+
+def _pack_truth(result: Path, kept: Path) -> None:
+    truth = vars(load_truth(result))
+    turns = np.round(truth.pop("rotation") * LARGEST_INT16).astype(np.int16)
+    _save(kept, rotation=turns, **{name: _small(values) for name, values in truth.items()})
+
+
+def _unpack_truth(kept: Path, result: Path) -> None:
+    arrays = _load(kept)
+    turns = arrays.pop("rotation").astype(float)
+    shape = turns.shape[:2]
+    truth = {"rotation": turns / np.linalg.norm(turns, axis=-1, keepdims=True)}
+    for name, values in arrays.items():
+        truth[name] = values.astype(np.float32 if values.dtype.kind == "f" else np.int32)
+    flat = Truth(**{name: v.reshape(-1, *v.shape[2:]) for name, v in truth.items()})
+    with written_aside(result) as temporary, h5py.File(temporary, "w") as file:
+        create_truth(file, shape, flat)
+        for name, values in vars(flat).items():
+            file[name][:] = values
+
+
 # ------------------------------------------------------ latents and patterns
 
 
@@ -220,10 +247,12 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 _PACKINGS = {
     "orientations.h5": Packing(".npz", _pack_map, _unpack_map),
+    "truth.h5": Packing(".npz", _pack_truth, _unpack_truth),
     "latents.npy": Packing(".npz", _pack_latents, _unpack_latents),
     "pattern_loss.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
     "mask.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
     "held_out.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
+    "sample_points.npy": Packing(".npz", _pack_exactly, _unpack_exactly),
     "generated.npy": Packing(".npz", _pack_patterns, _unpack_patterns),
     "weights.safetensors": Packing(".safetensors", _pack_weights, _unpack_weights),
     "scan.json": Packing(".json", _pack_scan_card, _copy),

@@ -1,0 +1,111 @@
+"""In which maps does the truth appear? Latent features and physical maps scored against it.
+
+All scores look inside the true crystals (a grain's matrix or one of its twins): each crystal
+of each map is first brought to mean 0 and variance 1, so that grains alone score nothing.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from kikuhelpers.available import with_results
+from kikuhelpers.figures import selection
+from kikuhelpers.figures.views import View, whole
+from kikuhelpers.files import save_csv
+from kikuhelpers.latents import rank_correlation, variance_between
+from kikuhelpers.layout import Layout
+from kikuhelpers.specimen_settings import PHASES
+from kikuhelpers.study import Study
+
+PHYSICAL = {"pq": "IQ", "kam_deg": "KAM", "grod_deg": "GROD", "sharpness": "sharpness"}
+BLIND, BEST = "chosen blind", "best of all"
+
+
+def truth_scores(maps: np.ndarray, view: View) -> pd.DataFrame:
+    """Score maps against the truth of a virtual scan.
+
+    Parameters
+    ----------
+    maps
+        (rows, columns, D); points without a value (NaN) count as the median.
+    view
+        Their scan or region, whose truth is there.
+
+    Returns
+    -------
+    pandas.DataFrame
+        D rows. ``density``: absolute rank correlation with the dislocation density (cell
+        walls, scratches). ``domains``: share of the variance that lies between the rotation
+        domains, 0 to 1; NaN where a crystal is one domain. ``particles``: probability that a
+        particle's point stands out further from its crystal's mean than a matrix point, 0.5
+        for chance; NaN without particles.
+    """
+    maps = np.where(np.isfinite(maps), maps, np.nanmedian(maps, axis=(0, 1)))
+    truth = {name: view.truth(name) for name in ("grain", "twin", "domain", "density", "phase")}
+    matrix = (truth["phase"] == PHASES.index("Ni")).ravel()
+    pairs = np.stack([truth["grain"], truth["twin"]], axis=-1).reshape(-1, 2)
+    crystals = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(view.shape)
+    inside = np.where(matrix.reshape(view.shape), crystals, -1)
+    standard = selection.standardised_in_grains(maps, inside).reshape(len(matrix), -1)[matrix]
+    density = selection.standardised_in_grains(np.log(truth["density"])[..., None], inside).ravel()
+    domains = truth["domain"].ravel()[matrix]
+    divided = len(np.unique(domains)) > len(np.unique(crystals.ravel()[matrix]))
+    between = variance_between(standard, domains)
+    return pd.DataFrame(
+        {
+            "density": rank_correlation(standard, density[matrix]),
+            "domains": between if divided else np.nan,
+            "particles": _stands_out(maps, crystals, ~matrix),
+        }
+    )
+
+
+def _stands_out(maps: np.ndarray, crystals: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of the distance to the crystal's mean, (D,)."""
+    standard = selection.standardised_in_grains(maps, crystals)
+    if not 0 < marked.sum() < marked.size:
+        return np.full(maps.shape[-1], np.nan)
+    ranks = rankdata(np.abs(standard.reshape(len(marked), -1)), axis=0)
+    count = marked.sum()
+    wins = ranks[marked].sum(axis=0) - count * (count + 1) / 2
+    return wins / (count * (len(marked) - count))
+
+
+def truth_score_table(study: Study) -> pd.DataFrame:
+    """Score the physical maps and the VAEs' features of each mapped virtual scan.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``scan``, ``map`` and the scores of :func:`truth_scores`. A VAE has two rows: the
+        features that the figures choose without the truth (of most structure inside the
+        grains for density and domains, of highest kurtosis for particles), and for each score
+        the best of all its features, which the truth alone can tell.
+    """
+    rows = []
+    for scan in filter(study.is_virtual, study.mapped_scans):
+        view = whole(study, scan)
+        physical = np.stack([view.property_map(name) for name in PHYSICAL], axis=-1)
+        scores = truth_scores(physical, view)
+        rows.append(scores.assign(scan=scan, map=list(PHYSICAL.values())))
+        for model in selection.vaes(study):
+            active = np.flatnonzero(view.features(model)["active"])
+            if not len(active):
+                continue
+            scores = truth_scores(np.array(view.latents(model)[..., active]), view)
+            scores.index = active
+            cells = selection.cell_feature(view, model).index
+            spots = selection.spot_feature(view, model).index
+            blind = scores.loc[cells].copy()
+            blind["particles"] = scores.loc[spots, "particles"]
+            both = pd.DataFrame([blind, scores.max()])
+            rows.append(both.assign(scan=scan, map=[f"{model}, {kind}" for kind in (BLIND, BEST)]))
+    return pd.concat(rows)[["scan", "map", "density", "domains", "particles"]] if rows else None
+
+
+def save_truth_scores(study: Study) -> pd.DataFrame | None:
+    """Write truth_scores.csv; return the table, or None of a study without virtual scans."""
+    table = truth_score_table(with_results(study)[0])
+    if table is not None:
+        save_csv(table, Layout(study).figures / "truth_scores.csv")
+    return table

@@ -1,0 +1,73 @@
+"""Each grain's share of the training counts like orientations wherever they lie."""
+
+import numpy as np
+import pytest
+from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
+from orix.quaternion import Rotation
+
+from kikuhelpers.files import save_array
+from kikuhelpers.indexing import save_map
+from kikuhelpers.layout import PREPROCESSED, Layout
+from kikuhelpers.orientation_maps import grod_deg, label_grains
+from kikuhelpers.orientation_shares import lost_grains, save_share_table, share_table
+from tests.conftest import make_study
+
+COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]
+TURNS = np.repeat([COMMON, RARE, ALONE, COMMON], 5)  # columns of a map of 4 rows
+
+
+def strips(turn_deg=0.0) -> CrystalMap:
+    """Four strips 4 x 5, each turned further by so many degrees: a number or one per column."""
+    angles = np.tile(TURNS + turn_deg, 4)
+    coordinates, _ = create_coordinate_arrays((4, 20), (1, 1))
+    properties = {name: np.ones(80) for name in ("ci", "cm", "pq", "sharpness")}
+    xmap = CrystalMap(
+        rotations=Rotation.from_axes_angles([0, 0, 1], angles, degrees=True),
+        phase_list=PhaseList(Phase("Ni", space_group=225)),
+        prop=properties,
+        **coordinates,
+    )
+    grains = label_grains(xmap, 5)
+    xmap.prop["grain"], xmap.prop["grod_deg"] = grains.ravel(), grod_deg(xmap, grains).ravel()
+    return xmap
+
+
+@pytest.fixture
+def results():
+    """A model that loses the strip "alone"; 8 of 10 training patterns are of the common lattice."""
+    study = make_study()
+    files = Layout(study).scan("wrought")
+    save_array(files.sample_points, np.array([0, 1, 2, 3, 4, 15, 16, 17, 5, 10]))
+    decoded = strips(np.where(TURNS == ALONE, 30.0, 1.0))
+    for kind, xmap in ((PREPROCESSED, strips()), ("vae-16", decoded)):
+        path = Layout(study).orientations(kind, "wrought")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_map(path, xmap)
+    return study
+
+
+def test_like_orientations_share(results):
+    table = share_table(results).sort_values("grain")
+    assert table["points"].tolist() == [20] * 4
+    assert table["share_pct"].tolist() == pytest.approx([80, 10, 10, 80])
+    off = table["misorientation_deg_q50"].tolist()
+    assert off == pytest.approx([1, 1, 30, 1], abs=1e-3)
+    assert table["wrong_pct"].tolist() == [0, 0, 100, 0]
+
+
+def test_the_lost_grain_is_counted(results):
+    row = lost_grains(share_table(results), wrong_deg=15).loc["vae-16"]
+    assert row.to_dict() == {
+        "grains": 4,
+        "lost_pct": 25,
+        "share_of_kept_pct": pytest.approx(80),
+        "share_of_lost_pct": pytest.approx(10),
+    }
+
+
+def test_the_table_is_written_when_a_model_has_results(results):
+    layout = Layout(results)
+    layout.model("vae-16").card.touch()
+    save_array(layout.model_scan("vae-16", "wrought").pattern_loss, np.zeros((4, 20), np.float32))
+    assert save_share_table(results)["grains"].tolist() == [4]
+    assert len(layout.orientation_shares.read_text().splitlines()) == 5
