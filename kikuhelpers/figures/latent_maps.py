@@ -17,7 +17,6 @@ from kikuhelpers.figures.drawing import (
 from kikuhelpers.figures.regions import path_view, region
 from kikuhelpers.figures.selection import Choice
 from kikuhelpers.figures.style import (
-    INCH_PER_MM,
     PAGE_MM,
     SMALL_PT,
     PaperFigure,
@@ -25,7 +24,7 @@ from kikuhelpers.figures.style import (
     new_figure,
     print_style,
 )
-from kikuhelpers.figures.truth import draw_truth_along, show_truth, truth_is_known
+from kikuhelpers.figures.truth import any_virtual, draw_truth_along, show_truth
 from kikuhelpers.figures.views import View, whole
 from kikuhelpers.study import Study
 
@@ -101,11 +100,10 @@ def figure_4(study: Study) -> PaperFigure:
     views = [view for _, view, _ in panels]
     columns = len(panels)
     path = study.figures.path_4c
-    figure = new_figure(1, layout="constrained")
-    figure.missing.extend(missing)
-    known = truth_is_known(figure, 4, views)
+    known = any_virtual(views)
     maps_mm = (1 + known) * _row_mm(views, columns, _TITLE_MM + _BAR_MM) + _BAR_MM
-    figure.set_figheight((maps_mm + (_PATH_MM if path else 0)) * INCH_PER_MM)
+    figure = new_figure(maps_mm + (_PATH_MM if path else 0), layout="constrained")
+    figure.missing.extend(missing)
     names = _names([*views, *([whole(study, path.scan)] if path else [])])
     figure.suptitle(f"Fig. 4  Latent feature maps, {model}: {names}")
     top, bottom = figure, None
@@ -168,8 +166,8 @@ def _draw_path(figure: PaperFigure, place, study: Study, model: str) -> None:
             f"Fig. 4C: the path {ends} of {view.scan} is the row or column of this length inside "
             "one grain whose halves differ most in this feature"
         )
-    if truth_is_known(figure, 4, [view]):
-        draw_truth_along(line, view, local, distance)
+    if any_virtual([view]):
+        draw_truth_along(line, view, points)
 
 
 # -------------------------------------------------------------- Figs 5 and 6
@@ -188,12 +186,11 @@ def figure_5(study: Study) -> PaperFigure:
     if not rows:
         return dropped_figure(*missing)
     views = [view for _, view, _ in rows]
-    figure = new_figure(1)
-    figure.missing.extend(missing)
-    known = truth_is_known(figure, 5, views)
+    known = any_virtual(views)
     columns = 1 + len(PHYSICAL_MAPS) + known
     height = sum(_row_mm([view], columns, _TITLE_MM + _BAR_MM) for view in views) + 6
-    figure.set_figheight(height * INCH_PER_MM)
+    figure = new_figure(height)
+    figure.missing.extend(missing)
     figure.suptitle(f"Fig. 5  Latent feature against physical maps, {model}: {_names(views)}")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (panel, view, choose) in zip(axes, rows, strict=True):
@@ -217,13 +214,11 @@ def figure_6(study: Study) -> PaperFigure:
     if not rows:
         return dropped_figure(*missing)
     views = [view for _, view, _ in rows]
-    figure = new_figure(1)
+    columns = 3 + any_virtual(views)
+    figure = new_figure(sum(_row_mm([view], columns, _TITLE_MM + _BAR_MM) for view in views) + 6)
     figure.missing.extend(missing)
-    known = truth_is_known(figure, 6, views)
-    height = sum(_row_mm([view], 3 + known, _TITLE_MM + _BAR_MM) for view in views) + 6
-    figure.set_figheight(height * INCH_PER_MM)
     figure.suptitle(f"Fig. 6  Two latent features and GROD, {model}: {_names(views)}")
-    axes = figure.subplots(len(rows), 3 + known, squeeze=False)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (panel, view, choose) in zip(axes, rows, strict=True):
         cells = choose(view, model)
         rotation = selection.rotation_feature(view, model, {cells.index})
@@ -232,7 +227,7 @@ def figure_6(study: Study) -> PaperFigure:
             _note(figure, f"6{panel}.{number}", choice)
         add_colour_bar(show_physical(line[2], view, "grod_deg", f"{panel}.3"), line[2])
         line[0].set_ylabel(view.label, fontsize=SMALL_PT)
-        if known:
+        if columns > 3:
             show_truth(line[3], view)
     _draw_region_of_7(axes[0, 0], study, views[0])
     return figure
@@ -276,11 +271,10 @@ def figure_7(study: Study) -> PaperFigure:
     rotation = selection.rotation_feature(field, model, {cells.index})
     spots = selection.spot_feature(field, model, {cells.index, rotation.index})
     physical = ("grod_deg", "sharpness", "pq", "kam_deg")
-    figure = new_figure(1)
-    known = truth_is_known(figure, 7, [field])
+    known = any_virtual([field])
     columns = 4 + known
     heights = [_row_mm([view], columns, _TITLE_MM) for view in (field, zoom)] * 2
-    figure.set_figheight((sum(heights) + 6) * INCH_PER_MM)
+    figure = new_figure(sum(heights) + 6)
     figure.suptitle(
         f"Fig. 7  Fine step ({field.step_um:g} µm), {model}: {field.label}; "
         "C, D: zooms of the dashed box"
@@ -336,10 +330,8 @@ def figure_9(study: Study) -> PaperFigure:
         return dropped_figure("Fig. 9: this study has no AM scan.")
     models = selection.vaes(study)
     dimensions = [study.model(name).latent_dim for name in models]
-    figure = new_figure(1)
-    known = truth_is_known(figure, 9, [view])
-    columns = len(models) + known
-    figure.set_figheight((_row_mm([view], max(columns, 2), _TITLE_MM) + 8) * INCH_PER_MM)
+    columns = len(models) + any_virtual([view])
+    figure = new_figure(_row_mm([view], max(columns, 2), _TITLE_MM) + 8)
     figure.suptitle(
         f"Fig. 9  Feature of most structure inside the grains, by latent dimension: {view.label}"
     )
@@ -348,7 +340,7 @@ def figure_9(study: Study) -> PaperFigure:
         choice = selection.cell_feature(view, model)
         show_latent(ax, view, choice, panel)
         _note(figure, f"9{panel}", choice)
-    if known:
+    if columns > len(models):
         show_truth(axes[-1], view)
     lacking = [d for d in PAPER_FIG_9_DIMENSIONS if d not in dimensions]
     if lacking:

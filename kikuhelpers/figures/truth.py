@@ -1,68 +1,81 @@
-"""The truth of a virtual specimen as one more panel beside the maps."""
+"""The truth of a virtual specimen as one more panel beside the maps.
+
+A virtual specimen is known between the points of its scan too, so it is drawn finer than the
+scan: cell walls are often thinner than a step.
+"""
+
+from functools import lru_cache
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 
 from kikuhelpers.figures.drawing import DENSITY_COLOURS, letter, show_map
-from kikuhelpers.figures.style import SMALL_PT, PaperFigure
+from kikuhelpers.figures.style import SMALL_PT
 from kikuhelpers.figures.views import View
-from kikuhelpers.layout import Layout
 from kikuhelpers.specimen_settings import PHASES
+from kikuhelpers.study import VirtualScan
+from kikuhelpers.virtual.specimen import State, VirtualSpecimen
 
+DRAWN_POINTS = 240  # along the longer side of a map, at least
+PATH_POINTS = 500
 DOMAIN_COLOUR = "#5cc8ff"
 PARTICLE_COLOUR = "#7dff5c"
 _PATH_COLOUR = "#b5367a"  # from the colours of the density
-_WORDS = "truth: log10 of dislocation density\nblue: domains, twins; green: particles"
+_WORDS = "truth: log10 of density; blue:\ndomains, twins; green: particles"
 
 
-def truth_is_known(figure: PaperFigure, number: int, views: list[View]) -> bool:
-    """Tell whether any view has its truth; note in the figure where that of a virtual one lacks."""
-    virtual = {view.scan: view for view in views if view.study.is_virtual(view.scan)}
-    there = {scan: Layout(view.study).scan(scan).truth.is_file() for scan, view in virtual.items()}
-    figure.missing.extend(
-        f"Fig. {number}: the truth of virtual scan '{scan}' is not there: run notebook 01."
-        for scan, known in there.items()
-        if not known
-    )
-    return any(there.values())
+def any_virtual(views: list[View]) -> bool:
+    """Tell whether any of the views is of a virtual specimen, whose truth can be drawn."""
+    return any(view.study.is_virtual(view.scan) for view in views)
 
 
-def show_truth(ax, view: View, panel: str = "") -> None:
+def show_truth(ax, view: View) -> None:
     """Draw dislocation density, the boundaries of domains and the particles of a view.
 
-    Without a truth the axes are left empty.
+    Of a measured scan the axes are left empty.
     """
-    if not Layout(view.study).scan(view.scan).truth.is_file():
+    if not any_virtual([view]):
         ax.set_axis_off()
         return
-    show_map(ax, np.log10(view.truth("density")), view.step_um, DENSITY_COLOURS)
-    particles = view.truth("phase") != PHASES.index("Ni")
+    finer = -(-DRAWN_POINTS // max(view.shape))
+    rows, columns = (
+        start + (np.arange(finer * size) + 0.5) / finer - 0.5
+        for (start, _), size in zip((view.rows, view.columns), view.shape, strict=True)
+    )
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    state = _state(view, grid.reshape(-1, 2))
+    density, domain, phase = (
+        values.reshape(grid.shape[:2]) for values in (state.density, state.domain, state.phase)
+    )
+    show_map(ax, np.log10(density), view.step_um / finer, DENSITY_COLOURS)
+    particles = phase != PHASES.index("Ni")
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
-    lines = boundary_lines(np.where(particles, -1, view.truth("domain")))
-    ax.add_collection(LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.4, rasterized=True))
-    letter(ax, panel, _WORDS, SMALL_PT)
+    lines = boundary_lines(np.where(particles, -1, domain))
+    ax.add_collection(LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True))
+    letter(ax, "", _WORDS, SMALL_PT)
 
 
-def draw_truth_along(ax, view: View, points: np.ndarray, distance: np.ndarray) -> None:
-    """Draw the true dislocation density along a path, and where it leaves a domain.
+def draw_truth_along(ax, view: View, points: np.ndarray) -> None:
+    """Draw the true dislocation density along a straight path, and where it leaves a domain.
 
     Parameters
     ----------
     ax
-        Axes that hold a feature against the distance.
+        Axes that hold a feature against the distance from the first point in micrometres.
     view
-        Around the path.
+        Of the scan.
     points
-        (n, 2) rows and columns in the view.
-    distance
-        (n,) in micrometres.
+        (n, 2) rows and columns in the scan.
     """
-    density, domain = (view.truth(name)[tuple(points.T)] for name in ("density", "domain"))
+    first, last = points[0], points[-1]
+    share = np.linspace(0, 1, PATH_POINTS)
+    distance = share * np.linalg.norm((last - first) * view.step_um)
+    state = _state(view, first + share[:, None] * (last - first))
     other = ax.twinx()
-    other.semilogy(distance, density, color=_PATH_COLOUR, lw=0.8, ls="--")
+    other.semilogy(distance, state.density, color=_PATH_COLOUR, lw=0.8, ls="--")
     other.set_ylabel("true density (dashed)", color=_PATH_COLOUR)
-    for here in np.flatnonzero(np.diff(domain)):
+    for here in np.flatnonzero(np.diff(state.domain)):
         ax.axvline(distance[here : here + 2].mean(), color=DOMAIN_COLOUR, lw=0.8, zorder=0)
 
 
@@ -86,3 +99,15 @@ def boundary_lines(labels: np.ndarray) -> np.ndarray:
         rows, columns = np.nonzero(apart)
         lines.append(np.stack([columns, rows], axis=1)[:, None] + np.array(along))
     return np.concatenate(lines)
+
+
+def _state(view: View, points: np.ndarray) -> State:
+    """Truth at (n, 2) rows and columns of a view's scan, which need not be whole."""
+    scan = view.study.scan(view.scan)
+    return _specimen(scan.model_dump_json()).at(scan.origin_um + scan.step_um * points)
+
+
+@lru_cache(maxsize=4)
+def _specimen(scan: str) -> VirtualSpecimen:
+    settings = VirtualScan.model_validate_json(scan)
+    return VirtualSpecimen(settings.specimen, settings.seed)
