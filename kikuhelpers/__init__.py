@@ -8,8 +8,8 @@ parameters), ``layout`` and ``available`` (where files are and which), ``up2``,
 ``decompositions`` and ``baselines`` (what models are compared with), ``indexing``,
 ``confidence``, ``orientation_maps``, ``held_out`` and ``quality`` (orientations),
 ``residuals``, ``realism`` (virtual against measured), ``intervals``, ``tables``,
-``generalisation``, ``linear_table`` and ``figures``, ``kept`` (small copies of results) and
-``final_notebooks`` (tables and figures from these).
+``generalisation``, ``orientation_shares``, ``linear_table`` and ``figures``, ``kept`` (small
+copies of results) and ``final_notebooks`` (tables and figures from these).
 """
 
 import os

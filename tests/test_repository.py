@@ -60,6 +60,7 @@ ORDER = [
     "intervals",
     "tables",
     "generalisation",
+    "orientation_shares",
     "linear_table",
     "figures",
     "provenance",
