@@ -1,0 +1,68 @@
+"""How each model of a study learned: loss and active features over the presentations."""
+
+import pandas as pd
+from matplotlib import colormaps
+
+from kikuhelpers.available import with_results
+from kikuhelpers.baseline_settings import largest_pca
+from kikuhelpers.decompositions import load_spectrum
+from kikuhelpers.figures import selection
+from kikuhelpers.figures.drawing import letter
+from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.files import require
+from kikuhelpers.layout import Layout
+from kikuhelpers.study import LATENT_DIMENSIONS, Model, Study
+from kikuhelpers.tables import title_of
+
+_HEIGHT_MM = 75.0
+_COLOURS = dict(
+    zip(LATENT_DIMENSIONS, colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9]), strict=True)
+)
+_DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
+_SMOOTHED_LINES = 5  # of the history, in a running mean
+
+
+@print_style
+def learning_curves(study: Study) -> PaperFigure:
+    """Draw the loss (A) and the active features (B) of every model over its training.
+
+    Colours are latent dimensions; dashes tell beta above 1, dots the contrastive loss.
+    Horizontal lines are what a PCA of 16 and of as many components as the largest VAE leaves
+    of the sample.
+    """
+    study, _ = with_results(study)
+    figure = new_figure(_HEIGHT_MM, layout="constrained")
+    figure.suptitle(f"Learning curves: {title_of(study)}")
+    axes = figure.subplots(1, 2)
+    named, betas = set(), sorted({model.beta for model in study.models.values()} - {1})
+    styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
+    for name, model in study.models.items():
+        history = pd.read_csv(require(Layout(study).model(name).history, "notebook 03_training"))
+        shown = history["presentations"] / 1000
+        label = name if _kind(model) not in named else None  # further seeds look alike
+        named.add(_kind(model))
+        style = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
+        look = {"color": _COLOURS[model.latent_dim], "ls": style, "label": label}
+        for ax, column in zip(axes, ("reconstruction", "active_units"), strict=True):
+            smooth = history[column].rolling(_SMOOTHED_LINES, min_periods=1, center=True).mean()
+            ax.plot(shown, smooth, lw=0.9, alpha=0.9, **look)
+    if largest_pca(study.baselines):
+        spectrum, largest = load_spectrum(study), study.model(selection.largest_vae(study))
+        for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
+            left = spectrum.residual(count)
+            axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
+            axes[0].annotate(f"PCA-{count}", (shown.max(), left), fontsize=SMALL_PT, ha="right")
+    axes[0].set_yscale("log")
+    axes[0].yaxis.set_minor_formatter("{x:g}")
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].set_ylabel("half sum of squares per pattern, latents drawn")
+    axes[1].set_ylabel("active latent features")
+    for ax, panel in zip(axes, "AB", strict=True):
+        ax.set_xlabel("patterns shown (thousands)")
+        letter(ax, panel)
+    axes[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def _kind(model: Model) -> str:
+    return model.model_dump_json(exclude={"seed"})
