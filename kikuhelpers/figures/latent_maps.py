@@ -201,7 +201,7 @@ def figure_5(study: Study) -> PaperFigure:
         for number, (ax, name) in enumerate(zip(line[1:], PHYSICAL_MAPS, strict=False), start=2):
             add_colour_bar(show_physical(ax, view, name, f"{panel}.{number}"), ax)
         if known:
-            show_truth(line[-1], view)
+            show_truth(line[-1], view, bar=True)
     return figure
 
 
@@ -228,7 +228,7 @@ def figure_6(study: Study) -> PaperFigure:
         add_colour_bar(show_physical(line[2], view, "grod_deg", f"{panel}.3"), line[2])
         line[0].set_ylabel(view.label, fontsize=SMALL_PT)
         if columns > 3:
-            show_truth(line[3], view)
+            show_truth(line[3], view, bar=True)
     _draw_region_of_7(axes[0, 0], study, views[0])
     return figure
 
@@ -300,7 +300,7 @@ def figure_7(study: Study) -> PaperFigure:
             (zoom.rows, zoom.columns), (field.rows, field.columns), strict=True
         )
     )
-    for ax in (*axes[0], *axes[2, :4]):
+    for ax in (*axes[0, :4], *axes[2, :4]):
         draw_box(ax, rows, columns)
     return figure
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 
-from kikuhelpers.figures.drawing import DENSITY_COLOURS, letter, show_map
+from kikuhelpers.figures.drawing import DENSITY_COLOURS, add_colour_bar, letter, show_map
 from kikuhelpers.figures.style import SMALL_PT
 from kikuhelpers.figures.views import View
 from kikuhelpers.specimen_settings import PHASES
@@ -30,10 +30,11 @@ def any_virtual(views: list[View]) -> bool:
     return any(view.study.is_virtual(view.scan) for view in views)
 
 
-def show_truth(ax, view: View) -> None:
+def show_truth(ax, view: View, bar: bool = False) -> None:
     """Draw dislocation density, the boundaries of domains and the particles of a view.
 
-    Of a measured scan the axes are left empty.
+    With a colour ``bar`` of the density, where the neighbours have one. Of a measured scan the
+    axes are left empty.
     """
     if not any_virtual([view]):
         ax.set_axis_off()
@@ -48,12 +49,14 @@ def show_truth(ax, view: View) -> None:
     density, domain, phase = (
         values.reshape(grid.shape[:2]) for values in (state.density, state.domain, state.phase)
     )
-    show_map(ax, np.log10(density), view.step_um / finer, DENSITY_COLOURS)
+    image = show_map(ax, np.log10(density), view.step_um / finer, DENSITY_COLOURS)
     particles = phase != PHASES.index("Ni")
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = boundary_lines(np.where(particles, -1, domain))
     ax.add_collection(LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True))
     letter(ax, "", _WORDS, SMALL_PT)
+    if bar:
+        add_colour_bar(image, ax)
 
 
 def draw_truth_along(ax, view: View, points: np.ndarray) -> None:
@@ -74,7 +77,7 @@ def draw_truth_along(ax, view: View, points: np.ndarray) -> None:
     state = _state(view, first + share[:, None] * (last - first))
     other = ax.twinx()
     other.semilogy(distance, state.density, color=_PATH_COLOUR, lw=0.8, ls="--")
-    other.set_ylabel("true density (dashed)", color=_PATH_COLOUR)
+    other.set_ylabel("true density", color=_PATH_COLOUR)
     for here in np.flatnonzero(np.diff(state.domain)):
         ax.axvline(distance[here : here + 2].mean(), color=DOMAIN_COLOUR, lw=0.8, zorder=0)
 

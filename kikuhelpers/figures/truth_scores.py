@@ -72,7 +72,7 @@ def _stands_out(maps: np.ndarray, crystals: np.ndarray, marked: np.ndarray) -> n
 
 
 def truth_score_table(study: Study) -> pd.DataFrame:
-    """Score the physical maps and the VAEs' features of each mapped virtual scan.
+    """Score the physical maps and the VAEs' features of the virtual scans that figures show.
 
     Returns
     -------
@@ -83,7 +83,10 @@ def truth_score_table(study: Study) -> pd.DataFrame:
         the best of all its features, which the truth alone can tell.
     """
     rows = []
-    for scan in filter(study.is_virtual, study.mapped_scans):
+    shown = [selection.scan_of(study, alloy) for alloy in ("wrought", "am")]
+    for scan in filter(None, [*shown, selection.fine_scan(study)]):
+        if not study.is_virtual(scan):
+            continue
         view = whole(study, scan)
         physical = np.stack([view.property_map(name) for name in PHYSICAL], axis=-1)
         scores = truth_scores(physical, view)
