@@ -54,9 +54,10 @@ def figure_8(study: Study) -> PaperFigure:
     point = selection.typical_point(view, models[-1])
     original = view.pattern(*point)
     decoded = {name: view.pattern(*point, model=name) for name in models}
-    to_input = {f"{name} − input": decoded[name] - original for name in models}
+    short = {name: f"{study.model(name).latent_dim}-D" for name in models}
+    to_input = {f"{short[name]} − input": decoded[name] - original for name in models}
     successive = {
-        f"{later} − {earlier}": decoded[later] - decoded[earlier]
+        f"{short[later]} − {short[earlier]}": decoded[later] - decoded[earlier]
         for earlier, later in pairwise(models)
     }
     limit = _common_limit([*to_input.values(), *successive.values()], view.mask)

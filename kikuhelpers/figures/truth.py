@@ -53,7 +53,9 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     particles = phase != PHASES.index("Ni")
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = boundary_lines(np.where(particles, -1, domain))
-    ax.add_collection(LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True))
+    ax.add_collection(
+        LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True, zorder=0.5)
+    )
     letter(ax, "", _WORDS, SMALL_PT)
     if bar:
         add_colour_bar(image, ax)
