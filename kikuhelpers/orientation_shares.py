@@ -50,7 +50,7 @@ def share_table(study: Study) -> pd.DataFrame:
             points["grain"] = before.prop["grain"]
             points = points[points["grain"].isin(shares.index)]
             off = points["misorientation_deg"].where(points["both"])
-            points["wrong"] = (off > study.indexing.wrong_deg).where(off.notna())
+            points["wrong"] = (off > study.indexing.wrong_deg).astype(float).where(off.notna())
             table = points.groupby("grain").agg(
                 points=("indexed", "size"),
                 misorientation_deg_q50=("misorientation_deg", "median"),
