@@ -5,6 +5,7 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 
+from kikuhelpers.figures.curves import learned_orientations
 from kikuhelpers.files import save_array
 from kikuhelpers.indexing import save_map
 from kikuhelpers.layout import PREPROCESSED, Layout
@@ -65,9 +66,27 @@ def test_the_lost_grain_is_counted(results):
     }
 
 
-def test_the_table_is_written_when_a_model_has_results(results):
-    layout = Layout(results)
-    layout.model("vae-16").card.touch()
-    save_array(layout.model_scan("vae-16", "wrought").pattern_loss, np.zeros((4, 20), np.float32))
-    assert save_share_table(results)["grains"].tolist() == [4]
+@pytest.fixture
+def complete(results):
+    """The same with all files by which a model counts as finished, after 1000 presentations."""
+    files = Layout(results).model("vae-16")
+    files.card.touch()
+    files.history.write_text("presentations\n500\n1000\n")
+    losses = Layout(results).model_scan("vae-16", "wrought").pattern_loss
+    save_array(losses, np.zeros((4, 20), np.float32))
+    return results
+
+
+def test_the_table_is_written_when_a_model_has_results(complete):
+    layout = Layout(complete)
+    assert save_share_table(complete)["grains"].tolist() == [4]
     assert len(layout.orientation_shares.read_text().splitlines()) == 5
+
+
+def test_wrong_points_by_how_often_their_orientation_was_shown(complete):
+    save_share_table(complete)
+    (line,) = learned_orientations(complete).axes[0].lines
+    shown, wrong = line.get_data()
+    # 100 patterns of "rare" and of "alone", 800 of "common", in bins of a factor of two.
+    assert np.floor(np.log2(shown)).tolist() == [6, 9]
+    assert wrong.tolist() == [50, 0]

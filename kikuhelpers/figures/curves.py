@@ -1,5 +1,8 @@
-"""How each model of a study learned: loss and active features over the presentations."""
+"""How each model of a study learned: over all patterns shown, and by orientation."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
@@ -15,6 +18,7 @@ from kikuhelpers.study import LATENT_DIMENSIONS, Model, Study
 from kikuhelpers.tables import title_of
 
 _HEIGHT_MM = 75.0
+_SINGLE_MM = 120.0  # width of a single plot with its legend
 _COLOURS = dict(
     zip(LATENT_DIMENSIONS, colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9]), strict=True)
 )
@@ -34,15 +38,9 @@ def learning_curves(study: Study) -> PaperFigure:
     figure = new_figure(_HEIGHT_MM, layout="constrained")
     figure.suptitle(f"Learning curves: {title_of(study)}")
     axes = figure.subplots(1, 2)
-    named, betas = set(), sorted({model.beta for model in study.models.values()} - {1})
-    styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
-    for name, model in study.models.items():
-        history = pd.read_csv(require(Layout(study).model(name).history, "notebook 03_training"))
+    for name, look in _looks(study):
+        history = _history(study, name)
         shown = history["presentations"] / 1000
-        label = name if _kind(model) not in named else None  # further seeds look alike
-        named.add(_kind(model))
-        style = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
-        look = {"color": _COLOURS[model.latent_dim], "ls": style, "label": label}
         for ax, column in zip(axes, ("reconstruction", "active_units"), strict=True):
             smooth = history[column].rolling(_SMOOTHED_LINES, min_periods=1, center=True).mean()
             ax.plot(shown, smooth, lw=0.9, alpha=0.9, **look)
@@ -62,6 +60,52 @@ def learning_curves(study: Study) -> PaperFigure:
         letter(ax, panel)
     axes[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
+
+
+@print_style
+def learned_orientations(study: Study) -> PaperFigure:
+    """Draw how many points each model gets wrong by how often it saw their orientation.
+
+    The grains of orientation_shares.csv, in bins of a factor of two; a grain's orientation was
+    shown as often as its share of the training sample times the presentations. Colours and
+    dashes as in :func:`learning_curves`. Models that hold out grains are left out.
+    """
+    study, _ = with_results(study)
+    table = pd.read_csv(require(Layout(study).orientation_shares, "notebook 07_table1"))
+    figure = new_figure(_HEIGHT_MM, _SINGLE_MM, layout="constrained")
+    figure.suptitle(f"Wrong points by how often their orientation was shown\n{title_of(study)}")
+    ax = figure.subplots()
+    for name, look in _looks(study):
+        if study.model(name).hold_out is not None:
+            continue
+        grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
+        shown = grains["share_pct"] / 100 * _history(study, name)["presentations"].iloc[-1]
+        wrong = grains["wrong_pct"] * grains["points"]
+        sums = pd.DataFrame({"wrong": wrong, "points": grains["points"]})
+        sums = sums.groupby(np.floor(np.log2(shown))).sum()
+        middles = 2 ** (sums.index.to_numpy() + 0.5)
+        ax.plot(middles, sums["wrong"] / sums["points"], marker="o", ms=2.5, lw=0.9, **look)
+    ax.set(xscale="log", ylim=(-2, 102))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("patterns of the grain's orientation shown in training")
+    ax.set_ylabel(f"more than {study.indexing.wrong_deg:g}° off (% of points)")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def _looks(study: Study) -> Iterator[tuple[str, dict]]:
+    """Yield each model with its line's colour, style and label."""
+    named, betas = set(), sorted({model.beta for model in study.models.values()} - {1})
+    styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
+    for name, model in study.models.items():
+        label = name if _kind(model) not in named else None  # further seeds look alike
+        named.add(_kind(model))
+        style = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
+        yield name, {"color": _COLOURS[model.latent_dim], "ls": style, "label": label}
+
+
+def _history(study: Study, model: str) -> pd.DataFrame:
+    return pd.read_csv(require(Layout(study).model(model).history, "notebook 03_training"))
 
 
 def _kind(model: Model) -> str:
