@@ -23,6 +23,7 @@ _COLOURS = dict(
     zip(LATENT_DIMENSIONS, colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9]), strict=True)
 )
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
+_MARKERS = "osD^v"  # by training, of models otherwise alike
 _SMOOTHED_LINES = 5  # of the history, in a running mean
 
 
@@ -68,23 +69,29 @@ def learned_orientations(study: Study) -> PaperFigure:
 
     The grains of orientation_shares.csv, in bins of a factor of two; a grain's orientation was
     shown as often as its share of the training sample times the presentations. Colours and
-    dashes as in :func:`learning_curves`. Models that hold out grains are left out.
+    dashes as in :func:`learning_curves`, markers tell how models alike were trained. Models
+    that hold out grains are left out.
     """
     study, _ = with_results(study)
     table = pd.read_csv(require(Layout(study).orientation_shares, "notebook 07_table1"))
     figure = new_figure(_HEIGHT_MM, _SINGLE_MM, layout="constrained")
     figure.suptitle(f"Wrong points by how often their orientation was shown\n{title_of(study)}")
-    ax = figure.subplots()
+    ax, trainings = figure.subplots(), {}
     for name, look in _looks(study):
-        if study.model(name).hold_out is not None:
+        model = study.model(name)
+        if model.hold_out is not None:
             continue
+        alike = trainings.setdefault((model.latent_dim, model.beta, model.loss), [])
+        if model.training not in alike:
+            alike.append(model.training)
+        marker = _MARKERS[alike.index(model.training) % len(_MARKERS)]
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
         shown = grains["share_pct"] / 100 * _history(study, name)["presentations"].iloc[-1]
         wrong = grains["wrong_pct"] * grains["points"]
         sums = pd.DataFrame({"wrong": wrong, "points": grains["points"]})
         sums = sums.groupby(np.floor(np.log2(shown))).sum()
         middles = 2 ** (sums.index.to_numpy() + 0.5)
-        ax.plot(middles, sums["wrong"] / sums["points"], marker="o", ms=2.5, lw=0.9, **look)
+        ax.plot(middles, sums["wrong"] / sums["points"], marker=marker, ms=3, lw=0.9, **look)
     ax.set(xscale="log", ylim=(-2, 102))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("patterns of the grain's orientation shown in training")
