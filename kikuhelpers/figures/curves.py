@@ -87,15 +87,15 @@ def learned_orientations(study: Study) -> PaperFigure:
         marker = _MARKERS[alike.index(model.training) % len(_MARKERS)]
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
         shown = grains["share_pct"] / 100 * _history(study, name)["presentations"].iloc[-1]
-        wrong = grains["wrong_pct"] * grains["points"]
-        sums = pd.DataFrame({"wrong": wrong, "points": grains["points"]})
+        indexed = grains["points"] * grains["indexed_pct"] / 100
+        sums = pd.DataFrame({"wrong": grains["wrong_pct"] * indexed, "indexed": indexed})
         sums = sums.groupby(np.floor(np.log2(shown))).sum()
         middles = 2 ** (sums.index.to_numpy() + 0.5)
-        ax.plot(middles, sums["wrong"] / sums["points"], marker=marker, ms=3, lw=0.9, **look)
+        ax.plot(middles, sums["wrong"] / sums["indexed"], marker=marker, ms=3, lw=0.9, **look)
     ax.set(xscale="log", ylim=(-2, 102))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("patterns of the grain's orientation shown in training")
-    ax.set_ylabel(f"more than {study.indexing.wrong_deg:g}° off (% of points)")
+    ax.set_ylabel(f"more than {study.indexing.wrong_deg:g}° off (% of indexed points)")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
