@@ -50,7 +50,14 @@ def learning_curves(study: Study) -> PaperFigure:
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
             left = spectrum.residual(count)
             axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
-            axes[0].annotate(f"PCA-{count}", (shown.max(), left), fontsize=SMALL_PT, ha="right")
+            axes[0].annotate(
+                f"PCA-{count}",
+                (0.99, left),
+                xycoords=("axes fraction", "data"),
+                fontsize=SMALL_PT,
+                ha="right",
+                va="bottom",
+            )
     axes[0].set_yscale("log")
     axes[0].yaxis.set_minor_formatter("{x:g}")
     axes[0].yaxis.set_major_formatter("{x:g}")

@@ -6,13 +6,14 @@ structure inside the grains: lines, cells and particles, not the grains themselv
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import convolve
+from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.views import View, path_points, whole
 from kikuhelpers.study import Study, StudyError
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
+PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
@@ -91,7 +92,9 @@ def path_view(study: Study, model: str) -> tuple[View, selection.Choice, np.ndar
         feature = np.array(scan.latents(model)[..., choice.index, None])
         grains = scan.grains()
         standard = selection.standardised_in_grains(feature, grains)[..., 0]
-        start, stop = steepest_path(standard, grains, path.length)
+        width = 2 * PATH_CLEARANCE_POINTS + 1
+        clear = minimum_filter(grains, width) == maximum_filter(grains, width)
+        start, stop = steepest_path(standard, np.where(clear, grains, -1), path.length)
     points = path_points(start, stop)
     first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
     last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kikuhelpers.figures.drawing import DENSITY_COLOURS, add_colour_bar, letter, show_map
 from kikuhelpers.figures.style import SMALL_PT
@@ -79,6 +80,9 @@ def draw_truth_along(ax, view: View, points: np.ndarray) -> None:
     state = _state(view, first + share[:, None] * (last - first))
     other = ax.twinx()
     other.semilogy(distance, state.density, color=_PATH_COLOUR, lw=0.8, ls="--")
+    other.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    other.yaxis.set_major_formatter("{x:g}")
+    other.yaxis.set_minor_formatter(NullFormatter())
     other.set_ylabel("true density", color=_PATH_COLOUR)
     for here in np.flatnonzero(np.diff(state.domain)):
         ax.axvline(distance[here : here + 2].mean(), color=DOMAIN_COLOUR, lw=0.8, zorder=0)
