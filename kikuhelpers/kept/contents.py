@@ -110,11 +110,10 @@ def _of_latent_map(layout: Layout, model: str, scan: str) -> list[Item]:
     latent, decoding = (
         (notebook, model, scan) for notebook in ("04_latent_maps", "05_reconstruction")
     )
-    items = [
-        Item(layout, files.features, latent, model, scan, indexed=True),
-        Item(layout, files.residual, decoding, model, scan),
-        Item(layout, files.generated, decoding, model, scan),
-    ]
+    items = [Item(layout, files.features, latent, model, scan, indexed=True)]
+    if scan in layout.study.decoded_scans:
+        decoded = (files.residual, files.generated)
+        items += [Item(layout, path, decoding, model, scan) for path in decoded]
     # The figures map the features of these alone.
     if model in {*selection.vaes(layout.study), selection.largest_vae(layout.study)}:
         items.append(Item(layout, files.latents, latent, model, scan))
