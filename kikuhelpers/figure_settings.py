@@ -37,8 +37,8 @@ class Region(Settings):
 class Path4C(Settings):
     """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
 
-    With ``length`` the path lies where the latent feature has its highest step inside a grain,
-    see :func:`kikuhelpers.figures.regions.steepest_path`.
+    With ``length`` the path lies where the latent feature has its highest step inside a grain
+    and clear of the next, see :func:`kikuhelpers.figures.regions.path_view`.
     """
 
     scan: Name
