@@ -154,6 +154,12 @@ rule preprocessing:
         papermill("02_preprocessing", "scan")
 
 
+def training_settings(model):
+    """A model's settings; its training is the same, written out for it or for the study."""
+    network = study.model(model).model_copy(update={"training": None})
+    return settings(network, study.training_of(model))
+
+
 def indexed_scan(wildcards):
     """Where a model holds out grains: the orientations that tell which."""
     hold_out = study.model(wildcards.model).hold_out
@@ -165,9 +171,7 @@ rule training:
         [layout.scan(name).sample for name in TRAINING_SCANS],
         indexed_scan,
     params:
-        settings=lambda wildcards: settings(
-            study.model(wildcards.model), study.training_of(wildcards.model)
-        ),
+        settings=lambda wildcards: training_settings(wildcards.model),
     output:
         model_files.weights,
         model_files.card,

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from kikuhelpers.files import load_json, save_json, sha256
-from kikuhelpers.layout import Layout
+from kikuhelpers.layout import PREPROCESSED, Layout
 from kikuhelpers.study import PROJECT_ROOT
 
 PACKAGES = (
@@ -64,8 +64,12 @@ def collect(layout: Layout) -> dict:
     """Gather the records of a study: what all share once, the rest per notebook.
 
     A run on another machine, whose results were kept, brings its own versions and hardware.
+    Runs of a scan or a model that the study no longer has are left out.
     """
-    records = [load_json(path) for path in sorted(layout.runs.glob("*.json"))]
+    study = layout.study
+    names = {PREPROCESSED, *study.scans, *study.models, *study.baselines}
+    found = (load_json(path) for path in sorted(layout.runs.glob("*.json")))
+    records = [_in_whole(record, layout) for record in found if names.issuperset(record["parts"])]
     shared = {key: records[-1][key] for key in ("study", "seed", "versions", "hardware")}
     runs = {}
     for record in records:
@@ -127,6 +131,15 @@ def peak_memory_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
+
+
+def _in_whole(record: dict, layout: Layout) -> dict:
+    """Count all of a training that was killed and taken up: its card does, its record not."""
+    if record["notebook"] != "03_training":
+        return record
+    card = layout.model(*record["parts"]).card
+    trained = load_json(card)["seconds"] if card.is_file() else 0
+    return record | {"seconds": max(record["seconds"], round(trained, 1))}
 
 
 def _short(path: Path, folder: Path) -> str:

@@ -158,6 +158,17 @@ def kept_network(study):
     return trained
 
 
+def test_nothing_is_kept_of_a_network_in_training(study, capsys):
+    """Its history is written from the first checkpoint on."""
+    give_sample(study)
+    train(study, "vae-16")
+    files = Layout(study).model("vae-16")
+    files.card.unlink()
+    keep(study)
+    assert "lacks     models/vae-16/history.csv" in capsys.readouterr().out
+    assert not (Layout(study).kept / "models").exists()
+
+
 def test_kept_weights_stand_in_for_a_training(study, kept_network, capsys):
     assert kept_weights(study, "vae-16")
     history = take_kept_network(study, "vae-16")

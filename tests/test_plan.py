@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from kikuhelpers.__main__ import main
+from kikuhelpers.layout import Layout
 from kikuhelpers.one_gpu import visible_gpus
-from kikuhelpers.study import PROJECT_ROOT
+from kikuhelpers.study import PROJECT_ROOT, load_study
 
 PROFILE = PROJECT_ROOT / "profiles" / "slurm"
 RULES = {"diffraction_data": 6, "preprocessing": 6, "training": 8, "latent_maps": 48, "tables": 1}
@@ -40,6 +41,31 @@ def test_scans_of_the_virtual_study_go_as_far_as_they_serve(capfd, monkeypatch, 
     assert int(jobs["indexing"]) == 8
     assert int(jobs["latent_maps"]) == 5 * models
     assert int(jobs["reindexing"]) == 2 * (models + baselines)
+
+
+def test_written_out_training_settings_are_no_new_ones(capfd, monkeypatch, tmp_path):
+    """Those of the study repeated for a model do not throw away hours of its training."""
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path))
+    study = load_study("smoke")
+    layout = Layout(study)
+    scan = layout.scan("wrought")
+    done = [scan.raw, scan.card, scan.background, scan.preprocessed, scan.mask, scan.sample]
+    for model in map(layout.model, study.models):
+        done += [model.weights, model.card, model.history]
+    for path in [layout.warm, *done]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert main(["smoke", "--until", "training", "--touch", "--forceall"]) == 0
+    planned = []
+    for change in ({}, {"learning_rate": 0.5}):
+        training = study.training.model_dump(mode="json") | change
+        content = yaml.safe_load((PROJECT_ROOT / "studies" / "smoke.yaml").read_text())
+        content["models"]["vae-16"]["training"] = training
+        (tmp_path / "smoke.yaml").write_text(yaml.safe_dump(content))
+        capfd.readouterr()
+        assert main([str(tmp_path / "smoke.yaml"), "--until", "training", "--dry-run"]) == 0
+        planned.append(jobs_in(capfd.readouterr().out).get("training"))
+    assert planned == [None, "1"]
 
 
 def test_the_cluster_profile_is_one_that_snakemake_reads(capfd):

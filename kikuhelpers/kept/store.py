@@ -16,11 +16,14 @@ RESTORED = 946_684_800
 
 
 def keep(study: Study) -> None:
-    """Keep every result that is there; print one line for each, and for each that is not."""
+    """Keep every result that is there; print one line for each, and for each that is not.
+
+    Of a model that is still in training nothing is kept.
+    """
     layout, size, lacking = Layout(study), 0, 0
     items = contents(study)
     for item in items:
-        if not item.result.is_file():
+        if not item.result.is_file() or not _is_trained(study, item.model):
             lacking += 1
             print(f"lacks     {item.name}: run notebook {item.run[0]}")
             continue
@@ -63,6 +66,11 @@ def restore(study: Study) -> None:
 def is_restored(item: Item) -> bool:
     """Tell whether a result was restored and not made here."""
     return item.kept.is_file() and item.result.stat().st_mtime == RESTORED
+
+
+def _is_trained(study: Study, model: str | None) -> bool:
+    """Tell whether a model's training has ended: the card comes then, the history before."""
+    return model not in study.models or Layout(study).model(model).card.is_file()
 
 
 def _restore(item: Item, record: dict) -> None:
