@@ -156,8 +156,10 @@ rule preprocessing:
 
 def training_settings(model):
     """A model's settings; its training is the same, written out for it or for the study."""
-    network = study.model(model).model_copy(update={"training": None})
-    return settings(network, study.training_of(model))
+    network, training = study.model(model), study.training_of(model)
+    if training == study.training:
+        network = network.model_copy(update={"training": None})
+    return settings(network, training)
 
 
 def indexed_scan(wildcards):
