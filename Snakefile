@@ -37,10 +37,10 @@ model_files = ModelFiles(layout.folder / "models" / "{model}")
 both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
 either_files = ModelScanFiles(layout.folder / "{kind}" / "{model}" / "{scan}")
 baseline_files = [ModelScanFiles(layout.folder / "baselines" / "{baseline}" / s) for s in DECODED]
-# Two models on a core each train faster than one model after the other on both; a model that
-# is trained alone has all cores.
+# Two models on a core each train faster than one model after the other on both; the last one
+# that lacks weights has all cores. Where none lacks them, any may have new settings.
 UNTRAINED = [name for name in MODELS if not layout.model(name).weights.is_file()]
-TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(UNTRAINED)))
+TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(UNTRAINED or MODELS)))
 TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
 # What tables and figures leave in the results folder: the records of their notebooks. The
 # files themselves may lie in a fresh clone before anything has run.

@@ -43,22 +43,27 @@ def test_scans_of_the_virtual_study_go_as_far_as_they_serve(capfd, monkeypatch, 
     assert int(jobs["reindexing"]) == 2 * (models + baselines)
 
 
-def test_written_out_training_settings_are_no_new_ones(capfd, monkeypatch, tmp_path):
-    """Those of the study repeated for a model do not throw away hours of its training."""
+@pytest.fixture
+def trained_smoke(monkeypatch, tmp_path):
+    """The smoke study, as far as Snakemake sees, with all networks trained."""
     monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path))
-    study = load_study("smoke")
-    layout = Layout(study)
+    layout = Layout(load_study("smoke"))
     scan = layout.scan("wrought")
     done = [scan.raw, scan.card, scan.background, scan.preprocessed, scan.mask, scan.sample]
-    for model in map(layout.model, study.models):
+    for model in map(layout.model, layout.study.models):
         done += [model.weights, model.card, model.history]
     for path in [layout.warm, *done]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert main(["smoke", "--until", "training", "--touch", "--forceall"]) == 0
+    return layout
+
+
+def test_written_out_training_settings_are_no_new_ones(capfd, trained_smoke, tmp_path):
+    """Those of the study repeated for a model do not throw away hours of its training."""
     planned = []
     for change in ({}, {"learning_rate": 0.5}):
-        training = study.training.model_dump(mode="json") | change
+        training = trained_smoke.study.training.model_dump(mode="json") | change
         content = yaml.safe_load((PROJECT_ROOT / "studies" / "smoke.yaml").read_text())
         content["models"]["vae-16"]["training"] = training
         (tmp_path / "smoke.yaml").write_text(yaml.safe_dump(content))
@@ -66,6 +71,15 @@ def test_written_out_training_settings_are_no_new_ones(capfd, monkeypatch, tmp_p
         assert main([str(tmp_path / "smoke.yaml"), "--until", "training", "--dry-run"]) == 0
         planned.append(jobs_in(capfd.readouterr().out).get("training"))
     assert planned == [None, "1"]
+
+
+def test_the_last_training_has_all_cores(capfd, trained_smoke):
+    for model, threads in (("vae-16", 4), ("contrastive-16", 2)):
+        trained_smoke.model(model).weights.unlink()
+        capfd.readouterr()
+        plan = ["smoke", "--until", "training", "--dry-run", "--cores", "4", "--quiet", "host"]
+        assert main(plan) == 0
+        assert f"threads: {threads}\n" in capfd.readouterr().out
 
 
 def test_the_cluster_profile_is_one_that_snakemake_reads(capfd):
