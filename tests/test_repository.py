@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 
 import nbformat
@@ -79,6 +80,8 @@ def locked() -> dict[str, str]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_stories(path):
+    ids = [cell["id"] for cell in json.loads(path.read_text())["cells"]]
+    assert len(set(ids)) == len(ids)
     cells = nbformat.read(path, as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     assert len(cells) < MOST_CELLS

@@ -17,6 +17,7 @@ from kikuhelpers.layout import ScanFiles
 from kikuhelpers.preprocessing import preprocess
 from kikuhelpers.study import NETWORK_INPUT_PX, FileScan, Indexing, Preprocessing
 from kikuhelpers.up2 import Up2Writer, open_patterns, to_counts
+from kikuhelpers.virtual.rotations import random_rotations
 
 _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
@@ -107,11 +108,11 @@ def simulated_patterns(number: int) -> np.ndarray:
     """Return noisy nickel patterns of random orientation, (rows, columns, 120, 120) counts."""
     master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
     detector = kikuchipy.detectors.EBSDDetector(shape=_PIXELS, pc=_CENTRE, sample_tilt=70)
-    rotations = Rotation.random((_MAP_ROWS, number // _MAP_ROWS))
+    rng = np.random.default_rng(0)
+    rotations = Rotation(random_rotations(number, rng).reshape(_MAP_ROWS, -1, 4))
     signal = master.get_patterns(
         rotations, detector, dtype_out="float32", compute=True, show_progressbar=False
     ).data
-    rng = np.random.default_rng(0)
     signal = signal + (_NOISE * signal.std()) * rng.standard_normal(signal.shape, np.float32)
     low, high = signal.min(), signal.max()
     return to_counts(2 * (signal - low) / (high - low) - 1)

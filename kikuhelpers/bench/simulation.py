@@ -12,6 +12,7 @@ from kikuhelpers.bench.settings import Sizes
 from kikuhelpers.bench.timing import in_turns
 from kikuhelpers.study import VirtualScan
 from kikuhelpers.virtual.microscope import detector_of
+from kikuhelpers.virtual.rotations import random_rotations
 from kikuhelpers.virtual.scanning import simulate
 
 _MAP_ROWS = 2
@@ -30,7 +31,8 @@ def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualScan:
 def simulation(sizes: Sizes) -> Iterator[dict]:
     """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
     master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
-    rotations = Rotation.random((_MAP_ROWS, sizes.simulated_patterns // _MAP_ROWS))
+    rotations = random_rotations(sizes.simulated_patterns, np.random.default_rng(0))
+    rotations = Rotation(rotations.reshape(_MAP_ROWS, -1, 4))
 
     def projection():
         master.get_patterns(
