@@ -194,7 +194,7 @@ def _true_map(view: View) -> CrystalMap:
 def _draw_truth(axes, view: View, true: CrystalMap) -> None:
     _show_orientations(axes[0], ipf_colours(true), view, "A", "orientation, IPF-X")
     image = show_map(axes[1], np.log10(view.truth("density")), view.step_um, DENSITY_COLOURS)
-    letter(axes[1], "B", "dislocation density, log10", SMALL_PT)
+    letter(axes[1], "B", "dislocation density (log10, annealed 0)", SMALL_PT)
     add_colour_bar(image, axes[1])
     strain = 100 * view.truth("strain")
     limit = max(np.abs(clip_limits(strain)).max(), 1e-6)

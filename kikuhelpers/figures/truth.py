@@ -23,7 +23,7 @@ PATH_POINTS = 500
 DOMAIN_COLOUR = "#5cc8ff"
 PARTICLE_COLOUR = "#7dff5c"
 _PATH_COLOUR = "#b5367a"  # from the colours of the density
-_WORDS = "truth: log10 of density; blue:\ndomains, twins; green: particles"
+_WORDS = "truth: log10 density, annealed 0;\nboundaries blue, particles green"
 
 
 def any_virtual(views: list[View]) -> bool:
