@@ -239,6 +239,16 @@ def test_both_files_are_small_whole_and_the_same_again(noisy_figure, tmp_path):
     assert b"CreationDate" not in pdf.read_bytes()
 
 
+def test_a_rare_colour_survives_in_a_figure_of_few_colours(noisy_figure, tmp_path):
+    red = np.array([214, 39, 40])
+    noisy_figure.axes[0].plot(300, 200, "s", ms=2, mew=0, color=red / 255)
+    png, _ = save_figure(noisy_figure, tmp_path, "f")
+    with Image.open(png) as image:
+        assert image.mode == "P"
+        off = np.abs(np.asarray(image.convert("RGB")).astype(int) - red).max(axis=-1)
+    assert off.min() <= 16
+
+
 def test_a_failed_rendering_leaves_the_old_files_alone(tmp_path, monkeypatch):
     figure = new_figure(height_mm=20)
     figure.subplots()

@@ -160,7 +160,10 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
     image = Image.open(raw).convert("RGB")
     if colours is not ALL_COLOURS:
-        image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        # A median cut would give up colours that are bright but rare, such as of particles.
+        image = image.quantize(
+            colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+        )
     image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
     return small.getvalue()
 
