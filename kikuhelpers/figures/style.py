@@ -160,7 +160,8 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
     image = Image.open(raw).convert("RGB")
     if colours is not ALL_COLOURS:
-        # A median cut would give up colours that are bright but rare, such as of particles.
+        # Unlike a median cut this keeps colours that are rare, such as of particles; k-means
+        # then moves the palette to the colours there are.
         image = image.quantize(
             colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
         )
