@@ -20,13 +20,13 @@ figures: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --figures
 
 keep: .venv/installed
-	$(BIN)/python -m kikuhelpers.kept keep $(STUDY)
+	$(BIN)/python -m kikuhelpers.runs.kept keep $(STUDY)
 
 test: .venv/installed
 	$(BIN)/python -m pytest
 
 bench: .venv/installed
-	$(BIN)/python -m kikuhelpers.bench
+	$(BIN)/python -m benchmarks
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from kikuhelpers.baseline_settings import components_wanted, largest_pca
-from kikuhelpers.layout import PREPROCESSED, Layout, ModelFiles, ModelScanFiles, ScanFiles
-from kikuhelpers.study import PROJECT_ROOT, load_study
+from kikuhelpers.study.baselines import components_wanted, largest_pca
+from kikuhelpers.study.layout import PREPROCESSED, Layout, ModelFiles, ModelScanFiles, ScanFiles
+from kikuhelpers.study.study import PROJECT_ROOT, load_study
 
 STUDY = str(config.get("study", "quick"))
 study = load_study(STUDY)
@@ -95,7 +95,7 @@ def papermill(name, *parameters, gpu=False, **fixed):
     given = " ".join(f"-p {key} {value}" for key, value in values.items())
     source = PROJECT_ROOT / "notebooks" / f"{name}.ipynb"
     executed = layout.notebooks / f"{parts}.ipynb"
-    alone = f'"{sys.executable}" -m kikuhelpers.one_gpu ' if gpu else ""
+    alone = f'"{sys.executable}" -m kikuhelpers.runs.one_gpu ' if gpu else ""
     return (
         f'{alone}"{sys.executable}" -m papermill --no-progress-bar --log-output '
         f'"{source}" "{executed}" -p study "{STUDY}" {given} > "{{log}}" 2>&1'
@@ -111,14 +111,14 @@ rule all:
         SPECIMENS if VIRTUAL_SCANS else [],
 
 
-# Before everything else, and alone: see kikuhelpers/warm_up.py.
+# Before everything else, and alone: see kikuhelpers/indexing/warm_up.py.
 rule warm_up:
     output:
         layout.warm,
     log:
         log_file("warm_up"),
     shell:
-        f'"{sys.executable}" -m kikuhelpers.warm_up > "{{log}}" 2>&1 && echo done > "{{output}}"'
+        f'"{sys.executable}" -m kikuhelpers.indexing.warm_up > "{{log}}" 2>&1 && echo done > "{{output}}"'
 
 
 rule diffraction_data:
@@ -147,7 +147,7 @@ rule preprocessing:
         scan_files.preprocessed,
         scan_files.mask,
         scan_files.sample,
-    threads: 4  # as many as kikuhelpers/streaming.py starts
+    threads: 4  # as many as kikuhelpers/patterns/streaming.py starts
     log:
         log_file("02_preprocessing.{scan}"),
     shell:

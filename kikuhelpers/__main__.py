@@ -17,9 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kikuhelpers.layout import Layout
-from kikuhelpers.one_gpu import visible_gpus
-from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study
+from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import PROJECT_ROOT, StudyError, load_study
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
 # A finished stage runs again if its inputs or its settings changed, not when code did.
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         with FileLock(layout.folder / "running.lock", blocking=False):
             start = time.time()
             if arguments.figures:
-                from kikuhelpers.final_notebooks import make_figures  # loads torch: seconds
+                from kikuhelpers.runs.final_notebooks import make_figures  # loads torch: seconds
 
                 failed = make_figures(layout, arguments.study)
             else:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.public_scans import in718_downloads
-from kikuhelpers.study import Study, VirtualScan
-from kikuhelpers.up2 import Up2Writer
+from kikuhelpers.patterns.up2 import Up2Writer
+from kikuhelpers.scans.public import in718_downloads
+from kikuhelpers.study.study import Study, VirtualScan
 
 PIXELS = 120
 

@@ -5,14 +5,19 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.decomposition import PCA
 
-from kikuhelpers.baselines import decode_scan, fit_baseline
-from kikuhelpers.decompositions import BaselineError, fit_nmf, principal_components, sample_inside
-from kikuhelpers.layout import Layout
-from kikuhelpers.linear_table import linear_vae
-from kikuhelpers.masking import round_mask
-from kikuhelpers.preprocessing import OUTSIDE
-from kikuhelpers.training_set import load_training_set
-from kikuhelpers.up2 import open_patterns, to_counts, to_intensity
+from kikuhelpers.baselines.decode import decode_scan, fit_baseline
+from kikuhelpers.baselines.decompositions import (
+    BaselineError,
+    fit_nmf,
+    principal_components,
+    sample_inside,
+)
+from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
+from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.tables.linear import linear_vae
+from kikuhelpers.training.sample import load_training_set
 from tests.conftest import make_study, write_scan
 
 ROWS, COLUMNS, PIXELS = 12, 14, 24

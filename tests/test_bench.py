@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from kikuhelpers.bench.__main__ import PARTS, main
-from kikuhelpers.bench.plain import plain_network
-from kikuhelpers.study import results_root
-from kikuhelpers.vae import KikuchiVAE
+from benchmarks.__main__ import PARTS, main
+from benchmarks.plain import plain_network
+from kikuhelpers.study.study import results_root
+from kikuhelpers.training.vae import KikuchiVAE
 
 
 def test_every_part_is_measured_and_written(capsys):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kikuhelpers.block_convolution import BlockConv2d, BlockConvTranspose2d, join
-from kikuhelpers.vae import KikuchiVAE
+from kikuhelpers.training.block_convolution import BlockConv2d, BlockConvTranspose2d, join
+from kikuhelpers.training.vae import KikuchiVAE
 
 CASES = [
     *((BlockConv2d, (i, o, 9, 2, 0), px) for i, o, px in ((1, 4, 120), (4, 8, 56), (8, 8, 24))),

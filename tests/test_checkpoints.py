@@ -14,9 +14,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from kikuhelpers.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
-from kikuhelpers.layout import Layout, ModelFiles
-from kikuhelpers.training import Run, train
+from kikuhelpers.study.layout import Layout, ModelFiles
+from kikuhelpers.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
+from kikuhelpers.training.loop import Run, train
 from tests.conftest import make_study
 from tests.test_training import give_sample
 
@@ -28,8 +28,8 @@ TRAINING = {
     "history_steps": 7,
     "checkpoint_seconds": 1e-9,  # after every step
 }
-PROGRAM = "import sys; from kikuhelpers import study, training; "
-PROGRAM += "training.train(study.load_study(sys.argv[1]), 'vae-16')"
+PROGRAM = "import sys; from kikuhelpers.study import load_study; from kikuhelpers.training.loop import train; "
+PROGRAM += "train(load_study(sys.argv[1]), 'vae-16')"
 
 
 def start(path: Path) -> subprocess.Popen:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from orix.quaternion import Rotation
 from orix.quaternion.symmetry import O
 
-from kikuhelpers import confidence
+from kikuhelpers.indexing import confidence
 
 
 def bands_of(rng, patterns, bands=9, noise_deg=0.0):

@@ -19,8 +19,8 @@ from kikuhelpers.figures.regions import most_structured_box, steepest_path, stru
 from kikuhelpers.figures.selection import standardised_in_grains
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.figures.views import path_points
-from kikuhelpers.study import Study, StudyError
-from kikuhelpers.vae import KikuchiVAE, count_parameters
+from kikuhelpers.study.study import Study, StudyError
+from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
 WROUGHT, AM = (

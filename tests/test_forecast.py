@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.forecast import (
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Model, load_study
+from kikuhelpers.training.forecast import (
     activation_bytes,
     estimate_cost,
     forecast_collapse,
     training_operations,
 )
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import Model, load_study
 from tests.conftest import make_study, screen
 from tests.test_training import give_sample
 

@@ -6,9 +6,9 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arr
 from orix.quaternion import Rotation
 from orix.vector import Vector3d
 
-from kikuhelpers.held_out import twin_pair_points, twin_pairs
-from kikuhelpers.orientation_maps import grod_deg, label_grains
-from kikuhelpers.study import StudyError
+from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
+from kikuhelpers.study.study import StudyError
+from kikuhelpers.training.held_out import twin_pair_points, twin_pairs
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import pytest
 from orix.quaternion import Rotation
 from orix.quaternion.symmetry import Oh
 
-from kikuhelpers import compilation, indexing
-from kikuhelpers import orientation_maps as maps
-from kikuhelpers.masking import round_mask
-from kikuhelpers.study import FileScan, Indexing, Phase
-from kikuhelpers.up2 import to_counts
+from kikuhelpers.indexing import hough as indexing
+from kikuhelpers.indexing import orientation_maps as maps
+from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.up2 import to_counts
+from kikuhelpers.runs import compilation
+from kikuhelpers.study.study import FileScan, Indexing, Phase
 
 CENTRE = (0.51, 0.34, 0.62)
 SHAPE = (4, 10)
@@ -145,14 +146,15 @@ def test_jobs_that_start_together_compile_once(tmp_path):
     job = f"""
 import time
 from pathlib import Path
-from kikuhelpers import compilation, indexing
+from kikuhelpers.indexing import hough as indexing
+from kikuhelpers.runs import compilation
 done = Path({str(tmp_path / "done")!r})
 def compile_slowly():
     time.sleep(1)
     print("compiled")
     done.touch()
 indexing.is_compiled, indexing._compile = done.exists, compile_slowly
-from kikuhelpers import compilation
+from kikuhelpers.runs import compilation
 compilation.LOCK = Path({str(tmp_path / ".pyebsdindex" / "compiling.lock")!r})
 Path({str(tmp_path)!r}, f"ready{{time.monotonic_ns()}}").touch()
 while len(list(Path({str(tmp_path)!r}).glob("ready*"))) < 2:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from kikuhelpers.intervals import block_labels, quantile_intervals, share_intervals
+from kikuhelpers.tables.intervals import block_labels, quantile_intervals, share_intervals
 
 
 def test_blocks_tile_the_map():

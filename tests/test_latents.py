@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from kikuhelpers import latents as latents_module
-from kikuhelpers.latents import (
+from kikuhelpers.latents import encoding as latents_module
+from kikuhelpers.latents.decoding import decode, decode_map, export_kikuchipy, generate
+from kikuhelpers.latents.encoding import (
     encode_map,
     feature_measures,
     morans_i,
@@ -18,11 +19,10 @@ from kikuhelpers.latents import (
     save_hyperspy,
     variance_between,
 )
-from kikuhelpers.layout import ModelScanFiles
-from kikuhelpers.preprocessing import OUTSIDE
-from kikuhelpers.reconstruction import decode, decode_map, export_kikuchipy, generate
-from kikuhelpers.up2 import open_patterns, to_counts, to_intensity
-from kikuhelpers.vae import KikuchiVAE
+from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
+from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.study.layout import ModelScanFiles
+from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import screen, write_scan
 
 

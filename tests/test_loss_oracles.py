@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.losses import nt_xent
-from kikuhelpers.study import Model, Training
-from kikuhelpers.training import Run
-from kikuhelpers.training_set import TrainingSet
+from kikuhelpers.study.study import Model, Training
+from kikuhelpers.training.loop import Run
+from kikuhelpers.training.losses import nt_xent
+from kikuhelpers.training.sample import TrainingSet
 from tests.conftest import screen
 
 

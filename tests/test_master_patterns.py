@@ -9,9 +9,15 @@ import pytest
 from orix.quaternion.symmetry import get_point_group
 from scipy.ndimage import map_coordinates
 
-from kikuhelpers.virtual import master_pattern_simulation as simulation
-from kikuhelpers.virtual.master_pattern_simulation import FOLDER, GRID, LATTICE, NICKEL, STRUCTURES
-from kikuhelpers.virtual.master_patterns import blur
+from data.master_patterns import simulate as simulation
+from data.master_patterns.simulate import (
+    FOLDER,
+    GRID,
+    LATTICE,
+    NICKEL,
+    STRUCTURES,
+)
+from kikuhelpers.scans.virtual.master_patterns import blur
 
 WAVELENGTH_NM = 0.00858  # of 20 keV electrons
 MOST_BYTES = 1_000_000

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.augmentation import augment
-from kikuhelpers.losses import kl_divergence, nt_xent, reconstruction_loss
-from kikuhelpers.study import Augmentation
-from kikuhelpers.vae import KikuchiVAE, count_parameters
+from kikuhelpers.study.study import Augmentation
+from kikuhelpers.training.augmentation import augment
+from kikuhelpers.training.losses import kl_divergence, nt_xent, reconstruction_loss
+from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 # Counted from the decoded Table 2; every column but 16-D agrees with the printed thousands.
 PARAMETERS = {

@@ -6,7 +6,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 from orix.quaternion.symmetry import O, Oh
 
-from kikuhelpers import orientation_maps as maps
+from kikuhelpers.indexing import orientation_maps as maps
 
 ANGLE = 1e-4  # degrees; arccos near 1 is no better
 START = Rotation.from_axes_angles([1, 2, 3], 25, degrees=True)

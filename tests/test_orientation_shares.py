@@ -6,11 +6,11 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arr
 from orix.quaternion import Rotation
 
 from kikuhelpers.figures.curves import learned_orientations
-from kikuhelpers.files import save_array
-from kikuhelpers.indexing import save_map
-from kikuhelpers.layout import PREPROCESSED, Layout
-from kikuhelpers.orientation_maps import grod_deg, label_grains
-from kikuhelpers.orientation_shares import lost_grains, save_share_table, share_table
+from kikuhelpers.indexing.hough import save_map
+from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
+from kikuhelpers.runs.files import save_array
+from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.tables.orientation_shares import lost_grains, save_share_table, share_table
 from tests.conftest import make_study
 
 COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from kikuhelpers.__main__ import main
-from kikuhelpers.layout import Layout
-from kikuhelpers.one_gpu import visible_gpus
-from kikuhelpers.study import PROJECT_ROOT, load_study
+from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import PROJECT_ROOT, load_study
 
 PROFILE = PROJECT_ROOT / "profiles" / "slurm"
 RULES = {"diffraction_data": 6, "preprocessing": 6, "training": 8, "latent_maps": 48, "tables": 1}
@@ -114,7 +114,7 @@ mark.unlink()
 print(gpu)
 """
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "3,7", "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "kikuhelpers.one_gpu", sys.executable, "-c", told]
+    command = [sys.executable, "-m", "kikuhelpers.runs.one_gpu", sys.executable, "-c", told]
     jobs = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -125,5 +125,5 @@ print(gpu)
 
 
 def test_the_exit_code_of_the_command_is_kept():
-    failing = [sys.executable, "-m", "kikuhelpers.one_gpu", sys.executable, "-c", "exit(5)"]
+    failing = [sys.executable, "-m", "kikuhelpers.runs.one_gpu", sys.executable, "-c", "exit(5)"]
     assert subprocess.call(failing) == 5

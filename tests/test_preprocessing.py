@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kikuhelpers import streaming
-from kikuhelpers.layout import ScanFiles
-from kikuhelpers.preprocessing import OUTSIDE, PreprocessingError, preprocess
-from kikuhelpers.preprocessing_kernels import block_sums, moments, ranges, rescaled_counts
-from kikuhelpers.study import FileScan, Preprocessing, ScreenMask
-from kikuhelpers.up2 import open_patterns, to_intensity
+from kikuhelpers.patterns import streaming
+from kikuhelpers.patterns.up2 import open_patterns, to_intensity
+from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
+from kikuhelpers.preprocessing.preprocess import OUTSIDE, PreprocessingError, preprocess
+from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.study import FileScan, Preprocessing, ScreenMask
 from tests.conftest import screen, write_scan
 
 SHAPE = (3, 4, 120, 120)

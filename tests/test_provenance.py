@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from kikuhelpers.files import save_json
-from kikuhelpers.layout import Layout
-from kikuhelpers.provenance import Record, collect, git_commit
+from kikuhelpers.runs.files import save_json
+from kikuhelpers.runs.provenance import Record, collect, git_commit
+from kikuhelpers.study.layout import Layout
 from tests.conftest import make_study
 
 MODELS = {"a": {"latent_dim": 16}, "b": {"latent_dim": 16}}

@@ -3,9 +3,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from kikuhelpers.masking import fill_outside, round_mask
-from kikuhelpers.quality import CHUNK, noise_level, sharpness
-from kikuhelpers.up2 import to_counts
+from kikuhelpers.indexing.quality import CHUNK, noise_level, sharpness
+from kikuhelpers.patterns.masking import fill_outside, round_mask
+from kikuhelpers.patterns.up2 import to_counts
 
 MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
 

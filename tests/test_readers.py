@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.io
 
-from kikuhelpers import public_scans
-from kikuhelpers.layout import ScanFiles
-from kikuhelpers.readers import ScanError, convert_scan, row_chunks
-from kikuhelpers.study import ArrayScan, FileScan, PublicScan
-from kikuhelpers.up2 import PatternFileError, open_patterns
-from kikuhelpers.virtual.truth import load_truth
+from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
+from kikuhelpers.scans import public as public_scans
+from kikuhelpers.scans.readers import ScanError, convert_scan, row_chunks
+from kikuhelpers.scans.virtual.truth import load_truth
+from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.study import ArrayScan, FileScan, PublicScan
 from tests.conftest import PIXELS, virtual_scan, write_scan
 
 SHAPE = (2, 3, PIXELS, PIXELS)

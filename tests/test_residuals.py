@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kikuhelpers.layout import ScanFiles
-from kikuhelpers.preprocessing import preprocess
-from kikuhelpers.residuals import camera_residual
-from kikuhelpers.study import FileScan, Preprocessing
-from kikuhelpers.up2 import Up2Writer, open_patterns, to_counts, to_intensity
+from kikuhelpers.latents.residuals import camera_residual
+from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
+from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.study import FileScan, Preprocessing
 
 
 @pytest.mark.parametrize("rescale", ["pattern", "map"])

@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from kikuhelpers.study import PROJECT_ROOT
+from kikuhelpers.study.study import PROJECT_ROOT
 
 # What packing may change in the table: float16 ratios, int16 quaternions.
 KEPT_RATIO, KEPT_DEG = 2e-3, 5e-3
@@ -29,7 +29,7 @@ def rebuilt(smoke):
     """Folder of tables and figures made from kept files alone."""
     folder = smoke / "elsewhere"
     folder.mkdir()
-    kept = run("kikuhelpers.kept", smoke, "keep", "smoke")
+    kept = run("kikuhelpers.runs.kept", smoke, "keep", "smoke")
     assert kept.returncode == 0 and " 0 lacking" in kept.stdout, kept.stdout + kept.stderr
     (smoke / "kept").rename(folder / "kept")
     done = run_study("smoke", folder, "--figures")

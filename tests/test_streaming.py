@@ -8,8 +8,8 @@ import numpy as np
 import psutil
 import pytest
 
-from kikuhelpers import streaming
-from kikuhelpers.up2 import release
+from kikuhelpers.patterns import streaming
+from kikuhelpers.patterns.up2 import release
 
 
 @pytest.fixture

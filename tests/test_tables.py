@@ -6,12 +6,12 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
-from kikuhelpers.decompositions import principal_components
-from kikuhelpers.files import save_array, save_json
-from kikuhelpers.indexing import save_map
-from kikuhelpers.layout import PREPROCESSED, Layout
-from kikuhelpers.linear_table import save_linear_table
-from kikuhelpers.tables import (
+from kikuhelpers.baselines.decompositions import principal_components
+from kikuhelpers.indexing.hough import save_map
+from kikuhelpers.runs.files import save_array, save_json
+from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.tables.linear import save_linear_table
+from kikuhelpers.tables.table1 import (
     RESIDUAL,
     compare_maps,
     printed_table1,

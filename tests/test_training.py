@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kikuhelpers import training
-from kikuhelpers.checkpoints import load_checkpoint
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import Training
-from kikuhelpers.training import kl_factor, learning_rate_factor, train
-from kikuhelpers.training_set import TrainingError, batch_points, load_training_set
-from kikuhelpers.vae import KikuchiVAE
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Training
+from kikuhelpers.training import loop as training
+from kikuhelpers.training.checkpoints import load_checkpoint
+from kikuhelpers.training.loop import kl_factor, learning_rate_factor, train
+from kikuhelpers.training.sample import TrainingError, batch_points, load_training_set
+from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, screen
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyebsdindex.ebsd_pattern import UPFile
 
-from kikuhelpers.up2 import (
+from kikuhelpers.patterns.up2 import (
     PatternFileError,
     Up2Writer,
     open_patterns,

@@ -9,29 +9,29 @@ from orix.crystal_map import Phase
 from orix.quaternion import Orientation, Rotation, symmetry
 from scipy.stats import norm, qmc
 
-from kikuhelpers.indexing import index_patterns
-from kikuhelpers.microscope_settings import Microscope
-from kikuhelpers.study import Indexing, VirtualScan
-from kikuhelpers.up2 import open_patterns, to_counts
-from kikuhelpers.virtual import illumination, scanning
-from kikuhelpers.virtual.interaction import Components, components, interaction_offsets
-from kikuhelpers.virtual.lossy_coding import code_lossily
-from kikuhelpers.virtual.master_patterns import (
+from kikuhelpers.indexing.hough import index_patterns
+from kikuhelpers.patterns.up2 import open_patterns, to_counts
+from kikuhelpers.scans.virtual import illumination, scanning
+from kikuhelpers.scans.virtual.interaction import Components, components, interaction_offsets
+from kikuhelpers.scans.virtual.lossy_coding import code_lossily
+from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
     blurred_stack,
     load_master_pattern,
     rungs,
 )
-from kikuhelpers.virtual.microscope import (
+from kikuhelpers.scans.virtual.microscope import (
     VirtualMicroscope,
     detector_of,
     pattern_centres,
     screen_mask,
 )
-from kikuhelpers.virtual.rotations import from_vectors, multiply
-from kikuhelpers.virtual.scanning import ScanMaker, simulate
-from kikuhelpers.virtual.specimen import VirtualSpecimen
-from kikuhelpers.virtual.truth import load_truth
+from kikuhelpers.scans.virtual.rotations import from_vectors, multiply
+from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
+from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
+from kikuhelpers.scans.virtual.truth import load_truth
+from kikuhelpers.study.microscope import Microscope
+from kikuhelpers.study.study import Indexing, VirtualScan
 
 MASK = screen_mask()
 PATTERN_CENTRE = (0.51, 0.34, 0.63)

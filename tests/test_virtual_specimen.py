@@ -10,12 +10,12 @@ from orix.vector import Vector3d
 from pydantic import TypeAdapter, ValidationError
 from skimage.measure import regionprops
 
-from kikuhelpers.specimen_settings import PHASES, AmSpecimen, Specimen, WroughtSpecimen
-from kikuhelpers.virtual.grains import PowerDiagram
-from kikuhelpers.virtual.lines import schmid_factors
-from kikuhelpers.virtual.random_fields import RandomField
-from kikuhelpers.virtual.rotations import from_vectors, multiply, random_rotations, rotate
-from kikuhelpers.virtual.specimen import State, VirtualSpecimen
+from kikuhelpers.scans.virtual.grains import PowerDiagram
+from kikuhelpers.scans.virtual.lines import schmid_factors
+from kikuhelpers.scans.virtual.random_fields import RandomField
+from kikuhelpers.scans.virtual.rotations import from_vectors, multiply, random_rotations, rotate
+from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
+from kikuhelpers.study.specimen import PHASES, AmSpecimen, Specimen, WroughtSpecimen
 
 ALLOYS = ("wrought", "am", "waspaloy")
 STILL = {"deviation_deg": 0.0, "gradient_deg_per_100um": 0.0}

@@ -5,7 +5,6 @@ Each ``figure_n(study)`` returns a :class:`~kikuhelpers.figures.style.PaperFigur
 ``choices`` the latent features and patterns with the measure that chose them.
 """
 
-from kikuhelpers.available import with_results
 from kikuhelpers.figures.latent_maps import figure_4, figure_5, figure_6, figure_7, figure_9
 from kikuhelpers.figures.network_diagram import figure_3
 from kikuhelpers.figures.orientations import figure_11
@@ -13,9 +12,10 @@ from kikuhelpers.figures.overview import figure_1, figure_2
 from kikuhelpers.figures.patterns import figure_8, figure_10
 from kikuhelpers.figures.shown import forget_shown, save_shown
 from kikuhelpers.figures.style import PaperFigure, dropped_figure, save_figure
-from kikuhelpers.files import MissingResultError, save_json
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import Study
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.files import MissingResultError, save_json
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Study
 
 FIGURES = {
     1: ("fig01_overview", figure_1),

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
-from kikuhelpers.available import with_results
-from kikuhelpers.baseline_settings import largest_pca
-from kikuhelpers.decompositions import load_spectrum
+from kikuhelpers.baselines.decompositions import load_spectrum
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.drawing import letter
 from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
-from kikuhelpers.files import require
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import LATENT_DIMENSIONS, Model, Study
-from kikuhelpers.tables import title_of
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.files import require
+from kikuhelpers.study.baselines import largest_pca
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import LATENT_DIMENSIONS, Model, Study
+from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
 _SINGLE_MM = 120.0  # width of a single plot with its legend

@@ -26,7 +26,7 @@ from kikuhelpers.figures.style import (
 )
 from kikuhelpers.figures.truth import any_virtual, draw_truth_along, show_truth
 from kikuhelpers.figures.views import View, whole
-from kikuhelpers.study import Study
+from kikuhelpers.study.study import Study
 
 # Property of the orientation map, its title with unit, its colours.
 PHYSICAL_MAPS = {

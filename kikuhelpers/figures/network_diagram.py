@@ -11,7 +11,6 @@ import torch
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 from torch import nn
 
-from kikuhelpers.augmentation import augment
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.drawing import pattern_limits
 from kikuhelpers.figures.style import (
@@ -23,8 +22,9 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import whole
-from kikuhelpers.study import NETWORK_INPUT_PX, Contrastive, Study
-from kikuhelpers.vae import KikuchiVAE, ShortcutConv, count_parameters
+from kikuhelpers.study.study import NETWORK_INPUT_PX, Contrastive, Study
+from kikuhelpers.training.augmentation import augment
+from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
 
 _HEIGHT_MM = 131.0
 _ENCODER_COLOUR = "#9ecae1"
@@ -58,7 +58,7 @@ def trace_layers(module: nn.Module, example: torch.Tensor) -> list[Layer]:
     ----------
     module
         Encoder or decoder, on the meta device: on a CPU its layers may hand on blocks of
-        pixels (see :mod:`kikuhelpers.block_convolution`).
+        pixels (see :mod:`kikuhelpers.training.block_convolution`).
     example
         One input on the same device, batch axis first.
     """

@@ -15,8 +15,8 @@ from kikuhelpers.figures.drawing import (
 )
 from kikuhelpers.figures.style import PAGE_MM, SMALL_PT, PaperFigure, new_figure, print_style
 from kikuhelpers.figures.views import whole
-from kikuhelpers.layout import PREPROCESSED
-from kikuhelpers.study import Study
+from kikuhelpers.study.layout import PREPROCESSED
+from kikuhelpers.study.study import Study
 
 PAPER_BETAS = (15, 50)
 _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map

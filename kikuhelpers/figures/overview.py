@@ -27,7 +27,7 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import View, scan_label, whole
-from kikuhelpers.study import Study
+from kikuhelpers.study.study import Study
 
 STACKED_MAPS = 5
 BRIGHTNESS_PX = 8.0  # standard deviation of the smoothing that leaves brightness only

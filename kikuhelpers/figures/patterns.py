@@ -21,10 +21,10 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import View, scan_label, whole
-from kikuhelpers.files import require
-from kikuhelpers.latents import rank_correlation
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import Study
+from kikuhelpers.latents.encoding import rank_correlation
+from kikuhelpers.runs.files import require
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Study
 
 PAPER_DIMENSIONS = (16, 32, 64, 128, 256)
 PAPER_BETAS = (15, 50)

@@ -10,7 +10,7 @@ from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.views import View, path_points, whole
-from kikuhelpers.study import Study, StudyError
+from kikuhelpers.study.study import Study, StudyError
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import kurtosis
 
 from kikuhelpers.figures.views import View
-from kikuhelpers.latents import morans_i, rank_correlation
-from kikuhelpers.study import Study
+from kikuhelpers.latents.encoding import morans_i, rank_correlation
+from kikuhelpers.study.study import Study
 
 BLOCK = 16  # features measured at a time, to bound memory on large maps
 

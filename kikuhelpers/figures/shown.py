@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kikuhelpers.files import MissingResultError, written_aside
-from kikuhelpers.layout import Layout
-from kikuhelpers.study import Study
-from kikuhelpers.up2 import open_patterns
+from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.runs.files import MissingResultError, written_aside
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Study
 
 Place = tuple[str, str, int, int]  # model, scan, row and column in the scan
 

@@ -27,10 +27,10 @@ from kikuhelpers.figures.style import (
     print_style,
 )
 from kikuhelpers.figures.views import View, whole
-from kikuhelpers.orientation_maps import ipf_colours, misorientation_map
-from kikuhelpers.realism import ScanStatistics
-from kikuhelpers.specimen_settings import PHASES
-from kikuhelpers.study import Study
+from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_map
+from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.study.study import Study
+from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
 _COLUMNS = 4
@@ -105,7 +105,7 @@ def realism_figure(
     statistics
         Of both scans by their names.
     table
-        Of :func:`kikuhelpers.realism.compare`.
+        Of :func:`kikuhelpers.tables.realism.compare`.
     """
     views = [whole(study, scan) for scan in statistics]
     labels = [_short_label(view) for view in views]

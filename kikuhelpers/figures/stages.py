@@ -12,7 +12,7 @@ from kikuhelpers.figures.drawing import (
     show_pattern,
 )
 from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
-from kikuhelpers.forecast import Collapse
+from kikuhelpers.training.forecast import Collapse
 
 LABELS = {
     "pq": "IQ (pq)",

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kikuhelpers.files import written_aside
+from kikuhelpers.runs.files import written_aside
 
 COLUMN_MM = 89.0
 PAGE_MM = 183.0

@@ -14,9 +14,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from kikuhelpers.figures.drawing import DENSITY_COLOURS, add_colour_bar, letter, show_map
 from kikuhelpers.figures.style import SMALL_PT
 from kikuhelpers.figures.views import View
-from kikuhelpers.specimen_settings import PHASES
-from kikuhelpers.study import VirtualScan
-from kikuhelpers.virtual.specimen import State, VirtualSpecimen
+from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
+from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.study.study import VirtualScan
 
 DRAWN_POINTS = 240  # along the longer side of a map, at least
 PATH_POINTS = 500

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from kikuhelpers.available import with_results
 from kikuhelpers.figures import selection
 from kikuhelpers.figures.views import View, whole
-from kikuhelpers.files import save_csv
-from kikuhelpers.latents import rank_correlation, variance_between
-from kikuhelpers.layout import Layout
-from kikuhelpers.specimen_settings import PHASES
-from kikuhelpers.study import Study
+from kikuhelpers.latents.encoding import rank_correlation, variance_between
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.files import save_csv
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.study.study import Study
 
 PHYSICAL = {"pq": "IQ", "kam_deg": "KAM", "grod_deg": "GROD", "sharpness": "sharpness"}
 BLIND, BEST = "chosen blind", "best of all"

@@ -8,13 +8,13 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 
 from kikuhelpers.figures.shown import counts_at
-from kikuhelpers.files import load_json, require
-from kikuhelpers.indexing import load_map
-from kikuhelpers.layout import PREPROCESSED, Layout
-from kikuhelpers.orientation_maps import ipf_colours
-from kikuhelpers.study import Study
-from kikuhelpers.up2 import to_intensity
-from kikuhelpers.virtual.truth import load_truth
+from kikuhelpers.indexing.hough import load_map
+from kikuhelpers.indexing.orientation_maps import ipf_colours
+from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.runs.files import load_json, require
+from kikuhelpers.scans.virtual.truth import load_truth
+from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class View:
         return self.crop(np.asarray(xmap.prop[name], float).reshape(xmap.shape))
 
     def truth(self, name: str) -> np.ndarray:
-        """A field of :class:`~kikuhelpers.virtual.truth.Truth`, (rows, columns, ...)."""
+        """A field of :class:`~kikuhelpers.scans.virtual.truth.Truth`, (rows, columns, ...)."""
         path = Layout(self.study).scan(self.scan).truth
         return self.crop(getattr(load_truth(require(path, "notebook 01")), name))
 

@@ -1,0 +1,127 @@
+"""Training, encoding and decoding, per latent dimension, against plain PyTorch."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.plain import PlainLoop, plain_network
+from benchmarks.settings import Sizes
+from benchmarks.timing import in_turns
+from kikuhelpers.latents.decoding import decode_map
+from kikuhelpers.latents.encoding import encode_map
+from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.up2 import to_counts, to_intensity
+from kikuhelpers.runs.devices import device
+from kikuhelpers.study.layout import ModelScanFiles
+from kikuhelpers.study.study import NETWORK_INPUT_PX, Model, Training
+from kikuhelpers.training.forecast import training_operations
+from kikuhelpers.training.loop import Run
+from kikuhelpers.training.sample import TrainingSet
+from kikuhelpers.training.vae import KikuchiVAE
+
+_PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+_MASK = round_mask(_PIXELS, (59.5, 59.5), 57.5)
+_BATCHES_IN_SAMPLE = 4
+_GIGA = 1e9
+
+
+def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
+    """Measure the best matrix multiplication of the machine, per precision."""
+    for precision in (torch.float32, torch.bfloat16):
+        best = 0.0
+        for n in sizes.matrix_sizes:
+            a, b = (torch.randn(n, n, device=device()).to(precision) for _ in range(2))
+
+            def multiply(a=a, b=b):
+                torch.mm(a, b)
+                return 1
+
+            speed = in_turns({"mm": multiply}, sizes.rounds, sizes.seconds / 6)["mm"]
+            best = max(best, speed.best * 2 * n**3 / _GIGA)
+        name = str(precision).removeprefix("torch.")
+        yield {"part": "matrix multiply", "case": name, "gflop_per_s": best}
+
+
+def training_run(model: Model, sizes: Sizes) -> Run:
+    """Return a training on noise that never ends."""
+    n = _BATCHES_IN_SAMPLE * sizes.batch
+    settings = Training(presentations=10**9, batch_size=sizes.batch)
+    return Run(model, settings, TrainingSet([_noise(n)], _MASK, np.arange(n)))
+
+
+def training(sizes: Sizes) -> Iterator[dict]:
+    """Measure training steps of every dimension and loss."""
+    for dimension in sizes.dimensions:
+        for loss in ("vae", "contrastive"):
+            model = Model(latent_dim=dimension, loss=loss)
+            run = training_run(model, sizes)
+            patterns = _noise(_BATCHES_IN_SAMPLE * sizes.batch)
+            plain = PlainLoop(model, patterns, _MASK, sizes.batch)
+
+            def step(run=run):
+                run.update()
+                return run.batch
+
+            speeds = in_turns({"ours": step, "plain": plain.step}, sizes.rounds, sizes.seconds)
+            yield {
+                "part": "training",
+                "case": f"{loss} {dimension}-D",
+                "against": "plain PyTorch loop",
+                "gflop_per_s": speeds["ours"].best * training_operations(model) / _GIGA,
+                **{name: speed.as_dict() for name, speed in speeds.items()},
+            }
+
+
+def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
+    """Measure a map's way to latents and back, against the plain network in float32."""
+    counts = to_counts(np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_PIXELS)))
+    for dimension in sizes.dimensions:
+        model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
+        plain = plain_network(dimension).eval()
+        latents = encode_map(model, counts, "auto")
+        batches = torch.from_numpy(to_intensity(counts[0])).unsqueeze(1).split(sizes.batch)
+        codes = torch.from_numpy(latents[0]).split(sizes.batch)
+        with tempfile.TemporaryDirectory() as folder:
+            files = ModelScanFiles(Path(folder))
+            jobs = {
+                "encoding": (
+                    lambda m=model: encode_map(m, counts, "auto"),
+                    lambda p=plain, b=batches: _plain_pass(lambda x: p.encode(x)[0], b),
+                ),
+                "decoding": (
+                    lambda m=model, z=latents, f=files: decode_map(
+                        m, z, counts, _MASK, f, 1.0, "auto"
+                    ),
+                    lambda p=plain, c=codes: _plain_pass(p.decoder, c),
+                ),
+            }
+            for part, (ours, theirs) in jobs.items():
+                pair = {"ours": ours, "plain": theirs}
+                counted = {name: _counted(job, counts.shape[1]) for name, job in pair.items()}
+                speeds = in_turns(counted, sizes.rounds, sizes.seconds)
+                yield {
+                    "part": part,
+                    "case": f"{dimension}-D",
+                    "against": "plain PyTorch pass",
+                    **{name: speed.as_dict() for name, speed in speeds.items()},
+                }
+
+
+def _noise(n: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
+
+
+def _counted(job, patterns: int):
+    def counted() -> int:
+        job()
+        return patterns
+
+    return counted
+
+
+@torch.inference_mode()
+def _plain_pass(network, batches) -> list[np.ndarray]:
+    return [network(batch.to(device())).cpu().numpy() for batch in batches]

@@ -1,0 +1,95 @@
+"""What one would write without this package: the plain PyTorch loop to compare with.
+
+float32, contiguous, a DataLoader of float32 arrays, ordinary convolutions of the same shapes.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from kikuhelpers.runs.devices import device
+from kikuhelpers.study.study import Model
+from kikuhelpers.training.augmentation import augment
+from kikuhelpers.training.losses import ProjectionHead, kl_divergence, nt_xent, reconstruction_loss
+from kikuhelpers.training.vae import KikuchiVAE
+
+_LEARNING_RATE = 1e-4  # speed does not depend on it; low, so that no loss runs away
+
+
+def plain_network(latent_dim: int) -> KikuchiVAE:
+    """Return the network of Table 2 with torch's own convolutions."""
+    network = KikuchiVAE(latent_dim)
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                setattr(parent, name, _plain_convolution(layer))
+    return network.to(device())
+
+
+class PlainLoop:
+    """A training as in a tutorial; ``step`` takes one batch and returns its size."""
+
+    def __init__(self, model: Model, patterns: np.ndarray, mask: np.ndarray, batch: int):
+        self.model = model
+        self.network = plain_network(model.latent_dim)
+        weights = list(self.network.parameters())
+        if model.loss == "contrastive":
+            head = model.contrastive
+            self.head = ProjectionHead(model.latent_dim, head.head_width, head.projection_dim)
+            self.head.to(device())
+            weights += list(self.head.parameters())
+        self.mask = torch.from_numpy(mask.astype(np.float32)).to(device())
+        self.optimiser = torch.optim.Adam(weights, lr=_LEARNING_RATE)
+        dataset = TensorDataset(torch.from_numpy(patterns.astype(np.float32)).unsqueeze(1))
+        self.batches = _endless(DataLoader(dataset, batch, shuffle=True, drop_last=True))
+
+    def step(self) -> int:
+        patterns = next(self.batches).to(device())
+        if self.model.loss == "contrastive":
+            loss = self._contrastive_loss(patterns)
+        else:
+            loss = self._vae_loss(patterns, patterns)[0]
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        loss.item()
+        return len(patterns)
+
+    def _vae_loss(self, view: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        decoded, mean, log_variance = self.network(view)
+        reconstruction = reconstruction_loss(decoded, target, self.mask).mean()
+        kl = kl_divergence(mean, log_variance).sum(dim=1).mean()
+        return reconstruction + self.model.beta * kl, mean
+
+    def _contrastive_loss(self, patterns: Tensor) -> Tensor:
+        kinds = self.model.contrastive.augmentation
+        views = augment(patterns, kinds), augment(patterns, kinds)
+        (one, first), (two, second) = (self._vae_loss(view, patterns) for view in views)
+        agreement = nt_xent(self.head(first), self.head(second), self.model.contrastive.temperature)
+        return (one + two) / 2 + self.model.contrastive.weight * agreement
+
+
+def _plain_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    kind, more = nn.Conv2d, {}
+    if transposed:
+        kind, more = nn.ConvTranspose2d, {"output_padding": layer.output_padding}
+    plain = kind(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        **more,
+    )
+    plain.load_state_dict(layer.state_dict(), strict=True)
+    return plain
+
+
+def _endless(loader: DataLoader) -> Iterator[Tensor]:
+    while True:
+        for (patterns,) in loader:
+            yield patterns

@@ -1,0 +1,52 @@
+"""Where the time of a training step goes: why few latent dimensions run at fewer GFLOP/s.
+
+The fewer the channels, the less arithmetic there is per pixel that is read, activated, copied
+and written; only the convolutions profit from the processor's matrix units.
+"""
+
+from collections.abc import Iterator
+
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.networks import training_run
+from benchmarks.settings import Sizes
+from kikuhelpers.study.study import Model
+from kikuhelpers.training.forecast import training_operations
+
+_STEPS = 10
+_GIGA, _MICRO = 1e9, 1e-6
+# What an operation of torch is, by words in its name; the first that fits counts.
+_KINDS = {
+    "convolutions": ("convolution",),
+    "matrix products": ("mm", "linear"),
+    "optimiser": ("adam", "foreach", "Optimizer"),
+    "copies": ("copy", "cat", "pad", "fill", "zero", "repeat", "Blocks"),
+    "element-wise": ("aten::",),
+}
+_REST = "Python and autograd"
+
+
+def training_profile(sizes: Sizes) -> Iterator[dict]:
+    """Measure the share of each kind of operation in training steps of every dimension."""
+    for dimension in sizes.dimensions:
+        model = Model(latent_dim=dimension)
+        run = training_run(model, sizes)
+        run.update()  # the first allocates and prepares
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            for _ in range(_STEPS):
+                run.update()
+        seconds = dict.fromkeys([*_KINDS, _REST], 0.0)
+        for operation in profiled.key_averages():
+            seconds[_kind(operation.key)] += operation.self_cpu_time_total * _MICRO
+        total = sum(seconds.values())
+        operations = training_operations(model) * run.batch * _STEPS
+        yield {
+            "part": "profile",
+            "case": f"vae {dimension}-D",
+            "shares": {kind: part / total for kind, part in seconds.items()},
+            "convolution_gflop_per_s": operations / seconds["convolutions"] / _GIGA,
+        }
+
+
+def _kind(name: str) -> str:
+    return next((kind for kind, words in _KINDS.items() if any(w in name for w in words)), _REST)

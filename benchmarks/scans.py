@@ -1,0 +1,149 @@
+"""Preprocessing against kikuchipy's calls and against reading; indexing against PyEBSDIndex."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import kikuchipy
+import numpy as np
+from orix.quaternion import Rotation
+
+from benchmarks.settings import Sizes
+from benchmarks.timing import in_turns
+from kikuhelpers.indexing.hough import band_indexer, index_patterns
+from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
+from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.scans.virtual.rotations import random_rotations
+from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.study import NETWORK_INPUT_PX, FileScan, Indexing, Preprocessing
+
+_READ_BYTES = 4 << 20
+_CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
+_PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+_NOISE = 0.3  # in units of the simulated patterns' own contrast
+_MAP_ROWS = 2
+_SETTINGS = Preprocessing(mask="none")  # kikuchipy's rescaling knows no mask
+
+
+def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
+    """Write a scan of noise, row by row."""
+    side = NETWORK_INPUT_PX * binning
+    row = np.random.default_rng(0).integers(20000, 40000, (_MAP_ROWS, side, side), np.uint16)
+    files.folder.mkdir(parents=True, exist_ok=True)
+    with Up2Writer(files.raw, (_MAP_ROWS, patterns // _MAP_ROWS), (side, side), 1.0) as writer:
+        for _ in range(patterns // _MAP_ROWS):
+            writer.append(row)
+
+
+def preprocess_noise(files: ScanFiles, binning: int) -> int:
+    """Preprocess a scan of noise; return its number of patterns."""
+    preprocess(FileScan(path="", binning=binning, training_patterns=0), _SETTINGS, files, seed=1)
+    return int(np.prod(open_patterns(files.raw).shape[:2]))
+
+
+def preprocessing(sizes: Sizes) -> Iterator[dict]:
+    """Measure preprocessing from UP2 to UP2, from the disk where the system allows."""
+    for binning, patterns in ((4, sizes.scan_patterns), (1, sizes.binned_scan_patterns)):
+        with tempfile.TemporaryDirectory() as folder:
+            files = ScanFiles(Path(folder))
+            write_noise(files, patterns, binning)
+
+            def ours(files=files, binning=binning):
+                # A scan is preprocessed once: no earlier output is there to be replaced.
+                new = ScanFiles(_new_folder(files))
+                os.link(files.raw, new.raw)
+                return preprocess_noise(new, binning)
+
+            def reading(files=files, patterns=patterns):
+                _read(files.raw)
+                return patterns
+
+            def copying(files=files, patterns=patterns):
+                shutil.copyfile(files.raw, _new_folder(files) / files.raw.name)
+                return patterns
+
+            def kikuchipys(files=files, binning=binning, patterns=patterns):
+                _kikuchipy_calls(files.raw, binning)
+                return patterns
+
+            jobs = {"ours": ours, "plain": kikuchipys, "reading": reading, "copying": copying}
+            speeds = in_turns(jobs, sizes.rounds, 0, prepare=lambda f=files: _forget(f.raw))
+        side = NETWORK_INPUT_PX * binning
+        yield {
+            "part": "preprocessing",
+            "case": f"{side} px binned by {binning}",
+            "against": "kikuchipy's calls",
+            **{name: speed.as_dict() for name, speed in speeds.items()},
+        }
+
+
+def indexing(sizes: Sizes) -> Iterator[dict]:
+    """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
+    patterns = simulated_patterns(sizes.map_patterns)
+    flat = patterns.reshape(-1, *_PIXELS)
+    settings, scan = Indexing(), FileScan(path="", pattern_centre=_CENTRE)
+    mask = np.ones(_PIXELS, bool)
+    indexer = band_indexer(_PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
+
+    def ours():
+        index_patterns(patterns, mask, scan, settings, _CENTRE)
+        return len(flat)
+
+    def bare():
+        indexer.index_pats(flat)
+        return len(flat)
+
+    speeds = in_turns({"ours": ours, "plain": bare}, sizes.rounds, sizes.seconds)
+    yield {
+        "part": "indexing",
+        "case": f"{settings.bands} bands",
+        "against": "bare PyEBSDIndex call",
+        **{name: speed.as_dict() for name, speed in speeds.items()},
+    }
+
+
+def simulated_patterns(number: int) -> np.ndarray:
+    """Return noisy nickel patterns of random orientation, (rows, columns, 120, 120) counts."""
+    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    detector = kikuchipy.detectors.EBSDDetector(shape=_PIXELS, pc=_CENTRE, sample_tilt=70)
+    rng = np.random.default_rng(0)
+    rotations = Rotation(random_rotations(number, rng).reshape(_MAP_ROWS, -1, 4))
+    signal = master.get_patterns(
+        rotations, detector, dtype_out="float32", compute=True, show_progressbar=False
+    ).data
+    signal = signal + (_NOISE * signal.std()) * rng.standard_normal(signal.shape, np.float32)
+    low, high = signal.min(), signal.max()
+    return to_counts(2 * (signal - low) / (high - low) - 1)
+
+
+def _kikuchipy_calls(path: Path, binning: int) -> None:
+    signal = kikuchipy.load(path)
+    background = signal.data.mean(axis=(0, 1)).astype(signal.data.dtype)
+    signal.remove_static_background("subtract", static_bg=background, show_progressbar=False)
+    if binning > 1:
+        signal.downsample(binning, show_progressbar=False)
+    signal.rescale_intensity(dtype_out=np.uint16, show_progressbar=False)
+
+
+def _read(path: Path) -> None:
+    buffer = bytearray(_READ_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def _new_folder(files: ScanFiles) -> Path:
+    return Path(tempfile.mkdtemp(dir=files.folder))
+
+
+def _forget(path: Path) -> None:
+    """Drop a file from the system's cache, so that it is read from the disk (POSIX only).
+
+    What was written before goes to the disk first, or it would slow what is measured next.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.sync()
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,61 @@
+"""Virtual scans against kikuchipy's projection alone."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import kikuchipy
+import numpy as np
+from orix.quaternion import Rotation
+
+from benchmarks.settings import Sizes
+from benchmarks.timing import in_turns
+from kikuhelpers.scans.virtual.microscope import detector_of
+from kikuhelpers.scans.virtual.rotations import random_rotations
+from kikuhelpers.scans.virtual.scanning import simulate
+from kikuhelpers.study.study import VirtualScan
+
+_MAP_ROWS = 2
+
+
+def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualScan:
+    """Return the settings of a virtual scan of so many patterns."""
+    settings = {
+        "source": "virtual",
+        "specimen": {"alloy": alloy},
+        "map_shape": (_MAP_ROWS, patterns // _MAP_ROWS),
+    }
+    return VirtualScan.model_validate(settings)
+
+
+def simulation(sizes: Sizes) -> Iterator[dict]:
+    """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
+    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    rotations = random_rotations(sizes.simulated_patterns, np.random.default_rng(0))
+    rotations = Rotation(rotations.reshape(_MAP_ROWS, -1, 4))
+
+    def projection():
+        master.get_patterns(
+            rotations,
+            detector_of(virtual_scan(sizes.simulated_patterns)),
+            dtype_out="float32",
+            compute=True,
+            show_progressbar=False,
+        )
+        return rotations.size
+
+    for alloy in ("wrought", "am"):
+        scan = virtual_scan(sizes.simulated_patterns, alloy)
+
+        def ours(scan=scan):
+            with tempfile.TemporaryDirectory() as folder:
+                simulate(scan, Path(folder) / "scan.up2", Path(folder) / "truth.h5")
+            return int(np.prod(scan.map_shape))
+
+        speeds = in_turns({"ours": ours, "plain": projection}, sizes.rounds, 0)
+        yield {
+            "part": "simulation",
+            "case": f"virtual {alloy} scan",
+            "against": "kikuchipy's projection alone",
+            **{name: speed.as_dict() for name, speed in speeds.items()},
+        }

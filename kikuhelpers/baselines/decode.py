@@ -1,0 +1,156 @@
+"""Baselines: scans through PCA, NMF or NLPAR, with the files that a model's decoding leaves.
+
+PCA and NMF compress each pattern by itself, as the models do. NLPAR does not compress: it
+averages each pattern with those around it that differ from it by no more than noise. So its
+residual is what it removed, noise for the most part, and not a measure of its quality.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pyebsdindex.nlpar_cpu import NLPAR
+from torch import Tensor
+
+from kikuhelpers.baselines.decompositions import (
+    BaselineError,
+    fit_nmf,
+    principal_components,
+    sample_inside,
+)
+from kikuhelpers.latents.decoding import write_decoded
+from kikuhelpers.latents.encoding import intensity_on_device
+from kikuhelpers.patterns.up2 import open_patterns, release
+from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.runs.devices import device
+from kikuhelpers.runs.files import require, temporary_name
+from kikuhelpers.study.baselines import Nlpar, Pca
+from kikuhelpers.study.layout import Layout, ScanFiles
+from kikuhelpers.study.study import Study
+from kikuhelpers.training.sample import load_training_set
+
+Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them
+
+_NLPAR_BYTES = 1_000_000_000  # of a tile, input and output as float32; copies take more
+_SHOW_TILES = 2  # PyEBSDIndex's verbosity that prints its progress
+
+
+def fit_baseline(study: Study, name: str) -> Projection | None:
+    """Fit a baseline to the study's training sample.
+
+    Returns
+    -------
+    callable or None
+        Turns pixels inside the screen (n, pixels), float32 in [-1, 1], into what the
+        baseline keeps of them; None for NLPAR, which has nothing to fit.
+
+    Raises
+    ------
+    BaselineError
+        More components than the sample has patterns or pixels.
+    """
+    settings = study.baseline(name)
+    if isinstance(settings, Nlpar):
+        return None
+    if isinstance(settings, Pca):
+        return principal_components(study).first(settings.components).project
+    data = load_training_set(study)
+    return fit_nmf(sample_inside(data, study.seed), settings.components, study.seed).project
+
+
+def decode_scan(study: Study, name: str, projection: Projection | None, scan: str) -> np.ndarray:
+    """Write a scan's patterns as a baseline gives them, and measure the loss of each.
+
+    Only pixels inside the screens of all scans take part, as in training; the others are
+    black.
+
+    Parameters
+    ----------
+    study, name, scan
+        The study, the baseline's name and the scan's.
+    projection
+        From :func:`fit_baseline`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) float32: half the sum of squared differences inside the screen.
+
+    Raises
+    ------
+    BaselineError
+        A map too small for NLPAR, or one that it left points out of.
+    """
+    layout, mask = Layout(study), load_training_set(study).mask
+    scan_files, files = layout.scan(scan), layout.model_scan(name, scan)
+    inputs = open_patterns(require(scan_files.preprocessed, "notebook 02_preprocessing"))
+    step_um = study.scan(scan).step_um
+    if projection is not None:
+        return write_decoded(_through(projection, mask), inputs, mask, files, step_um)
+    averaged = temporary_name(files.decoded.with_stem("averaged"))
+    try:
+        average_neighbours(scan_files, mask, study.baseline(name), averaged)
+        return write_decoded(_from_file(averaged, mask), inputs, mask, files, step_um)
+    finally:
+        averaged.unlink(missing_ok=True)
+
+
+def average_neighbours(files: ScanFiles, mask: np.ndarray, settings: Nlpar, path) -> None:
+    """Write a scan's preprocessed patterns, averaged by PyEBSDIndex's NLPAR, as UP2.
+
+    It measures the noise of each pattern and the distances between patterns inside the mask
+    and averages counts, without rescaling; it drops fractions of a count, half a count on
+    the average of 65,535.
+
+    Raises
+    ------
+    BaselineError
+        The map is too small for the search radius.
+    """
+    shape = open_patterns(require(files.preprocessed, "notebook 02_preprocessing")).shape[:2]
+    if min(shape) < settings.smallest_map:
+        raise BaselineError(
+            f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
+            f"least {settings.smallest_map} x {settings.smallest_map} points, not {shape[0]} x "
+            f"{shape[1]}: lower search_radius."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The class for CPUs, also where there is a GPU: the same result everywhere.
+    nlpar = NLPAR(
+        str(files.preprocessed), lam=settings.weight_decay, searchradius=settings.search_radius
+    )
+    nlpar.mask = mask.astype(np.uint8)
+    nlpar.calcnlpar(fileout=str(path), chunksize=_NLPAR_BYTES, verbose=_SHOW_TILES)
+
+
+def _through(projection: Projection, mask: np.ndarray) -> Callable[[slice, Tensor], Tensor]:
+    """Patterns of :func:`write_decoded` by what a projection keeps."""
+    inside = torch.from_numpy(mask)
+
+    def decoded(_, patterns: Tensor) -> Tensor:
+        kept = projection(patterns[:, 0].cpu()[:, inside].numpy())
+        filled = torch.full(patterns.shape, OUTSIDE)
+        filled[:, 0, inside] = torch.from_numpy(kept).clamp(-1, 1)
+        return filled.to(device())
+
+    return decoded
+
+
+def _from_file(path, mask: np.ndarray) -> Callable[[slice, Tensor], Tensor]:
+    """Patterns of :func:`write_decoded` from a UP2 file."""
+    flat = open_patterns(path)
+    flat = flat.reshape(-1, *flat.shape[2:])
+    inside = torch.from_numpy(mask).to(device())
+
+    def decoded(points: slice, _) -> Tensor:
+        counts = flat[points]
+        if not counts[:, mask].any(axis=1).all():
+            raise BaselineError(
+                f"PyEBSDIndex's NLPAR left out points of the map near point {points.start}: "
+                "change search_radius."
+            )
+        patterns = torch.where(inside, intensity_on_device(counts), OUTSIDE)
+        release(counts)
+        return patterns
+
+    return decoded

@@ -1,0 +1,281 @@
+"""Hough indexing with PyEBSDIndex: pattern centre, orientations, and their files.
+
+Rowenhorst, Callahan & Anes, J. Appl. Cryst. 57 (2024) 3, doi:10.1107/S1600576723010221, in
+the conventions of kikuchipy, which converts its results. The paper's settings (EDAX OIM):
+
+======================  ==============================================================
+theta step, 1 degree    ``nTheta`` = 180 / step
+rho fraction, 85 %      ``rhoMaskFrac`` = (1 - fraction) / 2, since PyEBSDIndex leaves
+                        that share of the rho bins out at *each* end
+peak distance, 10       no counterpart: a peak is the largest within 5 bins on either side,
+                        fixed by the kernel (``peakPad`` = 11)
+peak magnitude, 5       no counterpart: the strongest ``nBands`` peaks, however weak
+======================  ==============================================================
+
+The kernel's widths (``rSigma``, ``tSigma``) stay at the defaults of PyEBSDIndex.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orix.io
+from diffpy.structure import Lattice, Structure
+from kikuchipy.detectors import EBSDDetector
+from kikuchipy.indexing import xmap_from_hough_indexing_data
+from orix.crystal_map import CrystalMap, Phase, PhaseList
+from pyebsdindex import pcopt
+from pyebsdindex.tripletvote import BandIndexer
+
+from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
+from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.up2 import release
+from kikuhelpers.runs.compilation import compiling_lock
+from kikuhelpers.runs.files import written_aside
+from kikuhelpers.runs.progress import progress_bar
+from kikuhelpers.study.study import Indexing
+
+CHUNK = 512  # patterns in memory at once; speed does not depend on it
+# Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
+# tenth less time than its default of 528.
+_HOUGH_CHUNK = 128
+SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
+_ANGSTROM_PER_NM = 10.0
+_NOT_INDEXED = -1  # phase of orix and PyEBSDIndex
+_NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
+_WARM_UP_PX = 60
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibrated pattern centre, in Bruker's convention, and what it gained."""
+
+    pattern_centre: tuple[float, float, float]  # fractions of the detector, from the top left
+    start: tuple[float, float, float]
+    fit_before_deg: float  # median over the patterns; 180 for one without solution
+    fit_after_deg: float
+    patterns: int
+
+
+def is_compiled() -> bool:
+    """Tell whether numba's cache holds PyEBSDIndex's code, compiled by an earlier process."""
+    last = BandIndexer._calc_cm  # of the functions that one indexing call compiles
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    index = f"tripletvote.BandIndexer._calc_cm-*.{python}.nbi"
+    return any(Path(last.stats.cache_path).glob(index))
+
+
+def compile_once() -> None:
+    """Compile PyEBSDIndex where no earlier process has; of several, one does and others wait."""
+    if is_compiled():
+        return
+    print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
+    with compiling_lock():
+        if not is_compiled():
+            _compile()
+
+
+def warm_up() -> None:
+    """Compile PyEBSDIndex and the confidence index; see :mod:`kikuhelpers.indexing.warm_up`."""
+    compile_once()
+    _compile()  # of what is cached, only the rest: our own code may have changed
+
+
+def calibrate_pattern_centre(
+    patterns: np.ndarray, mask: np.ndarray, scan, settings: Indexing, seed: int
+) -> Calibration:
+    """Find the pattern centre that indexes random patterns of a scan best.
+
+    Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map.
+    The guess is kept where the optimum does not match better by more than chance.
+
+    Parameters
+    ----------
+    patterns
+        (rows, columns, height, width) counts; a memory map is read only where drawn.
+    mask
+        (height, width), True on the screen.
+    scan
+        Settings of the scan: ``pattern_centre``, ``sample_tilt_deg``, ``detector_tilt_deg``.
+    settings
+        Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
+    seed
+        Of the draw.
+
+    Raises
+    ------
+    ValueError
+        The phase is not face-centred cubic, or the mask does not fit.
+    """
+    rows, columns = patterns.shape[:2]
+    n = min(settings.calibration_patterns, rows * columns)
+    points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
+    drawn = fill_outside(patterns[points // columns, points % columns], mask)
+    start = tuple(float(v) for v in scan.pattern_centre)
+    tilts = scan.sample_tilt_deg, scan.detector_tilt_deg
+    compile_once()
+    indexer = band_indexer(mask.shape, start, *tilts, settings)
+    optimum = tuple(float(v) for v in pcopt.optimize(drawn, indexer, PC0=list(start)))
+    before, after = (
+        _index(drawn, band_indexer(mask.shape, centre, *tilts, settings))[0]
+        for centre in (start, optimum)
+    )
+    # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
+    # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
+    # the centre open, and the optimum then wanders off.
+    gain = (before["fit"] - before["nmatch"]) - (after["fit"] - after["nmatch"])
+    if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(n):
+        optimum, after = start, before
+    fits = (float(np.median(found["fit"])) for found in (before, after))
+    return Calibration(optimum, start, *fits, n)
+
+
+def index_patterns(
+    patterns: np.ndarray,
+    mask: np.ndarray,
+    scan,
+    settings: Indexing,
+    pattern_centre: tuple[float, float, float],
+) -> CrystalMap:
+    """Index every pattern of a map by its Kikuchi bands.
+
+    Parameters
+    ----------
+    patterns
+        (rows, columns, height, width) counts, read in chunks of :data:`CHUNK`.
+    mask
+        (height, width), True on the screen.
+    scan
+        Settings of the scan: ``step_um``, ``sample_tilt_deg``, ``detector_tilt_deg``.
+    settings
+        Settings of the indexing.
+    pattern_centre
+        Bruker's convention, one for the map. The true one moves with the beam: a point x off
+        the map's middle is turned by about x / (distance of the detector), 0.2 degrees for
+        50 um at 15 mm.
+
+    Returns
+    -------
+    orix.crystal_map.CrystalMap
+        (rows, columns), x and y in um; rotations from sample to crystal in kikuchipy's frame;
+        phase 0, or -1 where there is no solution or one of fewer than
+        ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean height of the Hough
+        peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
+        :mod:`kikuhelpers.indexing.confidence`), ``fit`` (degrees, 180 for no solution), ``nmatch``.
+
+    Raises
+    ------
+    ValueError
+        The phase is not face-centred cubic, the mask does not fit, or the map is a line.
+    """
+    rows, columns = patterns.shape[:2]
+    if min(rows, columns) < 2:
+        raise ValueError(
+            f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
+        )
+    compile_once()
+    indexer = band_indexer(
+        mask.shape, pattern_centre, scan.sample_tilt_deg, scan.detector_tilt_deg, settings
+    )
+    flat = patterns.reshape(-1, *patterns.shape[2:])
+    solutions, confidences = [], []
+    with progress_bar(len(flat), "indexing") as bar:
+        for first in range(0, len(flat), CHUNK):
+            counts = flat[first : first + CHUNK]
+            chunk = fill_outside(counts, mask)
+            release(counts)
+            found, confidence = _index(chunk, indexer)
+            solutions.append(found)
+            confidences.append(confidence)
+            bar.update(len(chunk))
+    best = np.concatenate(solutions)
+    weak = best["nmatch"] < settings.minimum_matched_bands
+    best["phase"][weak] = _NOT_INDEXED
+    best["fit"][weak] = _NO_FIT_DEG
+    xmap = xmap_from_hough_indexing_data(
+        best[np.newaxis],
+        _phases(settings),
+        navigation_shape=(rows, columns),
+        step_sizes=(scan.step_um, scan.step_um),
+        scan_unit="um",
+    )
+    xmap.prop["ci"] = np.concatenate(confidences)
+    return xmap
+
+
+def save_map(path: str | Path, xmap: CrystalMap) -> None:
+    """Write a map as orix HDF5 (``.h5``) and beside it as ``.ang`` for OIM and MTEX.
+
+    In the .ang file the image quality is ``pq`` and the confidence index ``ci``; a point that
+    is not indexed has the quality 0, the confidence -1 and the fit 180. The HDF5 file is
+    renamed to ``path`` last.
+
+    Raises
+    ------
+    ValueError
+        The path does not end in .h5.
+    """
+    path = Path(path)
+    if path.suffix != ".h5":
+        raise ValueError(f"{path.name} must end in .h5, the ending of an orix map.")
+    with written_aside(path) as whole, written_aside(path.with_suffix(".ang")) as ang:
+        orix.io.save(
+            str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
+        )
+        orix.io.save(str(whole), xmap, overwrite=True)
+
+
+def load_map(path: str | Path) -> CrystalMap:
+    """Read a map that :func:`save_map` wrote."""
+    return orix.io.load(str(path))
+
+
+def _compile() -> None:
+    noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
+    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())
+    _index(noise, indexer)
+    pcopt.optimize(noise, indexer, PC0=[0.5, 0.5, 0.5])  # the same functions for other types
+
+
+def _phases(settings: Indexing) -> PhaseList:
+    a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
+    lattice = Lattice(a, a, a, 90, 90, 90)
+    phase = Phase(
+        settings.phase.name,
+        space_group=settings.phase.space_group,
+        structure=Structure(lattice=lattice),
+    )
+    if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
+        raise ValueError(
+            f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
+            "knows the reflectors of face-centred cubic m-3m only; give one such as 225."
+        )
+    return PhaseList(phase)
+
+
+def band_indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, settings):
+    """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
+    detector = EBSDDetector(
+        shape=tuple(int(n) for n in shape),
+        pc=pattern_centre,
+        sample_tilt=sample_tilt_deg,
+        tilt=detector_tilt_deg,
+    )
+    return detector.get_indexer(
+        _phases(settings),
+        [list(hkl) for hkl in REFLECTORS],
+        nTheta=round(180 / settings.theta_step_deg),
+        nRho=settings.rho_bins,
+        rhoMaskFrac=(1 - settings.rho_fraction) / 2,
+        nBands=settings.bands,
+    )
+
+
+def _index(patterns, indexer):
+    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns."""
+    data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
+    normals = indexer.bandDetectPlan.radonPlan.radon2pole(
+        bands, PC=indexer.PC, vendor=indexer.vendor
+    )
+    return data[-1], confidence_index(normals, bands["valid"] > 0)

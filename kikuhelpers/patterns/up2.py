@@ -1,0 +1,209 @@
+"""EDAX UP1/UP2 pattern files: memory-mapped reading, streamed writing.
+
+The header (reference: EDAX; PyEBSDIndex's ``UPFile``): version 1 has four
+little-endian u32 (version, width, height, offset); version 3 and later add
+the map's shape and steps and end at byte 42. Patterns follow in C order, u8 (UP1)
+or u16 (UP2). Every file that this package writes is a version 3 UP2.
+
+Preprocessed and decoded patterns p in [-1, 1] are stored as counts = (p + 1) * 32767.5,
+one affine map for all, so that two files compare count by count.
+"""
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pyebsdindex.ebsd_pattern import UPFile
+
+from kikuhelpers.runs.files import temporary_name
+
+HALF_RANGE = 32767.5  # of 16 bit: p = -1 gives 0 counts, p = 1 gives 65535
+_VERSION_1_BYTES = 16
+_VERSION_3_BYTES = 42
+_PIXEL_TYPES = {".up1": np.dtype("u1"), ".up2": np.dtype("<u2")}
+
+
+class PatternFileError(ValueError):
+    """A pattern file that cannot be used; the message is one sentence for its user."""
+
+
+@dataclass(frozen=True)
+class UpHeader:
+    """What the head of a UP file says."""
+
+    path: Path
+    version: int
+    pattern_shape: tuple[int, int]  # height, width
+    offset: int  # bytes before the first pattern
+    map_shape: tuple[int, int] | None  # rows, columns; version 1 does not say
+    step_um: tuple[float, float] | None  # x, y
+    patterns: int  # as many as the file's size holds
+
+
+def read_header(path: str | Path) -> UpHeader:
+    """Read and check the header of a UP1 or UP2 file.
+
+    Raises
+    ------
+    PatternFileError
+        Not there, not UP1/UP2, of an unknown version, hexagonal or truncated.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _PIXEL_TYPES:
+        raise PatternFileError(f"{path.name} is not a .up1 or .up2 file.")
+    if not path.is_file():
+        raise PatternFileError(f"There is no pattern file {path}; check the study's path.")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_VERSION_3_BYTES)
+    if len(head) < _VERSION_1_BYTES:
+        raise PatternFileError(f"{path.name} ends inside its header ({size} bytes); copy it again.")
+    version, width, height, offset = (int(v) for v in np.frombuffer(head, "<u4", 4))
+    if version == 2 or not 1 <= version <= 100 or not width or not height:
+        raise PatternFileError(
+            f"{path.name} is no UP file this reader knows "
+            f"(version {version}, {width} x {height} px); write it again as version 1 or 3."
+        )
+    map_shape = step = None
+    if version >= 3:
+        if len(head) < _VERSION_3_BYTES:
+            raise PatternFileError(
+                f"{path.name} ends inside its header ({size} bytes); copy it again."
+            )
+        columns, rows = (int(v) for v in np.frombuffer(head, "<u4", 2, 17))
+        if head[25]:
+            raise PatternFileError(
+                f"{path.name} is on a hexagonal grid; export it on a square one."
+            )
+        map_shape, step = (
+            (rows, columns),
+            tuple(float(v) for v in np.frombuffer(head, "<f8", 2, 26)),
+        )
+    pattern_bytes = width * height * _PIXEL_TYPES[path.suffix.lower()].itemsize
+    held = max(0, size - offset) // pattern_bytes
+    stated = map_shape[0] * map_shape[1] if map_shape else held
+    if held < stated or not held:
+        raise PatternFileError(
+            f"{path.name} is truncated: it holds {held} whole patterns, its header states "
+            f"{stated or 'some'}; copy it again from the microscope."
+        )
+    return UpHeader(path, version, (height, width), offset, map_shape, step, held)
+
+
+def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) -> np.memmap:
+    """Map a UP1/UP2 file into memory, read-only.
+
+    Parameters
+    ----------
+    path
+        The file.
+    map_shape
+        (rows, columns), needed where the header does not say.
+
+    Returns
+    -------
+    numpy.memmap
+        (rows, columns, height, width), uint8 or uint16 counts.
+
+    Raises
+    ------
+    PatternFileError
+        See :func:`read_header`; also a map shape that the file cannot fill.
+    """
+    header = read_header(path)
+    shape = map_shape or header.map_shape
+    if shape is None:
+        raise PatternFileError(
+            f"{header.path.name} (version 1) does not state its map's shape: "
+            f"give map_shape: [rows, columns], together {header.patterns} points."
+        )
+    if (header.map_shape and tuple(shape) != header.map_shape) or shape[0] * shape[
+        1
+    ] > header.patterns:
+        raise PatternFileError(
+            f"{header.path.name} holds {header.map_shape or header.patterns} points, "
+            f"not the map_shape {tuple(shape)} that was given."
+        )
+    pixel = _PIXEL_TYPES[header.path.suffix.lower()]
+    return np.memmap(path, pixel, "r", header.offset, (*shape, *header.pattern_shape))
+
+
+def release(patterns: np.ndarray) -> None:
+    """Give back the memory of a memory map's slice; nothing is lost, it is read when needed.
+
+    Pages that were read count as memory of the process until the map is closed. Without
+    effect on other arrays, and on Windows.
+    """
+    pages = getattr(patterns, "_mmap", None)
+    if pages is None or not hasattr(mmap, "MADV_DONTNEED") or not patterns.size:
+        return
+    start = patterns.ctypes.data - np.frombuffer(pages, np.uint8, 1).ctypes.data
+    aligned = start - start % mmap.PAGESIZE
+    pages.madvise(mmap.MADV_DONTNEED, aligned, start + patterns.nbytes - aligned)
+
+
+class Up2Writer:
+    """Write a version 3 UP2 file chunk by chunk, under a temporary name until complete.
+
+    Parameters
+    ----------
+    path
+        The file to make; an older one of that name is replaced when this one is complete.
+    map_shape
+        (rows, columns).
+    pattern_shape
+        (height, width) in pixels.
+    step_um
+        Step of the square grid.
+    """
+
+    def __init__(self, path, map_shape, pattern_shape, step_um):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = temporary_name(self.path)
+        self._pattern_shape = tuple(int(n) for n in pattern_shape)
+        self._missing = int(map_shape[0]) * int(map_shape[1])
+        head = UPFile(str(self._temporary))
+        head.nRows, head.nCols = (int(n) for n in map_shape)
+        head.patternH, head.patternW = self._pattern_shape
+        head.xStep = head.yStep = float(step_um)
+        # UPFile neither truncates nor raises: start from no file, check what it wrote.
+        self._temporary.unlink(missing_ok=True)
+        if head.write_header() == -1 or self._temporary.stat().st_size != _VERSION_3_BYTES:
+            raise PatternFileError(f"Could not write {self.path}; is the disk full or read-only?")
+        self._file = self._temporary.open("ab")
+
+    def append(self, patterns: np.ndarray) -> None:
+        """Append patterns (n, height, width) of uint16 counts."""
+        if patterns.dtype != np.uint16 or patterns.shape[1:] != self._pattern_shape:
+            raise PatternFileError(
+                f"{self.path.name} takes uint16 patterns of {self._pattern_shape}, "
+                f"not {patterns.dtype} of {patterns.shape[1:]}."
+            )
+        self._missing -= len(patterns)
+        self._file.write(np.ascontiguousarray(patterns, "<u2").data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error_type, error, trace):
+        self._file.close()
+        if error_type is None and self._missing == 0:
+            self._temporary.replace(self.path)
+            return
+        self._temporary.unlink()
+        if error_type is None:
+            raise PatternFileError(
+                f"{self.path.name} was given {-self._missing:+d} patterns too many."
+            )
+
+
+def to_counts(patterns: np.ndarray) -> np.ndarray:
+    """Turn intensities in [-1, 1] into uint16 counts, clipping what lies outside."""
+    return np.round((np.clip(patterns, -1, 1) + 1) * HALF_RANGE).astype(np.uint16)
+
+
+def to_intensity(counts: np.ndarray) -> np.ndarray:
+    """Turn uint16 counts into float32 intensities in [-1, 1]."""
+    return counts.astype(np.float32) / np.float32(HALF_RANGE) - 1

@@ -1,0 +1,198 @@
+"""Background, binning, rescaling: from counts of the camera to patterns in [-1, 1].
+
+The paper ("Data preprocessing and VAE training"): the mean pattern of each map is
+subtracted from every pattern of it, patterns are binned by 4 and rescaled to [-1, 1].
+Binning and subtraction are linear, so the order does not matter; here binning comes
+first, it is cheaper. A scan is larger than the memory and takes long to read, so it is
+streamed, and read once: where patterns are binned, a nameless temporary file keeps them.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from scipy import ndimage
+
+from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.streaming import in_order
+from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, release, to_intensity
+from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
+from kikuhelpers.runs.files import require, save_array, written_aside
+from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.study import FileScan, Preprocessing, Scan
+
+OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
+# A pixel is on the screen if its standard deviation over the map is at least this
+# fraction of the median one: outside, nothing varies.
+_SCREEN_FRACTION = 0.1
+_SAMPLE_PART = 1024  # patterns of the sample in memory at once
+_WARM_UP_PX = 8
+
+
+class PreprocessingError(ValueError):
+    """Patterns without a screen; the message is one sentence for its user."""
+
+
+@dataclass(frozen=True)
+class MapStatistics:
+    """Per-pixel statistics of a binned map, counts."""
+
+    mean: np.ndarray  # (height, width)
+    std: np.ndarray  # (height, width)
+
+
+def preprocess(
+    scan: Scan,
+    settings: Preprocessing,
+    files: ScanFiles,
+    seed: int,
+    mean_of: ScanFiles | None = None,
+) -> None:
+    """Write background, mask, preprocessed patterns and this scan's training sample.
+
+    Parameters
+    ----------
+    scan, settings
+        Settings of the scan and of the preprocessing.
+    files
+        ``files.raw`` is read; ``background``, ``mask``, ``preprocessed``, ``sample`` and
+        ``sample_points`` are written.
+    seed
+        Of the random sample.
+    mean_of
+        Files of another, preprocessed scan whose mean pattern stands in for this one's, as
+        bright as this one's.
+
+    Raises
+    ------
+    ValueError
+        A mask that leaves no pixel, or a map without a signal to find the screen by.
+    """
+    raw = open_patterns(files.raw)
+    pixels = scan.binning**2
+    with tempfile.TemporaryFile(dir=files.folder) as aside:
+        binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), scan.binning, aside)
+        mask = screen_mask(statistics, settings)
+        mean = statistics.mean if mean_of is None else _mean_of_other(mean_of, statistics, mask)
+        background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
+        within = (pixels, background, mask)
+        map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
+
+        def rescaled(chunk):
+            if map_limits is None:
+                return rescaled_counts(chunk, *within, ranges(chunk, *within))
+            return rescaled_counts(chunk, *within, np.tile(map_limits, (len(chunk), 1)))
+
+        with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, scan.step_um) as writer:
+            for counts in in_order(binned, rescaled, "rescaling"):
+                writer.append(counts)
+    save_array(files.background, background)
+    save_array(files.mask, mask)
+    draw_sample(files, scan.training_patterns, seed)
+
+
+def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarray:
+    """Return True inside the screen, (height, width): given, found, or all of it."""
+    shape = statistics.mean.shape
+    if settings.mask == "none":
+        return np.ones(shape, bool)
+    if settings.mask == "find":
+        return _find_screen(statistics.std)
+    return round_mask(shape, settings.mask.centre, settings.mask.radius)
+
+
+def draw_sample(files: ScanFiles, wanted: int, seed: int) -> None:
+    """Draw this scan's random share of the training sample, without repetition.
+
+    A scan with fewer points than wanted gives all of them.
+    """
+    patterns = open_patterns(files.preprocessed)
+    shape = patterns.shape
+    flat = patterns.reshape(-1, *shape[2:])
+    rng = np.random.default_rng(seed)
+    points = np.sort(rng.choice(len(flat), min(wanted, len(flat)), replace=False))
+    with written_aside(files.sample) as temporary:
+        if len(points):
+            sample = np.lib.format.open_memmap(
+                temporary, "w+", np.float16, (len(points), *shape[2:])
+            )
+            for first in range(0, len(points), _SAMPLE_PART):
+                part = slice(first, first + _SAMPLE_PART)
+                sample[part] = to_intensity(flat[points[part]])
+                release(sample[part])
+                release(flat)
+            sample.flush()
+            del sample
+        else:
+            np.save(temporary, np.empty((0, *shape[2:]), np.float16))
+    save_array(files.sample_points, points)
+
+
+def warm_up() -> None:
+    """Compile the kernels, with and without binning; see :mod:`kikuhelpers.indexing.warm_up`."""
+    noise = np.random.default_rng(0).integers(0, 65536, (4, _WARM_UP_PX, _WARM_UP_PX), np.uint16)
+    with tempfile.TemporaryDirectory() as folder:
+        files = ScanFiles(Path(folder))
+        with Up2Writer(files.raw, (2, 2), noise.shape[1:], 1.0) as writer:
+            writer.append(noise)
+        for binning in (1, 2):
+            scan = FileScan(path="", binning=binning)
+            preprocess(scan, Preprocessing(mask="none"), files, seed=1)
+
+
+def _mean_of_other(files: ScanFiles, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
+    mean = np.load(require(files.background, "notebook 02 for the scan of the background"))
+    if mean.shape != mask.shape:
+        raise PreprocessingError(
+            f"The background of {files.folder.name} is of {mean.shape} px, these patterns of "
+            f"{mask.shape}: choose another background_of."
+        )
+    return mean * (own.mean[mask].mean() / mean[mask].mean())
+
+
+def _find_screen(std: np.ndarray) -> np.ndarray:
+    """Return the largest connected area that varies over the map, holes (dust) filled."""
+    if not std.any():
+        raise PreprocessingError(
+            "No pixel varies over the map, so no screen can be found: check that the scan holds "
+            "patterns, or give preprocessing.mask."
+        )
+    labels, _ = ndimage.label(std > _SCREEN_FRACTION * np.median(std[std > 0]))
+    sizes = np.bincount(labels.ravel())[1:]
+    return ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
+
+
+def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, MapStatistics]:
+    """Return binned patterns (n, height, width), as sums of counts, and their statistics.
+
+    The sums are written to ``aside`` and mapped; without binning they are ``raw`` itself.
+    """
+    first = block_sums(raw[:1], factor)[0]
+    reference = first.astype(np.float64)
+
+    def binned(chunk):
+        sums = block_sums(chunk, factor) if factor > 1 else chunk
+        return sums, moments(sums, reference)
+
+    total = np.zeros((2, *first.shape))
+    for sums, chunk_moments in in_order(raw, binned, "background"):
+        total += chunk_moments
+        if factor > 1:
+            aside.write(sums.data)
+    aside.flush()
+    mean, square = total / len(raw)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    statistics = MapStatistics((mean + reference) / factor**2, std / factor**2)
+    if factor == 1:
+        return raw, statistics
+    return np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape)), statistics
+
+
+def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
+    """Return the lowest and highest value of the map inside the mask, (2,) float32."""
+    limits = np.array([np.inf, -np.inf], np.float32)
+    for low, high in in_order(binned, lambda chunk: ranges(chunk, *within).T, "range"):
+        limits = np.array([min(limits[0], low.min()), max(limits[1], high.max())])
+    return limits

@@ -1,0 +1,125 @@
+"""Public scans by name: found in a data folder, else downloaded once and checked.
+
+``KIKUHELPERS_DATA`` may name a folder that holds ``in718_rx/tiles/``; files found there
+are used if their SHA-256 agrees. Everything else goes through pooch into its cache.
+Origins and licences: ``data/README.md``.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import kikuchipy
+import numpy as np
+import pooch
+from PIL import Image
+
+from kikuhelpers.runs.files import sha256
+from kikuhelpers.study.study import PROJECT_ROOT
+
+# Crop of the recrystallised IN718 map of doi:10.5061/dryad.zcrjdfnr9 (CC0 1.0), as tiles.
+_IN718_URL = (
+    "https://raw.githubusercontent.com/neural-ebsd/neural-ebsd.github.io/"
+    "f917ba6e641532ad9bbfe94c9f39b9299ee6bcf8/docs/data/rx/tiles/"
+)
+_IN718_REGISTRY = PROJECT_ROOT / "data" / "in718_rx_registry.txt"
+_TILE_ROWS, _TILE_COLUMNS = 10, 10  # tiles of the whole crop
+_TILE_POINTS = 20  # a tile is 20 x 20 patterns ...
+_PATTERN_PX = 120  # ... of 120 x 120 px
+# The source's affine map from 16-bit counts to its [-1, 1] scale.
+_COUNTS_PER_UNIT = 1 / 3.7376889868994e-05
+_COUNTS_OFFSET = 1.28683025285466
+
+_KIKUCHIPY_SCANS = {
+    "nickel_ebsd_small": (kikuchipy.data.nickel_ebsd_small, {}),
+    "nickel_ebsd_large": (kikuchipy.data.nickel_ebsd_large, {"allow_download": True, "lazy": True}),
+    "ni_gain": (kikuchipy.data.ni_gain, {"allow_download": True, "lazy": True}),
+    "si_wafer": (kikuchipy.data.si_wafer, {"allow_download": True, "lazy": True}),
+}
+IN718 = "in718_rx"
+PUBLIC_SCANS = (IN718, *_KIKUCHIPY_SCANS)
+
+
+class PublicScanError(ValueError):
+    """A public scan that cannot be had; the message is one sentence for its user."""
+
+
+def open_kikuchipy_scan(name: str):
+    """Return one of kikuchipy's own scans as its EBSD signal, lazy where it is large."""
+    if name not in _KIKUCHIPY_SCANS:
+        raise PublicScanError(
+            f"There is no public scan '{name}'; known are {', '.join(PUBLIC_SCANS)}."
+        )
+    load, options = _KIKUCHIPY_SCANS[name]
+    try:
+        return load(**options)
+    except OSError as error:
+        raise PublicScanError(
+            f"Could not download '{name}' ({error}); try again online."
+        ) from error
+
+
+def in718_shape(rows: tuple[int, int] | None) -> tuple[int, int]:
+    """Return (rows, columns) in points of the IN718 crop, or of some of its rows."""
+    first, last = rows or (0, _TILE_ROWS * _TILE_POINTS)
+    whole = _TILE_ROWS * _TILE_POINTS
+    if not 0 <= first < last <= whole or first % _TILE_POINTS or last % _TILE_POINTS:
+        raise PublicScanError(
+            f"in718_rx has rows 0 to {whole} in tiles of {_TILE_POINTS}; "
+            f"rows: [{first}, {last}] does not begin and end at a tile's edge."
+        )
+    return last - first, _TILE_COLUMNS * _TILE_POINTS
+
+
+def in718_rows(rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """Yield the IN718 crop, one row of tiles at a time.
+
+    Yields
+    ------
+    numpy.ndarray
+        (20, 200, 120, 120) uint16 counts of the source's scale.
+    """
+    count, _ = in718_shape(rows)
+    first = (rows[0] if rows else 0) // _TILE_POINTS
+    for tile_row in range(first, first + count // _TILE_POINTS):
+        tiles = [_read_tile(tile_row, column) for column in range(_TILE_COLUMNS)]
+        yield np.concatenate(tiles, axis=1)
+
+
+def in718_downloads() -> pooch.Pooch:
+    """Return the registry of the crop's files; its cache is ``KIKUHELPERS_CACHE`` if set."""
+    downloads = pooch.create(
+        path=pooch.os_cache("kikuhelpers") / IN718, base_url=_IN718_URL, env="KIKUHELPERS_CACHE"
+    )
+    downloads.load_registry(_IN718_REGISTRY)
+    return downloads
+
+
+def _read_tile(row: int, column: int) -> np.ndarray:
+    """(20, 20, 120, 120) uint16: a lossy 8-bit mosaic and each pattern's range."""
+    mosaic = np.asarray(Image.open(_fetch(f"tile_{row}_{column}.webp")))[..., 0]
+    side = (_TILE_POINTS, _PATTERN_PX) * 2
+    patterns = mosaic.reshape(side).swapaxes(1, 2).astype(np.float32) / 255
+    ranges = np.fromfile(_fetch(f"ranges_{row}_{column}.bin"), "<f4")
+    low, high = np.moveaxis(ranges.reshape(_TILE_POINTS, _TILE_POINTS, 1, 1, 2), -1, 0)
+    counts = (low + patterns * (high - low) + _COUNTS_OFFSET) * _COUNTS_PER_UNIT
+    return np.round(counts).astype(np.uint16)
+
+
+def _fetch(name: str) -> Path:
+    """Return a file of the crop: from the data folder, the cache or the network."""
+    downloads = in718_downloads()
+    local = Path(os.environ.get("KIKUHELPERS_DATA", "")) / IN718 / "tiles" / name
+    if local.is_file():
+        if sha256(local) != downloads.registry[name]:
+            raise PublicScanError(
+                f"{local} is not the registered file (SHA-256 differs); copy it again."
+            )
+        return local
+    try:
+        return Path(downloads.fetch(name))
+    except OSError as error:
+        raise PublicScanError(
+            f"Could not download {name} of in718_rx ({type(error).__name__}); "
+            "go online or set KIKUHELPERS_DATA to a folder that holds in718_rx/tiles."
+        ) from error

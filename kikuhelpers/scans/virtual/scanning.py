@@ -1,0 +1,89 @@
+"""Scan a virtual specimen: patterns to a UP2 file, truth to a file beside it.
+
+Patterns are made some hundred at a time, each chunk a function of its place in the map alone.
+Threads work on different chunks: compiled projection and numpy's generators let them.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from kikuhelpers.patterns.streaming import side_by_side
+from kikuhelpers.patterns.up2 import Up2Writer
+from kikuhelpers.runs.files import written_aside
+from kikuhelpers.runs.progress import progress_bar
+from kikuhelpers.scans.virtual.interaction import components
+from kikuhelpers.scans.virtual.lossy_coding import code_lossily
+from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
+from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
+from kikuhelpers.scans.virtual.truth import Truth, create_truth
+from kikuhelpers.study.study import VirtualScan
+
+CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
+
+
+def simulate(scan: VirtualScan, up2_path: str | Path, truth_path: str | Path) -> None:
+    """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
+
+    The noise depends on all settings of the scan but the lossy coding: two scans of one
+    specimen share none, unless they differ in their coding alone.
+    """
+    maker = ScanMaker(scan)
+    with (
+        Up2Writer(up2_path, scan.map_shape, maker.microscope.screen.shape, scan.step_um) as writer,
+        written_aside(truth_path) as temporary,
+        h5py.File(temporary, "w") as file,
+        progress_bar(maker.points, "simulating") as bar,
+    ):
+        threads = os.cpu_count() or 1
+        for start, (patterns, truth) in side_by_side(maker.chunk, maker.starts, threads):
+            if start == 0:
+                create_truth(file, scan.map_shape, truth)
+            writer.append(patterns)
+            for name, values in vars(truth).items():
+                file[name][start : start + len(values)] = values
+            bar.update(len(patterns))
+
+
+class ScanMaker:
+    """Makes the patterns of a scan chunk by chunk; threads may share it.
+
+    Parameters
+    ----------
+    scan
+        Settings of the scan.
+    """
+
+    def __init__(self, scan: VirtualScan):
+        self.scan = scan
+        self.specimen = VirtualSpecimen(scan.specimen, scan.seed)
+        self.microscope = VirtualMicroscope(scan)
+        self.points = int(np.prod(scan.map_shape))
+        self._chunk = max(1, CHUNK_PIXELS // self.microscope.screen.size)
+        self.starts = range(0, self.points, self._chunk)
+        settings = scan.model_dump_json(exclude={"webp_quality"})
+        digest = hashlib.sha256(settings.encode()).digest()
+        self._noise_seed = int.from_bytes(digest[:8], "little")
+
+    def chunk(self, start: int) -> tuple[np.ndarray, Truth]:
+        """Return patterns and truth of the points from there on, in map order."""
+        signal, truth = self.signal(start)
+        noise = np.random.default_rng((self._noise_seed, start))
+        patterns = self.microscope.expose(signal, noise)
+        if self.scan.webp_quality is not None:
+            patterns = code_lossily(patterns, self.scan.webp_quality)
+        return patterns, truth
+
+    def signal(self, start: int) -> tuple[np.ndarray, Truth]:
+        """Return the noise-free signal (n, pixels of the screen) of a chunk, and its truth."""
+        index = np.arange(start, min(start + self._chunk, self.points))
+        points = np.stack(np.unravel_index(index, self.scan.map_shape), axis=1)
+        places = self.scan.origin_um + self.scan.step_um * points
+        seen = components(self.specimen, places, self.scan.microscope.interaction_um)
+        state = self.specimen.at(places)
+        own = seen.domain == state.domain[seen.point]
+        own_share = np.bincount(seen.point, seen.share * own, len(points)).astype(np.float32)
+        return self.microscope.signal(seen, points), Truth(**vars(state), own_share=own_share)

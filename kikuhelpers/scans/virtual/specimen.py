@@ -1,0 +1,230 @@
+"""The virtual specimen: known truth at any point of a continuous field.
+
+All that is random is drawn once, when a specimen is made, each part from its own stream:
+switching a part off or on leaves the others as they are. Evaluation is a function of the
+point alone, so one specimen can be scanned at 1 um and, in a window, at 0.1 um.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kikuhelpers.scans.virtual.cells import CellStructure
+from kikuhelpers.scans.virtual.grains import GrainMap
+from kikuhelpers.scans.virtual.lines import ScratchMap, SlipBands
+from kikuhelpers.scans.virtual.particles import ParticleMap
+from kikuhelpers.scans.virtual.random_fields import RandomField
+from kikuhelpers.scans.virtual.rotations import (
+    fibre_rotations,
+    from_vectors,
+    multiply,
+    random_rotations,
+)
+from kikuhelpers.scans.virtual.twins import TwinLamellae
+from kikuhelpers.study.specimen import Specimen
+
+# Random streams; new ones go to the end, so that old specimens stay as they are.
+(
+    _GRAINS,
+    _NECKLACE,
+    _TEXTURE,
+    _TWINS,
+    _INTERIOR,
+    _ROTATION,
+    _ELASTIC,
+    _CELLS,
+    _PARTICLES,
+    _SCRATCHES,
+    _SLIP,
+    _DEFORMATION,
+) = range(12)
+
+
+@dataclass(frozen=True)
+class State:
+    """The truth at n points.
+
+    Parameters
+    ----------
+    rotation
+        (n, 4) unit quaternions, lab2crystal.
+    grain
+        (n,) int32 label of the grain; a twin lamella and a particle keep their parent's.
+    twin
+        (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen.
+    domain
+        (n,) int32 label of the region of one lattice but for smooth rotation and cells:
+        one rotation domain of one grain, or of one lamella, or one particle.
+    density
+        (n,) float32 dislocation density, relative to the annealed matrix; ordinal.
+    spread_deg
+        (n,) float32 mosaic spread: standard deviation per rotation component, degrees.
+    strain
+        (n,) float32 relative change of the lattice parameter, by segregation and stress.
+    phase
+        (n,) int8 index into :data:`kikuhelpers.study.specimen.PHASES`.
+    """
+
+    rotation: np.ndarray
+    grain: np.ndarray
+    twin: np.ndarray
+    domain: np.ndarray
+    density: np.ndarray
+    spread_deg: np.ndarray
+    strain: np.ndarray
+    phase: np.ndarray
+
+
+class VirtualSpecimen:
+    """A specimen of an alloy; the same settings and seed always give the same.
+
+    Parameters
+    ----------
+    settings
+        One of the alloys in :mod:`kikuhelpers.study.specimen`.
+    seed
+        Of all random numbers.
+    """
+
+    def __init__(self, settings: Specimen, seed: int):
+        def stream(number):
+            return np.random.default_rng((seed, number))
+
+        self.settings = settings
+        size_um = settings.size_um
+        self._grains = GrainMap(
+            settings.grains, settings.necklace, size_um, (stream(_GRAINS), stream(_NECKLACE))
+        )
+        parents = self._texture(stream(_TEXTURE))
+        first_twinned = 0 if settings.necklace is None else self._grains.first_small
+        self._twins = TwinLamellae(
+            settings.twins,
+            parents,
+            self._grains.centres_um,
+            self._grains.radii_um,
+            np.arange(first_twinned, self._grains.count),
+            stream(_TWINS),
+        )
+        self._crystals = np.concatenate([parents, self._twins.rotations])
+        self._interior_density = self._interior(stream(_INTERIOR))
+        rng = stream(_ROTATION)
+        self._rotation_field = RandomField(3, settings.rotation.length_um, rng)
+        axes = rng.standard_normal((self._grains.count, 3))
+        self._gradient_axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+        self._elastic_field = RandomField(1, settings.elastic_length_um, stream(_ELASTIC))
+        self._domains = 1  # labels that each crystal may need
+        self._cells = self._particles = self._scratches = self._slip = None
+        if settings.cells:
+            self._cells = CellStructure(settings.cells, self._grains.count, stream(_CELLS))
+            self._domains = self._cells.domains
+        if settings.particles:
+            self._particles = ParticleMap(
+                settings.particles,
+                size_um,
+                self._cells,
+                lambda points: self._grains.locate(points)[0],
+                stream(_PARTICLES),
+            )
+        # The last labels are the particles'.
+        particles = len(self._particles.radii_um) if self._particles else 0
+        if len(self._crystals) * self._domains + particles > np.iinfo(np.int32).max:
+            raise ValueError("the specimen has too many grains for labels of 32 bits")
+        if settings.scratches:
+            self._scratches = ScratchMap(settings.scratches, size_um, stream(_SCRATCHES))
+        if settings.deformation:
+            self._slip = SlipBands(settings.deformation, self._crystals, stream(_SLIP))
+            self._bending = RandomField(
+                6, settings.deformation.rotation_length_um, stream(_DEFORMATION)
+            )
+
+    def at(self, points_um: np.ndarray) -> State:
+        """Return the truth at points.
+
+        Parameters
+        ----------
+        points_um
+            (n, 2): (x, y) from the specimen's corner. Points outside of the specimen are
+            answered too: its outermost grains go on.
+
+        Returns
+        -------
+        State
+            That of a point does not depend on the points it is asked with.
+        """
+        points = np.asarray(points_um, np.float64).reshape(-1, 2)
+        grain, to_boundary = self._grains.locate(points)
+        twin = self._twins.locate(points, grain)
+        crystal = np.where(twin > 0, self._grains.count + twin - 1, grain)
+        # Small turns in the sample frame are added as vectors; they turn twin and parent alike.
+        turn_deg = self._smooth_turn(points, grain)
+        density = self._interior_density[grain]
+        strain = self.settings.elastic_strain * self._elastic_field(points)[:, 0]
+        domain = np.zeros(len(points), int)
+        if self._cells:
+            cells = self._cells.locate(points, grain)
+            domain = cells.domain
+            turn_deg += cells.turn_deg
+            density = density * self._cells.density_ratio(cells, grain)
+            strain += self._cells.segregation_strain(cells)
+        new = grain >= self._grains.first_small  # recrystallised: as if nothing had been
+        turn_deg[new], density[new], domain[new] = 0, 1, 0
+        if self._scratches:
+            density = density + self._scratches.density(points)
+        if self._slip:
+            more_turn_deg, more_density = self._deformation(points, crystal, to_boundary)
+            turn_deg, density = turn_deg + more_turn_deg, density + more_density
+        rotation = multiply(self._crystals[crystal], from_vectors(turn_deg))
+        domain = crystal * self._domains + domain
+        phase = np.zeros(len(points), np.int8)
+        if self._particles:
+            number = self._particles.locate(points)
+            inside = np.flatnonzero(number >= 0)
+            number = number[inside]
+            rotation[inside] = self._particles.rotations[number]
+            phase[inside] = self._particles.phase[number]
+            domain[inside] = len(self._crystals) * self._domains + number
+            twin[inside], density[inside], strain[inside] = 0, 1, 0
+        return State(
+            rotation=rotation,
+            grain=grain.astype(np.int32),
+            twin=twin,
+            domain=domain.astype(np.int32),
+            density=density.astype(np.float32),
+            spread_deg=(self.settings.unit_spread_deg * np.sqrt(density)).astype(np.float32),
+            strain=strain.astype(np.float32),
+            phase=phase,
+        )
+
+    def _texture(self, rng):
+        """Orientations of the grains, (grains, 4); those of a necklace are random."""
+        large, small = self._grains.first_small, self._grains.count - self._grains.first_small
+        spread_deg = self.settings.grains.fibre_spread_deg
+        if spread_deg is None:
+            crystals = random_rotations(large, rng)
+        else:
+            crystals = fibre_rotations(large, spread_deg, rng)
+        return np.concatenate([crystals, random_rotations(small, rng)])
+
+    def _interior(self, rng):
+        return rng.uniform(*self.settings.grains.density, self._grains.count)
+
+    def _smooth_turn(self, points, grain):
+        """Rotation vectors (n, 3) in degrees of the smooth field and of each grain's gradient."""
+        rotation = self.settings.rotation
+        turn = rotation.deviation_deg * self._rotation_field(points)
+        if rotation.gradient_deg_per_100um:
+            along_um = points[:, 0] - self._grains.centres_um[grain, 0]
+            angle = rotation.gradient_deg_per_100um / 100 * along_um
+            turn += angle[:, None] * self._gradient_axes[grain]
+        return turn
+
+    def _deformation(self, points, crystal, to_boundary):
+        """Rotation vectors (n, 3) in degrees and density (n,) that the strain adds."""
+        settings = self.settings.deformation
+        at_boundary = np.exp(-to_boundary / settings.boundary_length_um)
+        bending = self._bending(points)
+        turn = settings.rotation_deg_per_percent * bending[:, :3]
+        turn += (settings.boundary_rotation_deg_per_percent * at_boundary)[:, None] * bending[:, 3:]
+        density = settings.density_per_percent + settings.boundary_density_per_percent * at_boundary
+        percent = settings.strain_percent
+        return percent * turn, percent * density + self._slip.density(points, crystal)

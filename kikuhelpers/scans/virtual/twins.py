@@ -1,0 +1,103 @@
+"""Sigma-3 twin lamellae: parallel slabs of a grain along one of its {111} planes."""
+
+import numpy as np
+
+from kikuhelpers.scans.virtual.rotations import from_vectors, inverse, multiply, rotate
+from kikuhelpers.study.specimen import Twins
+
+TWIN_ANGLE_DEG = 60.0  # Sigma-3, about <111>
+PLANES_111 = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / np.sqrt(3)
+REACH = 0.9  # of the grain's radius; lamellae are centred within
+TRIES = 20  # places tried for a lamella before it is left out
+
+
+class TwinLamellae:
+    """The lamellae of all grains.
+
+    Parameters
+    ----------
+    settings
+        None for no twins.
+    crystals
+        (grains, 4) lab2crystal of the parents.
+    centres_um, radii_um
+        (grains, 2) and (grains,) of the grains.
+    candidates
+        Numbers of the grains that may hold twins.
+    rng
+        Random numbers.
+
+    Attributes
+    ----------
+    rotations
+        (lamellae, 4) lab2crystal; the lamella numbered t has row t - 1.
+    """
+
+    def __init__(
+        self,
+        settings: Twins | None,
+        crystals: np.ndarray,
+        centres_um: np.ndarray,
+        radii_um: np.ndarray,
+        candidates: np.ndarray,
+        rng: np.random.Generator,
+    ):
+        most = settings.per_grain[1] if settings else 0
+        self._across = np.zeros((len(crystals), 2))
+        self._middle = np.zeros((len(crystals), most))  # along across, from the origin
+        self._half_width = np.full((len(crystals), most), -1.0)  # on the surface; -1: none
+        self._number = np.zeros((len(crystals), most), np.int32)
+        rotations = []
+        twinned = round(settings.grain_fraction * len(candidates)) if settings else 0
+        for grain in rng.permutation(candidates)[:twinned]:
+            plane, across = _twin_plane(crystals[grain], rng)
+            in_plane = np.linalg.norm(across)
+            self._across[grain] = across / in_plane
+            twin = multiply(from_vectors(TWIN_ANGLE_DEG * plane), crystals[grain])
+            wanted = rng.integers(*settings.per_grain, endpoint=True)
+            thickness = np.exp(rng.uniform(*np.log(settings.lamella_width_um), wanted))
+            slabs = _place_slabs(thickness / in_plane / 2, REACH * radii_um[grain], rng)
+            for column, (middle, half_width) in enumerate(slabs):
+                rotations.append(twin)
+                self._middle[grain, column] = middle + centres_um[grain] @ self._across[grain]
+                self._half_width[grain, column] = half_width
+                self._number[grain, column] = len(rotations)
+        self.rotations = np.reshape(rotations, (-1, 4))
+
+    def locate(self, points_um: np.ndarray, grain: np.ndarray) -> np.ndarray:
+        """Return the number (n,) int32 of the lamella at points of known grain, 0 for none."""
+        position = (points_um * self._across[grain]).sum(1)
+        twin = np.zeros(len(points_um), np.int32)
+        for middle, half_width, number in zip(
+            self._middle.T, self._half_width.T, self._number.T, strict=True
+        ):
+            hit = np.abs(position - middle[grain]) <= half_width[grain]
+            twin[hit] = number[grain[hit]]
+        return twin
+
+
+def surface_normals(crystals: np.ndarray) -> np.ndarray:
+    """Return the {111} normals in the sample, (..., 4, 3), of lab2crystal (..., 4)."""
+    return rotate(inverse(crystals)[..., None, :], PLANES_111)
+
+
+def _twin_plane(crystal, rng):
+    """Draw a {111} plane: its normal in the crystal, and in the surface (not of length 1).
+
+    The plane closest to the surface is left out: its lamella would cover the grain.
+    """
+    across = surface_normals(crystal)[:, :2]
+    steep = np.argsort(np.linalg.norm(across, axis=1))[1:]
+    pick = rng.choice(steep)
+    return PLANES_111[pick], across[pick]
+
+
+def _place_slabs(half_widths, reach, rng):
+    """Return (middle, half width) of slabs that do not overlap."""
+    placed = []
+    for half in np.sort(half_widths)[::-1]:
+        for middle in rng.uniform(-reach, reach, TRIES):
+            if all(abs(middle - other) > half + width for other, width in placed):
+                placed.append((middle, half))
+                break
+    return placed

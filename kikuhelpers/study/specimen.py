@@ -1,0 +1,225 @@
+"""Settings of the virtual specimens: an alloy is a choice of parts and of their strengths.
+
+All alloys have the same parts; what an alloy lacks is None. A part that is given only in
+half keeps the alloy's own defaults for the rest: ``{"alloy": "am", "cells": {"size_um":
+[1, 2]}}`` is an AM specimen with smaller cells.
+
+Sizes and strengths are typical of Ni alloys in the paper's own maps and in the sources
+named; they are meant to be plausible, not to be measured values of one alloy.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kikuhelpers.study.values import Count, Fraction, NonNegative, Positive, Settings
+
+PHASES = ("Ni", "Laves", "NbC", "TiN", "oxide")  # index = State.phase
+
+
+def _in_order(values: tuple[float, float]) -> tuple[float, float]:
+    low, high = values
+    if low > high:
+        raise ValueError(f"a range runs from small to large, not from {low:g} to {high:g}")
+    return values
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_in_order)]
+Particle = Literal["Laves", "NbC", "TiN", "oxide"]
+
+
+class Grains(Settings):
+    """Grains of log-normal size, equiaxed or columnar."""
+
+    # Across y; the length along x is aspect_ratio times this. The default is near the
+    # measured IN718 crop's median of 45 um: some 15-25 grains in 200 x 200 um.
+    median_width_um: Positive = 48.0
+    log_sigma: NonNegative = 0.35  # standard deviation of the width's logarithm
+    aspect_ratio: Positive = 1.0  # length along x over width along y
+    # Boundaries of metals are not straight; standard deviation and length of their waves.
+    waviness_um: NonNegative = 1.0
+    waviness_length_um: Positive = 12.0
+    fibre_spread_deg: NonNegative | None = None  # of <001> about x, each way; None: random
+    density: Range = (1.0, 1.5)  # of dislocations, inside of a grain; annealed matrix = 1
+
+
+class Necklace(Settings):
+    """Recrystallised grains along the boundaries of the others; of density 1."""
+
+    median_width_um: Positive = 5.0
+    log_sigma: NonNegative = 0.3
+    width_um: Positive = 10.0  # of the whole necklace, on average
+    unevenness: NonNegative = 0.4  # standard deviation of the width's relative change
+    unevenness_length_um: Positive = 40.0
+
+
+class Twins(Settings):
+    """Sigma-3 lamellae; they grow in recrystallised grains only."""
+
+    grain_fraction: Fraction = 0.6  # of the grains that can have any
+    per_grain: tuple[Count, Count] = (1, 5)  # fewest and most, all on one {111} plane
+    # Thickness, log-uniform from thinner than one step to wide; wider on the surface, where
+    # the plane is cut obliquely.
+    lamella_width_um: Range = (0.25, 8.0)
+
+    @model_validator(mode="after")
+    def _counts_in_order(self):
+        _in_order(self.per_grain)
+        return self
+
+
+class LatticeRotation(Settings):
+    """Smooth rotation of the lattice in the sample frame, of twins and parents alike."""
+
+    deviation_deg: NonNegative = 0.3  # standard deviation of each vector component
+    length_um: Positive = 15.0  # over which it stays alike
+    gradient_deg_per_100um: NonNegative = 0.0  # along x; about an axis of each grain's own
+
+
+class Cells(Settings):
+    """Dislocation cells, bundled into low-angle rotation domains; each grain has its own.
+
+    After the cells of the paper's AM map (Fig. 7). In additively made IN718 the walls hold
+    dislocations and segregated particles (Tucho et al., Mater. Sci. Eng. A, 2017); they are
+    rich in Nb, so their lattice is larger.
+    """
+
+    size_um: Range = (2.0, 5.0)  # square root of a cell's area, of each grain
+    elongation: Range = (1.0, 3.0)  # of each grain
+    misorientation_deg: NonNegative = 0.3  # between cells; standard deviation per component
+    # Walls are not straight either; standard deviation and length of their waves.
+    waviness_um: NonNegative = 0.2
+    waviness_length_um: Positive = 1.5
+    wall_width_um: Positive = 0.4  # full width at half maximum
+    wall_density_ratio: Range = (10.0, 30.0)  # middle of a wall over interior, of each grain
+    segregation_strain: NonNegative = 0.003  # at the middle of a wall
+    segregation_width_um: Positive = 0.8  # full width at half maximum
+    domain_size_um: Positive = 17.0
+    domain_misorientation_deg: NonNegative = 1.0  # standard deviation per component
+
+
+class Particles(Settings):
+    """Round particles of random orientation; on the cell walls where there are cells."""
+
+    per_1000_um2: NonNegative = 0.3
+    radius_um: Range = (0.5, 3.0)  # log-uniform
+    shares: dict[Particle, NonNegative] = Field(default={"NbC": 0.7, "TiN": 0.3})
+
+    @model_validator(mode="after")
+    def _some_share(self):
+        if not sum(self.shares.values()) > 0:
+            raise ValueError("at least one phase must have a share above 0")
+        return self
+
+
+class Scratches(Settings):
+    """Straight scratches of the polish across the whole specimen."""
+
+    count: Annotated[int, Field(ge=0)] = 3
+    width_um: Positive = 1.0  # full width at half maximum
+    density: Positive = 50.0  # added at the middle of a scratch
+
+
+class Deformation(Settings):
+    """What a few per cent of strain add. Strengths are per per cent of strain."""
+
+    strain_percent: Positive = 3.0
+    tension_axis: Literal["x", "y"] = "y"  # of the sample; picks each crystal's slip plane
+    density_per_percent: NonNegative = 1.0  # added everywhere
+    slip_band_spacing_um: Positive = 5.0  # on average, along the surface
+    slip_band_width_um: Positive = 0.6  # full width at half maximum
+    slip_band_density_per_percent: NonNegative = 8.0  # added at the middle of a strong band
+    boundary_length_um: Positive = 5.0  # decay of the next two away from grain boundaries
+    boundary_density_per_percent: NonNegative = 4.0
+    boundary_rotation_deg_per_percent: NonNegative = 0.5  # standard deviation per component
+    # A grain rotates unevenly also far from its boundaries.
+    rotation_deg_per_percent: NonNegative = 0.15  # standard deviation per component
+    rotation_length_um: Positive = 20.0
+
+
+class _Specimen(Settings):
+    size_um: tuple[Positive, Positive] = (200.0, 200.0)  # x, y; fields go on outside of it
+    # Mosaic spread (standard deviation per component) = this * sqrt(density): the density
+    # goes as the square of the spread (Gay, Hirsch & Kelly, Acta Metall. 1 (1953) 315).
+    # Densities are ordinal, relative to the annealed matrix: they are not in m^-2.
+    unit_spread_deg: NonNegative = 0.08
+    elastic_strain: NonNegative = 0.0003  # standard deviation of a smooth field
+    elastic_length_um: Positive = 20.0
+    grains: Grains = Grains()
+    necklace: Necklace | None = None
+    twins: Twins | None = None
+    rotation: LatticeRotation = LatticeRotation()
+    cells: Cells | None = None
+    particles: Particles | None = None
+    scratches: Scratches | None = None
+    deformation: Deformation | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_the_defaults_of_the_alloy(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        whole = dict(given)
+        for name, value in given.items():
+            default = cls.model_fields[name].default if name in cls.model_fields else None
+            if isinstance(value, dict) and isinstance(default, Settings):
+                whole[name] = default.model_dump() | value
+        return whole
+
+
+class WroughtSpecimen(_Specimen):
+    """Recrystallised: equiaxed grains of random texture, twins, scratches, few particles."""
+
+    alloy: Literal["wrought"] = "wrought"
+    twins: Twins | None = Twins()
+    particles: Particles | None = Particles()
+    scratches: Scratches | None = Scratches()
+
+
+class AmSpecimen(_Specimen):
+    """Directed energy deposition as built, along x: columns, a <001> fibre, cells."""
+
+    alloy: Literal["am"] = "am"
+    grains: Grains = Grains(
+        median_width_um=22.0,
+        log_sigma=0.35,
+        aspect_ratio=4.0,
+        waviness_um=1.5,
+        waviness_length_um=8.0,
+        fibre_spread_deg=8.0,
+        density=(1.5, 3.0),
+    )
+    rotation: LatticeRotation = LatticeRotation(
+        deviation_deg=0.7, length_um=30.0, gradient_deg_per_100um=4.0
+    )
+    cells: Cells | None = Cells()
+    particles: Particles | None = Particles(
+        per_1000_um2=25.0,
+        radius_um=(0.1, 0.5),
+        shares={"Laves": 0.5, "NbC": 0.25, "TiN": 0.1, "oxide": 0.15},
+    )
+    elastic_strain: NonNegative = 0.0005
+
+
+class WaspaloySpecimen(_Specimen):
+    """Partly recrystallised: strained large grains in a necklace of small ones."""
+
+    alloy: Literal["waspaloy"] = "waspaloy"
+    grains: Grains = Grains(median_width_um=60.0, log_sigma=0.35, density=(4.0, 10.0))
+    necklace: Necklace | None = Necklace()
+    twins: Twins | None = Twins(grain_fraction=0.3, per_grain=(1, 2), lamella_width_um=(0.25, 2.0))
+    rotation: LatticeRotation = LatticeRotation(deviation_deg=2.5, length_um=30.0)
+    cells: Cells | None = Cells(
+        size_um=(4.0, 7.0),
+        waviness_um=0.4,
+        waviness_length_um=3.0,
+        wall_width_um=0.8,
+        wall_density_ratio=(2.0, 4.0),
+        segregation_strain=0.0,
+        domain_size_um=14.0,
+        domain_misorientation_deg=0.7,
+    )
+    particles: Particles | None = Particles(per_1000_um2=0.3, radius_um=(0.3, 1.0))
+
+
+Specimen = Annotated[WroughtSpecimen | AmSpecimen | WaspaloySpecimen, Field(discriminator="alloy")]

@@ -1,0 +1,115 @@
+"""Which orientations does a model keep? Each grain's error against its share of the training.
+
+The paper (section on beta) says that a strong KL term keeps the orientations with a large
+share of the training set. Here the share counts every training pattern, of whichever scan,
+whose orientation is that of the grain.
+"""
+
+import numpy as np
+import pandas as pd
+from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
+
+from kikuhelpers.indexing.hough import load_map
+from kikuhelpers.indexing.orientation_maps import (
+    NOT_INDEXED,
+    central_point,
+    disorientation_deg,
+    point_group,
+)
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.files import require, save_csv
+from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.study.study import Study
+from kikuhelpers.tables.table1 import compare_maps
+
+SMALLEST_GRAIN = 10  # points; the median of fewer says little
+_INDEXING = "notebook 06_reindexing"
+
+
+def share_table(study: Study) -> pd.DataFrame:
+    """Return what each model makes of each grain, beside the grain's share of the training.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and grain of the decoded scans (of ten points and more): ``model``,
+        ``beta``, ``scan``, ``grain``, ``points``; ``share_pct`` of the training patterns that
+        lie within ``indexing.grain_deg`` of the grain's orientation, as Hough indexing has it;
+        ``misorientation_deg_q50`` of decoded against preprocessed patterns and ``wrong_pct``,
+        more than ``indexing.wrong_deg`` off, over the points indexed in both; ``indexed_pct``.
+    """
+    layout, rows = Layout(study), []
+    sample, total = training_orientations(study)
+    for scan in study.decoded_scans:
+        before = load_map(require(layout.orientations(PREPROCESSED, scan), _INDEXING))
+        shares = _shares(before, sample, study.indexing.grain_deg) / total
+        for name, model in study.models.items():
+            after = load_map(require(layout.orientations(name, scan), _INDEXING))
+            points = compare_maps(before, after)
+            points["grain"] = before.prop["grain"]
+            points = points[points["grain"].isin(shares.index)]
+            off = points["misorientation_deg"].where(points["both"])
+            points["wrong"] = (off > study.indexing.wrong_deg).astype(float).where(off.notna())
+            table = points.groupby("grain").agg(
+                points=("indexed", "size"),
+                misorientation_deg_q50=("misorientation_deg", "median"),
+                wrong_pct=("wrong", "mean"),
+                indexed_pct=("indexed", "mean"),
+            )
+            table[["wrong_pct", "indexed_pct"]] *= 100
+            table.insert(1, "share_pct", 100 * shares)
+            rows.append(table.reset_index().assign(model=name, beta=model.beta, scan=scan))
+    table = pd.concat(rows)
+    return table[["model", "beta", "scan", *table.columns.drop(["model", "beta", "scan"])]]
+
+
+def training_orientations(study: Study) -> tuple[Rotation, int]:
+    """Return the orientations of the indexed training patterns, and the number of all."""
+    layout, parts, total = Layout(study), [], 0
+    for name, scan in study.scans.items():
+        if scan.training_patterns:
+            points = np.load(require(layout.scan(name).sample_points, "notebook 02_preprocessing"))
+            xmap = load_map(require(layout.orientations(PREPROCESSED, name), _INDEXING))
+            parts.append(xmap.rotations.data[points][xmap.is_indexed[points]])
+            total += len(points)
+    return Rotation(np.concatenate(parts)), total
+
+
+def _shares(xmap: CrystalMap, sample: Rotation, near_deg: float) -> pd.Series:
+    """Count the orientations of a sample that lie near each grain's, by the grain's label."""
+    labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
+    labels = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
+    middles, group = (xmap.rotations[[central_point(xmap, g)]] for g in labels), point_group(xmap)
+    near = [(disorientation_deg(sample, middle, group) < near_deg).sum() for middle in middles]
+    return pd.Series(near, labels, float)
+
+
+def lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
+    """Summarise a share table: which grains does each model lose?
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, in the table's order: ``grains``, ``lost_pct`` of them (median
+        misorientation above ``wrong_deg``), and the median share of the training patterns of
+        the kept and of the lost grains, in per cent.
+    """
+    table = table.assign(lost=table["misorientation_deg_q50"] > wrong_deg)
+    by_model = table.groupby("model", sort=False)
+    shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
+    return pd.DataFrame(
+        {
+            "grains": by_model.size(),
+            "lost_pct": 100 * by_model["lost"].mean(),
+            "share_of_kept_pct": shares.get(False),
+            "share_of_lost_pct": shares.get(True),
+        }
+    )
+
+
+def save_share_table(study: Study) -> pd.DataFrame:
+    """Write orientation_shares.csv; return its summary, see :func:`lost_grains`."""
+    table = share_table(with_results(study)[0])
+    save_csv(table, Layout(study).orientation_shares)
+    return lost_grains(table, study.indexing.wrong_deg)

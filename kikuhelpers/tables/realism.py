@@ -1,0 +1,151 @@
+"""How alike two scans are: statistics that a virtual scan should share with a measured one.
+
+Taken from preprocessed patterns and their Hough indexing, since these are what the network
+and the tables see: the variance by principal component, the power by spatial frequency, the
+fit of the bands and the spread of the image quality.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.fft
+from sklearn.decomposition import PCA
+
+from kikuhelpers.indexing.hough import load_map
+from kikuhelpers.patterns.up2 import open_patterns, to_intensity
+from kikuhelpers.runs.files import require
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Study
+
+COMPONENTS = 20
+SAMPLE = 6000  # patterns drawn at random; enough for the first eigenvalues to 2 %
+HALF_NYQUIST = 0.25  # cycles per pixel
+RING = 0.025  # width of a ring in frequency, cycles per pixel
+QUANTILES = (0.1, 0.9)  # whose distance is the spread of the image quality
+
+# How far a virtual scan may be off to count as alike
+EIGENVALUE_FACTOR = 2.0
+POWER_FRACTION = 0.2
+ANGLE_DEG = 0.1  # of the median fit and misorientation
+SPREAD_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class ScanStatistics:
+    """Statistics of one scan.
+
+    Parameters
+    ----------
+    eigenvalues
+        (20,) variances of the first principal components, on the scale of [-1, 1].
+    frequency
+        (10,) middles of the rings, cycles per pixel, up to half of the Nyquist frequency.
+    power
+        (10,) mean power in the rings.
+    fit_deg
+        Median Hough fit of the indexed points, degrees.
+    kam_deg
+        Median kernel average misorientation, degrees: how precise Hough indexing is.
+    quality
+        Quantiles of the image quality (``pq``): 10 %, 90 %.
+    """
+
+    eigenvalues: np.ndarray
+    frequency: np.ndarray
+    power: np.ndarray
+    fit_deg: float
+    kam_deg: float
+    quality: tuple[float, float]
+
+
+def scan_statistics(study: Study, scan: str) -> ScanStatistics:
+    """Measure a scan of a study; reads its preprocessed patterns and their orientations."""
+    files = Layout(study).scan(scan)
+    mask = np.load(require(files.mask, "notebook 02"))
+    patterns = open_patterns(require(files.preprocessed, "notebook 02"))
+    flat = patterns.reshape(-1, *mask.shape)
+    rng = np.random.default_rng(study.seed)
+    points = np.sort(rng.choice(len(flat), min(SAMPLE, len(flat)), replace=False))
+    drawn = to_intensity(flat[points])
+    xmap = load_map(require(files.orientations, "notebook 06"))
+    fit, quality = (xmap.prop[name][xmap.is_indexed] for name in ("fit", "pq"))
+    return ScanStatistics(
+        eigenvalues(drawn, mask, study.seed),
+        *power_spectrum(drawn, mask),
+        float(np.median(fit)),
+        float(np.nanmedian(xmap.prop["kam_deg"])),
+        tuple(np.quantile(quality, QUANTILES).tolist()),
+    )
+
+
+def eigenvalues(patterns: np.ndarray, mask: np.ndarray, seed: int) -> np.ndarray:
+    """Return the variances of the first 20 principal components inside the mask.
+
+    Parameters
+    ----------
+    patterns
+        (n, height, width).
+    mask
+        (height, width) bool.
+    seed
+        Of the randomised decomposition.
+    """
+    pca = PCA(COMPONENTS, svd_solver="randomized", random_state=seed)
+    return pca.fit(patterns[:, mask]).explained_variance_
+
+
+def power_spectrum(patterns: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean power of patterns in rings of spatial frequency.
+
+    Parameters
+    ----------
+    patterns
+        (n, height, width).
+    mask
+        (height, width) bool; a pattern's mean inside is subtracted, outside is zero.
+
+    Returns
+    -------
+    frequency, power
+        (rings,) middle of each ring in cycles per pixel, and the mean squared modulus of
+        the Fourier transform, per pixel of the mask.
+    """
+    total = np.zeros(scipy.fft.rfft2(mask.astype(np.float32)).shape)
+    for chunk in np.array_split(patterns, max(1, len(patterns) // 512)):
+        inside = np.where(mask, chunk - chunk[:, mask].mean(axis=1)[:, None, None], 0)
+        total += (np.abs(scipy.fft.rfft2(inside)) ** 2).sum(axis=0)
+    rows, columns = (np.fft.fftfreq(mask.shape[0]), np.fft.rfftfreq(mask.shape[1]))
+    ring = (np.hypot(rows[:, np.newaxis], columns) / RING).astype(int)
+    rings = round(HALF_NYQUIST / RING)
+    inside = (ring < rings) & (ring + rows[:, np.newaxis] ** 2 + columns**2 > 0)
+    power = np.bincount(ring[inside], total[inside]) / np.bincount(ring[inside])
+    return (np.arange(rings) + 0.5) * RING, power / (len(patterns) * mask.sum())
+
+
+def compare(measured: ScanStatistics, virtual: ScanStatistics) -> pd.DataFrame:
+    """Return a row for each statistic: both scans' values, the limit, and whether it holds."""
+
+    def by_ratio(name, pair, limit, low, high):
+        ratio = pair[1] / pair[0]
+        return name, *pair, ratio, limit, low <= ratio <= high
+
+    factor, power, spread = EIGENVALUE_FACTOR, POWER_FRACTION, SPREAD_FRACTION
+    eigenvalue_pairs = zip(measured.eigenvalues, virtual.eigenvalues, strict=True)
+    rows = [
+        by_ratio(f"PCA eigenvalue {n}", pair, f"factor {factor:g}", 1 / factor, factor)
+        for n, pair in enumerate(eigenvalue_pairs, start=1)
+    ]
+    power_pairs = zip(measured.power, virtual.power, strict=True)
+    rows += [
+        by_ratio(f"power at {f:.4f} cycles/px", pair, f"{power:.0%}", 1 - power, 1 + power)
+        for f, pair in zip(measured.frequency, power_pairs, strict=True)
+    ]
+    spreads = [high - low for low, high in (measured.quality, virtual.quality)]
+    rows.append(by_ratio("pq from 10 to 90 %", spreads, f"{spread:.0%}", 1 - spread, 1 + spread))
+    for name, field in (("median Hough fit (°)", "fit_deg"), ("median KAM (°)", "kam_deg")):
+        pair = getattr(measured, field), getattr(virtual, field)
+        alike = abs(pair[1] - pair[0]) <= ANGLE_DEG
+        rows.append((name, *pair, pair[1] / pair[0], f"{ANGLE_DEG}°", alike))
+    columns = ["statistic", "measured", "virtual", "ratio", "limit", "alike"]
+    return pd.DataFrame(rows, columns=columns)

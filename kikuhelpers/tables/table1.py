@@ -1,0 +1,275 @@
+"""Tables 1 and 2 of the paper, from result files and from the network itself.
+
+Table 1 compares the maps of decoded patterns with those of the preprocessed ones they
+came from; baselines stand below the models. Populations: confidence, ``cm`` and
+misorientation over the points indexed in both, IQ, sharpness and residual over all points.
+Table 1 of the paper prints radians under the heading degrees; both are given here.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from orix.crystal_map import CrystalMap
+from torch import nn
+
+from kikuhelpers.indexing.hough import load_map
+from kikuhelpers.indexing.orientation_maps import misorientation_map
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.files import load_json, require, save_csv, written_aside
+from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.study.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX, PROJECT_ROOT, Study
+from kikuhelpers.tables.intervals import block_labels, table1_intervals
+from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
+
+PAPER_TABLE1 = PROJECT_ROOT / "data" / "paper_table1.csv"
+PAPER_TABLE2 = PROJECT_ROOT / "data" / "paper_table2_parameters.csv"
+QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
+RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio": "sharpness"}
+FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
+RESIDUAL = "residual (½Σ²)"
+_OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
+_WHOLE = ("latent_dim", "seed", "presentations")  # whole numbers, some missing
+_DECODING = "notebook 05_reconstruction, or 10_baselines for a baseline,"
+_REINDEXING = "notebook 06_reindexing"
+_TABLE2_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ShortcutConv)
+
+
+def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
+    """Compare a map of decoded patterns with its original, point by point.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN
+        unless both are indexed) and the ratios after / before; NaN outside their
+        population and where the original is 0.
+    """
+    indexed_before, indexed = before.phase_id >= 0, after.phase_id >= 0
+    points = pd.DataFrame({"indexed": indexed, "both": indexed & indexed_before})
+    points["misorientation_deg"] = misorientation_map(before, after).ravel()
+    for name, prop in RATIOS.items():
+        known = before.prop[prop] != 0
+        if name not in _OF_ALL_POINTS:
+            known &= points["both"].to_numpy()
+        points[name] = np.nan
+        points.loc[known, name] = after.prop[prop][known] / before.prop[prop][known]
+    return points
+
+
+def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
+    """Summarise points as one row of Table 1: percentages and 10/50/90 % quantiles."""
+    misorientation = points["misorientation_deg"]
+    row = {
+        "n": len(points),
+        "n_both": int(points["both"].sum()),
+        "indexed_pct": 100 * points["indexed"].mean(),
+        "wrong_pct": 100 * (misorientation > wrong_deg).mean(),
+    }
+    columns = {name: points[name] for name in ("ci_ratio", "cm_ratio", "iq_ratio")}
+    columns["misorientation_deg"] = misorientation
+    columns["misorientation_rad"] = np.radians(misorientation)
+    columns["sharpness_ratio"] = points["sharpness_ratio"]
+    for name, values in columns.items():
+        for label, q in QUANTILES.items():
+            row[f"{name}_{label}"] = values.quantile(q)
+    return row
+
+
+def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
+
+    The paper's values stand beside ours in columns ``paper_...``, empty where the paper
+    has no such model. ``residual_...`` are of half the sum of squared
+    differences inside the screen. The third table holds the bootstrap intervals of the first
+    one's numbers, see :mod:`kikuhelpers.tables.intervals`.
+    """
+    layout, paper = Layout(study), pd.read_csv(PAPER_TABLE1)
+    for label in QUANTILES:
+        radians = paper[f"paper_misorientation_rad_{label}"]
+        paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
+    rows, scan_rows, intervals = [], [], []
+    for name in (*study.models, *study.baselines):
+        head = _head(study, name)
+        scans = {}
+        for scan in study.decoded_scans:
+            maps = [
+                load_map(require(layout.orientations(kind, scan), _REINDEXING))
+                for kind in (PREPROCESSED, name)
+            ]
+            scans[scan] = compare_maps(*maps)
+            scans[scan]["residual"] = residuals(study, name, scan)
+            scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
+            scans[scan]["block"] = block_labels(maps[0].shape)
+        points = pd.concat(scans, names=["scan"])
+        blocks = points.groupby(["scan", "block"]).ngroup().to_numpy()
+        rows.append(head | _numbers(study, points))
+        points = points.drop(columns="block")
+        ends = table1_intervals(points, blocks, QUANTILES, study.indexing.wrong_deg, study.seed)
+        intervals.append(ends.assign(model=name))
+    whole = dict.fromkeys(_WHOLE, "Int64")
+    table = pd.DataFrame(rows).astype(whole)
+    table = table.merge(paper, how="left", on=["loss", "latent_dim", "beta"])
+    return table, pd.DataFrame(scan_rows).astype(whole), pd.concat(intervals)
+
+
+def residuals(study: Study, name: str, scan: str) -> np.ndarray:
+    """Return what a model or baseline leaves of each point's pattern, (points,) float32.
+
+    Half the sum of squared differences inside the screen, as in training.
+    """
+    path = Layout(study).model_scan(name, scan).pattern_loss
+    return np.load(require(path, _DECODING)).ravel()
+
+
+def _head(study: Study, name: str) -> dict:
+    """What a row of Table 1 is of: a model and its training, or a baseline."""
+    if name in study.baselines:
+        settings = study.baseline(name).model_dump()
+        components = settings.get("components")
+        return {"model": name, "loss": settings["method"], "latent_dim": components}
+    model = study.model(name)
+    card = load_json(require(Layout(study).model(name).card, "notebook 03_training"))
+    head = {
+        "model": name,
+        "loss": model.loss,
+        "latent_dim": model.latent_dim,
+        "beta": model.beta,
+        "seed": model.seed,
+        "presentations": card["presentations"],
+    }
+    return head | {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+
+
+def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
+    residual = points["residual"]
+    row = summarise(points, study.indexing.wrong_deg) | {"residual_mean": residual.mean()}
+    return row | {f"residual_{label}": residual.quantile(q) for label, q in QUANTILES.items()}
+
+
+def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 1 as it is read: "10 % / 50 % / 90 %" in one cell, the paper's below.
+
+    Where several models stand for one row of the paper, its values follow the first.
+    """
+    rows, shown = [], []
+    for _, row in table.iterrows():
+        rows.append({"model": row["model"], **_printed(row, "")})
+        papers = _printed(row, "paper_")
+        if pd.notna(row["paper_indexed_pct"]) and papers not in shown:
+            rows.append({"model": "  (paper)", **papers})
+            shown.append(papers)
+    return pd.DataFrame(rows)
+
+
+def save_table1(study: Study) -> pd.DataFrame:
+    """Write table1.csv, .md, .tex, ..._by_scan.csv, ..._intervals.csv; return the printed table.
+
+    Models without results have no row; the caption names them.
+    """
+    study, left_out = with_results(study)
+    table, by_scan, intervals = table1(study)
+    printed, folder = printed_table1(table), Layout(study).figures
+    caption = f"{title_of(study)}: decoded against preprocessed patterns, "
+    caption += "10 % / 50 % / 90 % quantiles; residual: mean."
+    caption = " ".join((caption, *left_out))
+    save_csv(table, folder / "table1.csv")
+    save_csv(by_scan, folder / "table1_by_scan.csv")
+    save_csv(intervals[["model", "number", "low", "high"]], folder / "table1_intervals.csv")
+    with written_aside(folder / "table1.md") as temporary:
+        temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n")
+    with written_aside(folder / "table1.tex") as temporary:
+        text = printed.to_latex(index=False, escape=True, caption=caption.replace("%", r"\%"))
+        temporary.write_text(text)
+    return printed
+
+
+def title_of(study: Study) -> str:
+    """Return the title of a study, which says where patterns are virtual."""
+    virtual = any(study.is_virtual(scan) for scan in study.scans)
+    return f"{study.title}{' (virtual specimens)' if virtual else ''}"
+
+
+def table2() -> pd.DataFrame:
+    """Return Table 2, read off the networks: one row per layer, channels per dimension.
+
+    The last rows count parameters, ours and as the paper prints them (thousands).
+    """
+    columns = {dim: _layers(dim) for dim in LATENT_DIMENSIONS}
+    table = columns[LATENT_DIMENSIONS[0]].drop(columns="channels")
+    for dim, layers in columns.items():
+        table[str(dim)] = layers["channels"]
+    counts = pd.read_csv(PAPER_TABLE2)
+    networks = {dim: KikuchiVAE(dim) for dim in LATENT_DIMENSIONS}
+    for part in ("encoder", "decoder"):
+        row = {str(d): count_parameters(getattr(n, part)) for d, n in networks.items()}
+        printed = counts.set_index("part").loc[part].to_dict()
+        table.loc[len(table)] = {"part": part, "layer": "parameters", **row}
+        table.loc[len(table)] = {"part": part, "layer": "parameters, paper (k)", **printed}
+    return table.fillna("")
+
+
+def save_table2(study: Study) -> pd.DataFrame:
+    """Write table2.csv; return the table."""
+    table = table2()
+    save_csv(table, Layout(study).figures / "table2.csv")
+    return table
+
+
+def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
+    def cell(name: str, digits: int) -> str:
+        values = [row.get(f"{prefix}{name}_{label}") for label in QUANTILES]
+        return "" if any(pd.isna(values)) else " / ".join(f"{v:.{digits}f}" for v in values)
+
+    wrong, residual = row.get(f"{prefix}wrong_pct"), row.get("residual_mean")
+    return {
+        "n": "" if prefix else f"{row['n']}",
+        "indexed %": f"{row[f'{prefix}indexed_pct']:.1f}",
+        "> 15° off %": "" if pd.isna(wrong) else f"{wrong:.1f}",
+        "CI ratio": cell("ci_ratio", 2),
+        "cm ratio": cell("cm_ratio", 2),
+        "IQ ratio": cell("iq_ratio", 2),
+        "misorientation (°)": cell("misorientation_deg", 1 if prefix else 2),
+        "misorientation (rad)": cell("misorientation_rad", 2 if prefix else 3),
+        "sharpness ratio": cell("sharpness_ratio", 2),
+        RESIDUAL: "" if prefix or pd.isna(residual) else f"{residual:.1f}",
+    }
+
+
+def _layers(latent_dim: int) -> pd.DataFrame:
+    """List the layers of a network with their output sizes, without computing anything."""
+    rows = []
+
+    def note(part: str):
+        def hook(layer, _, output):
+            shortcut = isinstance(layer, ShortcutConv)
+            conv = layer.conv if shortcut else layer
+            linear = isinstance(conv, nn.Linear)
+            kernel = "" if linear else " x ".join(str(k) for k in conv.kernel_size)
+            size = 1 if linear else output.shape[-1]
+            rows.append(
+                {
+                    "part": part,
+                    "layer": "fully connected" if linear else _kind(conv),
+                    "output px": f"{size} x {size}",
+                    "kernel": kernel,
+                    "stride": "" if linear else conv.stride[0],
+                    "shortcut": "*" if shortcut else "",
+                    "channels": output.shape[1],
+                }
+            )
+
+        return hook
+
+    with torch.device("meta"):
+        network = KikuchiVAE(latent_dim)
+        inside = {m.conv for m in network.modules() if isinstance(m, ShortcutConv)}
+        for part in ("encoder", "decoder"):
+            for layer in getattr(network, part).modules():
+                if isinstance(layer, _TABLE2_LAYERS) and layer not in inside:
+                    layer.register_forward_hook(note(part))
+        network(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
+    return pd.DataFrame(rows)
+
+
+def _kind(conv: nn.Module) -> str:
+    return "transposed convolution" if isinstance(conv, nn.ConvTranspose2d) else "convolution"

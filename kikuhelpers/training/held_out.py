@@ -1,0 +1,110 @@
+"""Whole grains kept out of a training, a twin pair among them: does the network generalise?
+
+Points drawn at random leave the network neighbours of the same orientation. So all points
+near either orientation of a twin pair are held out, wherever on the map they lie: what is
+then decoded is an orientation never seen.
+"""
+
+import numpy as np
+from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
+from orix.vector import Vector3d
+
+from kikuhelpers.indexing.hough import load_map
+from kikuhelpers.indexing.orientation_maps import (
+    NOT_INDEXED,
+    central_point,
+    disorientation_deg,
+    point_group,
+)
+from kikuhelpers.runs.files import require, save_array
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.study import Study, StudyError
+
+# Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
+# doi:10.1016/0001-6160(66)90168-4).
+TWIN_DEG = 60.0
+TWIN_AXES = [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
+TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
+SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
+
+
+def hold_out(study: Study, model: str) -> np.ndarray:
+    """Choose the points of a scan that a model must not see, and write them.
+
+    Parameters
+    ----------
+    study
+        A study whose scan, named in the model's ``hold_out``, has been indexed.
+    model
+        The model's name in it.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) bool, True where held out.
+    """
+    layout, settings = Layout(study), study.model(model).hold_out
+    xmap = load_map(require(layout.scan(settings.scan).orientations, "notebook 06_reindexing"))
+    points = twin_pair_points(xmap, study.indexing.grain_deg, settings.largest_share)
+    save_array(layout.model(model).held_out, points)
+    return points
+
+
+def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:
+    """Return the points of the largest twin pair that is not too large.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns), with the property ``grain``.
+    near_deg
+        Points within so many degrees of either grain's orientation belong to the pair.
+    largest_share
+        Of the indexed points that the pair may take.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) bool.
+
+    Raises
+    ------
+    StudyError
+        No pair of neighbouring grains is a twin, or each takes too much of the map.
+    """
+    pairs = twin_pairs(xmap)
+    if not len(pairs):
+        raise StudyError(
+            "hold_out finds no two neighbouring grains that are twins: take another scan."
+        )
+    group, middles = point_group(xmap), {}
+    for grain in np.unique(pairs):
+        middle = xmap.rotations[central_point(xmap, grain)]
+        near = disorientation_deg(xmap.rotations, middle, group) < near_deg
+        middles[grain] = near & xmap.is_indexed
+    taken = [middles[one] | middles[other] for one, other in pairs]
+    shares = np.array([points.sum() for points in taken]) / xmap.is_indexed.sum()
+    allowed = np.where(shares <= largest_share, shares, -1)
+    if allowed.max() < 0:
+        raise StudyError(
+            f"hold_out: the smallest twin pair takes {shares.min():.0%} of the points; raise "
+            "largest_share above that."
+        )
+    return taken[int(allowed.argmax())].reshape(xmap.shape)
+
+
+def twin_pairs(xmap: CrystalMap) -> np.ndarray:
+    """Return pairs of neighbouring grains in twin relation, (n, 2) labels."""
+    grains = np.asarray(xmap.prop["grain"]).reshape(xmap.shape)
+    sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in sides])
+    labels, counts = np.unique(grains, return_counts=True)
+    large = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
+    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & np.isin(pairs, large).all(axis=1)]
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs.T)
+    group = point_group(xmap)
+    twins = Rotation.from_axes_angles(Vector3d(TWIN_AXES), TWIN_DEG, degrees=True)
+    off = [disorientation_deg(twin * one, other, group) for twin in twins]
+    return pairs[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]
