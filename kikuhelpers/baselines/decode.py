@@ -6,6 +6,7 @@ residual is what it removed, noise for the most part, and not a measure of its q
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +21,13 @@ from kikuhelpers.baselines.decompositions import (
 )
 from kikuhelpers.latents.decoding import write_decoded
 from kikuhelpers.latents.encoding import intensity_on_device
-from kikuhelpers.patterns.up2 import open_patterns, release
+from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import device
-from kikuhelpers.runs.files import require, temporary_name
+from kikuhelpers.runs.files import temporary_name
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.baselines import Nlpar, Pca
-from kikuhelpers.study.layout import Layout, ScanFiles
-from kikuhelpers.study.study import Study
 from kikuhelpers.training.sample import load_training_set
 
 Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them
@@ -35,7 +36,7 @@ _NLPAR_BYTES = 1_000_000_000  # of a tile, input and output as float32; copies t
 _SHOW_TILES = 2  # PyEBSDIndex's verbosity that prints its progress
 
 
-def fit_baseline(study: Study, name: str) -> Projection | None:
+def fit_baseline(results: Results, name: str) -> Projection | None:
     """Fit a baseline to the study's training sample.
 
     Returns
@@ -49,16 +50,19 @@ def fit_baseline(study: Study, name: str) -> Projection | None:
     BaselineError
         More components than the sample has patterns or pixels.
     """
+    study = results.study
     settings = study.baseline(name)
     if isinstance(settings, Nlpar):
         return None
     if isinstance(settings, Pca):
-        return principal_components(study).first(settings.components).project
-    data = load_training_set(study)
+        return principal_components(results).first(settings.components).project
+    data = load_training_set(results)
     return fit_nmf(sample_inside(data, study.seed), settings.components, study.seed).project
 
 
-def decode_scan(study: Study, name: str, projection: Projection | None, scan: str) -> np.ndarray:
+def decode_scan(
+    results: Results, name: str, projection: Projection | None, scan: str
+) -> np.ndarray:
     """Write a scan's patterns as a baseline gives them, and measure the loss of each.
 
     Only pixels inside the screens of all scans take part, as in training; the others are
@@ -66,8 +70,8 @@ def decode_scan(study: Study, name: str, projection: Projection | None, scan: st
 
     Parameters
     ----------
-    study, name, scan
-        The study, the baseline's name and the scan's.
+    results, name, scan
+        Results of the study, the baseline's name and the scan's.
     projection
         From :func:`fit_baseline`.
 
@@ -81,22 +85,24 @@ def decode_scan(study: Study, name: str, projection: Projection | None, scan: st
     BaselineError
         A map too small for NLPAR, or one that it left points out of.
     """
-    layout, mask = Layout(study), load_training_set(study).mask
-    scan_files, files = layout.scan(scan), layout.model_scan(name, scan)
-    inputs = open_patterns(require(scan_files.preprocessed, "notebook 02_preprocessing"))
-    step_um = study.scan(scan).step_um
+    study, files = results.study, results.layout.model_scan(name, scan)
+    mask = np.logical_and.reduce([results.mask(other) for other in study.training_scans])
+    inputs, step_um = results.patterns(PREPROCESSED, scan), study.scan(scan).data.step_um
+    flat = inputs.reshape(-1, *mask.shape)
     if projection is not None:
-        return write_decoded(_through(projection, mask), inputs, mask, files, step_um)
+        return write_decoded(_through(projection, mask), flat, inputs, mask, files, step_um)
     averaged = temporary_name(files.decoded.with_stem("averaged"))
     try:
-        average_neighbours(scan_files, mask, study.baseline(name), averaged)
-        return write_decoded(_from_file(averaged, mask), inputs, mask, files, step_um)
+        preprocessed = results.layout.scan(scan).preprocessed
+        average_neighbours(preprocessed, mask, study.baseline(name), averaged)
+        flat = open_patterns(averaged).reshape(-1, *mask.shape)
+        return write_decoded(_complete(mask), flat, inputs, mask, files, step_um)
     finally:
         averaged.unlink(missing_ok=True)
 
 
-def average_neighbours(files: ScanFiles, mask: np.ndarray, settings: Nlpar, path) -> None:
-    """Write a scan's preprocessed patterns, averaged by PyEBSDIndex's NLPAR, as UP2.
+def average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: Path) -> None:
+    """Write the patterns of a UP2 file, averaged by PyEBSDIndex's NLPAR, as UP2.
 
     It measures the noise of each pattern and the distances between patterns inside the mask
     and averages counts, without rescaling; it drops fractions of a count, half a count on
@@ -107,7 +113,7 @@ def average_neighbours(files: ScanFiles, mask: np.ndarray, settings: Nlpar, path
     BaselineError
         The map is too small for the search radius.
     """
-    shape = open_patterns(require(files.preprocessed, "notebook 02_preprocessing")).shape[:2]
+    shape = open_patterns(source).shape[:2]
     if min(shape) < settings.smallest_map:
         raise BaselineError(
             f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
@@ -116,18 +122,17 @@ def average_neighbours(files: ScanFiles, mask: np.ndarray, settings: Nlpar, path
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     # The class for CPUs, also where there is a GPU: the same result everywhere.
-    nlpar = NLPAR(
-        str(files.preprocessed), lam=settings.weight_decay, searchradius=settings.search_radius
-    )
+    nlpar = NLPAR(str(source), lam=settings.weight_decay, searchradius=settings.search_radius)
     nlpar.mask = mask.astype(np.uint8)
     nlpar.calcnlpar(fileout=str(path), chunksize=_NLPAR_BYTES, verbose=_SHOW_TILES)
 
 
-def _through(projection: Projection, mask: np.ndarray) -> Callable[[slice, Tensor], Tensor]:
+def _through(projection: Projection, mask: np.ndarray) -> Callable[[np.ndarray], Tensor]:
     """Patterns of :func:`write_decoded` by what a projection keeps."""
     inside = torch.from_numpy(mask)
 
-    def decoded(_, patterns: Tensor) -> Tensor:
+    def decoded(counts: np.ndarray) -> Tensor:
+        patterns = intensity_on_device(counts)
         kept = projection(patterns[:, 0].cpu()[:, inside].numpy())
         filled = torch.full(patterns.shape, OUTSIDE)
         filled[:, 0, inside] = torch.from_numpy(kept).clamp(-1, 1)
@@ -136,21 +141,15 @@ def _through(projection: Projection, mask: np.ndarray) -> Callable[[slice, Tenso
     return decoded
 
 
-def _from_file(path, mask: np.ndarray) -> Callable[[slice, Tensor], Tensor]:
-    """Patterns of :func:`write_decoded` from a UP2 file."""
-    flat = open_patterns(path)
-    flat = flat.reshape(-1, *flat.shape[2:])
+def _complete(mask: np.ndarray) -> Callable[[np.ndarray], Tensor]:
+    """Patterns of :func:`write_decoded` as they are, none of them left out."""
     inside = torch.from_numpy(mask).to(device())
 
-    def decoded(points: slice, _) -> Tensor:
-        counts = flat[points]
+    def decoded(counts: np.ndarray) -> Tensor:
         if not counts[:, mask].any(axis=1).all():
             raise BaselineError(
-                f"PyEBSDIndex's NLPAR left out points of the map near point {points.start}: "
-                "change search_radius."
+                "PyEBSDIndex's NLPAR left out points of the map: change search_radius."
             )
-        patterns = torch.where(inside, intensity_on_device(counts), OUTSIDE)
-        release(counts)
-        return patterns
+        return torch.where(inside, intensity_on_device(counts), OUTSIDE)
 
     return decoded

@@ -11,20 +11,18 @@ from pathlib import Path
 import numpy as np
 from sklearn.decomposition import PCA, non_negative_factorization
 
-from kikuhelpers.patterns.up2 import release
-from kikuhelpers.runs.files import load_json, require, save_json, written_aside
-from kikuhelpers.runs.progress import progress_bar
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import save_json, written_aside
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.baselines import components_wanted
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study
 from kikuhelpers.training.sample import TrainingSet, load_training_set
 
-_CHUNK = 512  # patterns read at once
 _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
 
 
-class BaselineError(ValueError):
-    """A baseline that this sample or map does not allow; the message is one sentence."""
+class BaselineError(SentenceError):
+    """A baseline that this sample or map does not allow."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,14 @@ class NonNegativeComponents:
         return weights @ components - _BLACK
 
 
-def principal_components(study: Study) -> PrincipalComponents:
+def principal_components(results: Results) -> PrincipalComponents:
     """Return the principal components of a study's training sample.
 
     They are fitted once, as many as the study needs: what is on file is used if it is of this
     sample and enough.
     """
-    data, path = load_training_set(study), Layout(study).principal_components
+    study, files = results.study, results.layout.sample
+    data, path = load_training_set(results), files.principal_components
     sample = f"{data.digest()} seed {study.seed}"
     wanted = min(components_wanted(study.baselines, study.models), len(data), int(data.mask.sum()))
     if path.is_file():
@@ -95,13 +94,13 @@ def principal_components(study: Study) -> PrincipalComponents:
     found = fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
     _save(path, found)
     spectrum = {"eigenvalues": found.eigenvalues.tolist(), "total": found.total}
-    save_json(Layout(study).spectrum, spectrum)
+    save_json(files.spectrum, spectrum)
     return found
 
 
-def load_spectrum(study: Study) -> Spectrum:
+def load_spectrum(results: Results) -> Spectrum:
     """Return the spectrum of a study's training sample, as a PCA among its baselines left it."""
-    stored = load_json(require(Layout(study).spectrum, "notebook 10_baselines with a PCA"))
+    stored = results.spectrum()
     return Spectrum(np.array(stored["eigenvalues"]), stored["total"])
 
 
@@ -112,13 +111,8 @@ def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
     """
     order = np.random.default_rng(seed).permutation(len(data))
     pixels = np.empty((len(data), int(data.mask.sum())), np.float32)
-    with progress_bar(len(data), "reading") as bar:
-        for first in range(0, len(data), _CHUNK):
-            points = order[first : first + _CHUNK]
-            pixels[first : first + _CHUNK] = data.gather(points)[:, data.mask]
-            for share in data.shares:
-                release(share)
-            bar.update(len(points))
+    for here, points in chunks("reading", order, pattern_bytes=data.patterns[0].nbytes):
+        pixels[here] = data.patterns[points][:, data.mask]
     return pixels
 
 

@@ -30,13 +30,12 @@ from pyebsdindex.tripletvote import BandIndexer
 
 from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
 from kikuhelpers.patterns.masking import fill_outside
-from kikuhelpers.patterns.up2 import release
+from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import compiling_lock
 from kikuhelpers.runs.files import written_aside
-from kikuhelpers.runs.progress import progress_bar
+from kikuhelpers.study.scans import ScanIndexing
 from kikuhelpers.study.study import Indexing
 
-CHUNK = 512  # patterns in memory at once; speed does not depend on it
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
@@ -83,7 +82,7 @@ def warm_up() -> None:
 
 
 def calibrate_pattern_centre(
-    patterns: np.ndarray, mask: np.ndarray, scan, settings: Indexing, seed: int
+    patterns: np.ndarray, mask: np.ndarray, scan: ScanIndexing, settings: Indexing, seed: int
 ) -> Calibration:
     """Find the pattern centre that indexes random patterns of a scan best.
 
@@ -97,7 +96,7 @@ def calibrate_pattern_centre(
     mask
         (height, width), True on the screen.
     scan
-        Settings of the scan: ``pattern_centre``, ``sample_tilt_deg``, ``detector_tilt_deg``.
+        Geometry of the scan's detector, its pattern centre a first guess.
     settings
         Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
     seed
@@ -134,26 +133,29 @@ def calibrate_pattern_centre(
 def index_patterns(
     patterns: np.ndarray,
     mask: np.ndarray,
-    scan,
+    scan: ScanIndexing,
     settings: Indexing,
     pattern_centre: tuple[float, float, float],
+    step_um: float,
 ) -> CrystalMap:
     """Index every pattern of a map by its Kikuchi bands.
 
     Parameters
     ----------
     patterns
-        (rows, columns, height, width) counts, read in chunks of :data:`CHUNK`.
+        (rows, columns, height, width) counts, read some at a time.
     mask
         (height, width), True on the screen.
     scan
-        Settings of the scan: ``step_um``, ``sample_tilt_deg``, ``detector_tilt_deg``.
+        Geometry of the scan's detector: its tilts.
     settings
         Settings of the indexing.
     pattern_centre
         Bruker's convention, one for the map. The true one moves with the beam: a point x off
         the map's middle is turned by about x / (distance of the detector), 0.2 degrees for
         50 um at 15 mm.
+    step_um
+        Step of the map.
 
     Returns
     -------
@@ -180,15 +182,10 @@ def index_patterns(
     )
     flat = patterns.reshape(-1, *patterns.shape[2:])
     solutions, confidences = [], []
-    with progress_bar(len(flat), "indexing") as bar:
-        for first in range(0, len(flat), CHUNK):
-            counts = flat[first : first + CHUNK]
-            chunk = fill_outside(counts, mask)
-            release(counts)
-            found, confidence = _index(chunk, indexer)
-            solutions.append(found)
-            confidences.append(confidence)
-            bar.update(len(chunk))
+    for _, counts in chunks("indexing", flat):
+        found, confidence = _index(fill_outside(counts, mask), indexer)
+        solutions.append(found)
+        confidences.append(confidence)
     best = np.concatenate(solutions)
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = _NOT_INDEXED
@@ -197,7 +194,7 @@ def index_patterns(
         best[np.newaxis],
         _phases(settings),
         navigation_shape=(rows, columns),
-        step_sizes=(scan.step_um, scan.step_um),
+        step_sizes=(step_um, step_um),
         scan_unit="um",
     )
     xmap.prop["ci"] = np.concatenate(confidences)
@@ -224,11 +221,6 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
             str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
         )
         orix.io.save(str(whole), xmap, overwrite=True)
-
-
-def load_map(path: str | Path) -> CrystalMap:
-    """Read a map that :func:`save_map` wrote."""
-    return orix.io.load(str(path))
 
 
 def _compile() -> None:

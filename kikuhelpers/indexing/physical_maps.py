@@ -8,27 +8,31 @@ from orix.crystal_map import CrystalMap
 from kikuhelpers.indexing.hough import calibrate_pattern_centre, index_patterns
 from kikuhelpers.indexing.orientation_maps import grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.quality import noise_level, sharpness
-from kikuhelpers.patterns.up2 import open_patterns
-from kikuhelpers.runs.files import load_json, require, save_json
-from kikuhelpers.study.layout import PREPROCESSED, Layout
-from kikuhelpers.study.study import Indexing, Scan, Study
+from kikuhelpers.runs.files import save_json
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.scans import Scan
+from kikuhelpers.study.study import Indexing
 
 
-def pattern_centre_of(study: Study, scan: str, model: str) -> dict:
-    """Return a scan's calibrated pattern centre as a dictionary with its fit in degrees.
+def calibrate(results: Results, scan: str) -> dict:
+    """Calibrate a scan's pattern centre on its preprocessed patterns, and write it.
 
-    It is calibrated on the preprocessed patterns and used for those of every model, so
-    that all are indexed alike.
+    It is used for the patterns of every model too, so that all are indexed alike.
+
+    Returns
+    -------
+    dict
+        Of :class:`~kikuhelpers.indexing.hough.Calibration`.
     """
-    files = Layout(study).scan(scan)
-    if model == PREPROCESSED:
-        patterns, mask = open_patterns(files.preprocessed), np.load(files.mask)
-        found = calibrate_pattern_centre(
-            patterns, mask, study.scan(scan), study.indexing, study.seed
+    study, patterns = results.study, results.patterns(PREPROCESSED, scan)
+    found = asdict(
+        calibrate_pattern_centre(
+            patterns, results.mask(scan), study.scan(scan).indexing, study.indexing, study.seed
         )
-        save_json(files.pattern_centre, asdict(found))
-    maker = 'notebook 06_reindexing with model = "preprocessed"'
-    return load_json(require(files.pattern_centre, maker))
+    )
+    save_json(results.layout.scan(scan).pattern_centre, found)
+    return found
 
 
 def index_and_measure(
@@ -45,7 +49,7 @@ def index_and_measure(
     scan, settings
         Settings of the scan and of the indexing.
     centre
-        From :func:`pattern_centre_of`.
+        From :func:`calibrate`.
 
     Returns
     -------
@@ -53,7 +57,8 @@ def index_and_measure(
         With the properties of :func:`~kikuhelpers.indexing.hough.index_patterns` and ``grain``
         (-1 for none), ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
-    xmap = index_patterns(patterns, mask, scan, settings, tuple(centre["pattern_centre"]))
+    found = tuple(centre["pattern_centre"])
+    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
     grains = label_grains(xmap, settings.grain_deg)
     properties = {
         "grain": grains,

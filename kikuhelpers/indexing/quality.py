@@ -8,11 +8,10 @@ import scipy.fft
 from scipy.ndimage import binary_erosion
 
 from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import HALF_RANGE
-from kikuhelpers.runs.progress import progress_bar
 
 SHARPNESS_DIVISOR = 2500  # threshold: the largest absolute real part over this
-CHUNK = 256  # patterns in memory at once
 
 
 def sharpness(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -26,7 +25,7 @@ def sharpness(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     patterns
-        (rows, columns, height, width) 16-bit counts, read in chunks of :data:`CHUNK`.
+        (rows, columns, height, width) 16-bit counts, read some at a time.
     mask
         (height, width), True on the screen; the masked mean fills the rest.
 
@@ -94,9 +93,6 @@ def noise_level(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _over_map(measure, patterns, stage):
     flat = patterns.reshape(-1, *patterns.shape[2:])
     values = np.empty(len(flat), np.float32)
-    with progress_bar(len(flat), stage) as bar:
-        for first in range(0, len(flat), CHUNK):
-            chunk = flat[first : first + CHUNK]
-            values[first : first + CHUNK] = measure(chunk)
-            bar.update(len(chunk))
+    for here, counts in chunks(stage, flat):
+        values[here] = measure(counts)
     return values.reshape(patterns.shape[:2])

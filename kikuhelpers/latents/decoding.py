@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 
-import kikuchipy
 import numpy as np
 import torch
 from torch import Tensor
 
-from kikuhelpers.latents.encoding import BATCH, intensity_on_device
-from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, release
+from kikuhelpers.latents.encoding import intensity_on_device
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
-from kikuhelpers.runs.files import save_array, temporary_name
-from kikuhelpers.runs.progress import progress_bar
-from kikuhelpers.study.layout import ModelScanFiles
+from kikuhelpers.runs.files import save_array
+from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
 from kikuhelpers.training.losses import reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -67,34 +66,33 @@ def decode_map(
     numpy.ndarray
         (rows, columns) float32: half the sum of squared differences inside the screen.
     """
-    flat = latents.reshape(-1, latents.shape[-1])
     inside = torch.from_numpy(mask).to(device())
+    flat = latents.reshape(-1, latents.shape[-1])
 
-    def decoded(points: slice, _) -> Tensor:
-        batch = flat[points]
-        patterns = _decode(model, batch, inside, precision)
-        release(batch)
-        return patterns
+    def decoded(batch: np.ndarray) -> Tensor:
+        return _decode(model, batch, inside, precision)
 
-    return write_decoded(decoded, inputs, mask, files, step_um)
+    return write_decoded(decoded, flat, inputs, mask, files, step_um)
 
 
 @torch.inference_mode()
 def write_decoded(
-    decoded: Callable[[slice, Tensor], Tensor],
+    decoded: Callable[[np.ndarray], Tensor],
+    source: np.ndarray,
     inputs: np.ndarray,
     mask: np.ndarray,
-    files: ModelScanFiles,
+    files: ModelScanFiles | BaselineScanFiles,
     step_um: float,
 ) -> np.ndarray:
-    """Write decoded patterns batch by batch and measure the loss of every pattern.
+    """Write decoded patterns some at a time and measure the loss of every pattern.
 
     Parameters
     ----------
     decoded
-        Called with the place of a batch among the map's points and with its preprocessed
-        patterns (n, 1, height, width), intensities on the device; returns the decoded ones,
-        of the same shape, black outside the mask.
+        Called with a part of ``source``; returns its patterns (n, 1, height, width),
+        intensities on the device, black outside the mask.
+    source
+        What is decoded, of the map's points in their order: (points, ...).
     inputs, mask, files, step_um
         As for :func:`decode_map`.
 
@@ -106,19 +104,12 @@ def write_decoded(
     flat = inputs.reshape(-1, *inputs.shape[2:])
     losses = np.empty(len(flat), np.float32)
     inside = torch.from_numpy(mask).to(device())
-    with (
-        Up2Writer(files.decoded, inputs.shape[:2], mask.shape, step_um) as writer,
-        progress_bar(len(flat), "decoding") as bar,
-    ):
-        for start in range(0, len(flat), BATCH):
-            points = slice(start, start + BATCH)
-            counts = flat[points]
+    with Up2Writer(files.decoded, inputs.shape[:2], mask.shape, step_um) as writer:
+        for here, counts, part in chunks("decoding", flat, source):
+            patterns = decoded(part)
             target = intensity_on_device(counts)
-            patterns = decoded(points, target)
-            losses[points] = reconstruction_loss(patterns, target, inside).cpu().numpy()
+            losses[here] = reconstruction_loss(patterns, target, inside).cpu().numpy()
             writer.append(_counts(patterns))
-            release(counts)
-            bar.update(len(counts))
     losses = losses.reshape(inputs.shape[:2])
     save_array(files.pattern_loss, losses)
     return losses
@@ -134,12 +125,3 @@ def generate(model: KikuchiVAE, count: int, mask: np.ndarray, seed: int, precisi
     """Decode latents drawn from N(0, 1): (count, height, width) float32 (paper, Fig. 10)."""
     noise = np.random.default_rng(seed).standard_normal((count, model.latent_dim))
     return decode(model, noise.astype(np.float32), mask, precision)
-
-
-def export_kikuchipy(files: ModelScanFiles) -> None:
-    """Write the decoded patterns as kikuchipy HDF5, streamed from the UP2 file."""
-    signal = kikuchipy.load(files.decoded, lazy=True)
-    signal.metadata.General.title = "patterns decoded from latent means"
-    temporary = temporary_name(files.decoded_h5)
-    signal.save(temporary, overwrite=True)
-    temporary.replace(files.decoded_h5)

@@ -5,18 +5,10 @@ camera's own scale the same residual has a unit, counts, and a share of the rang
 """
 
 import numpy as np
-import pandas as pd
 
-from kikuhelpers.indexing.hough import load_map
-from kikuhelpers.patterns.up2 import release, to_intensity
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.preprocessing.kernels import block_sums, ranges
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.files import load_json, require, save_csv
-from kikuhelpers.runs.progress import progress_bar
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study
-
-CHUNK = 512  # patterns in memory at once
 
 
 def camera_residual(
@@ -50,21 +42,16 @@ def camera_residual(
     flat = [patterns.reshape(-1, *patterns.shape[2:]) for patterns in (decoded, inputs, raw)]
     errors, in_counts = [], []
     lowest, highest = np.inf, -np.inf
-    with progress_bar(len(flat[0]), "residual") as bar:
-        for first in range(0, len(flat[0]), CHUNK):
-            after, before, camera = (patterns[first : first + CHUNK] for patterns in flat)
-            shown, wanted = (to_intensity(part)[:, mask] for part in (after, before))
-            error = np.abs(shown - wanted).mean(axis=1)
-            binned = block_sums(camera, factor) if factor > 1 else camera
-            low, high = ranges(binned, factor**2, background, mask).T
-            stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
-            errors.append(error)
-            in_counts.append(error * (high - low) / stretched)
-            means = binned[:, mask] / factor**2
-            lowest, highest = min(lowest, means.min()), max(highest, means.max())
-            for part in (after, before, camera):
-                release(part)
-            bar.update(len(error))
+    for _, camera, after, before in chunks("residual", flat[2], flat[0], flat[1]):
+        shown, wanted = (to_intensity(part)[:, mask] for part in (after, before))
+        error = np.abs(shown - wanted).mean(axis=1)
+        binned = block_sums(camera, factor) if factor > 1 else camera
+        low, high = ranges(binned, factor**2, background, mask).T
+        stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
+        errors.append(error)
+        in_counts.append(error * (high - low) / stretched)
+        means = binned[:, mask] / factor**2
+        lowest, highest = min(lowest, means.min()), max(highest, means.max())
     counts = float(np.concatenate(in_counts).mean())
     return {
         "mae_rescaled": float(np.concatenate(errors).mean()),
@@ -73,36 +60,3 @@ def camera_residual(
         "highest": float(highest),
         "mae_camera": 2 * counts / float(highest - lowest),
     }
-
-
-def residual_table(study: Study) -> pd.DataFrame:
-    """Return what each model leaves of each scan, beside the noise of the camera's patterns.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per model and scan: ``residual_rms`` of the decoded patterns and
-        ``noise_rms``, the median level of the preprocessed ones
-        (:func:`~kikuhelpers.indexing.quality.noise_level`), both on the scale of [-1, 1], and the
-        numbers of :func:`camera_residual`.
-    """
-    layout, rows = Layout(study), []
-    for scan in study.decoded_scans:
-        files = layout.scan(scan)
-        pixels = np.load(require(files.mask, "notebook 02_preprocessing")).sum()
-        xmap = load_map(require(files.orientations, "notebook 06_reindexing"))
-        noise = float(np.median(xmap.prop["noise"]))
-        for model in study.models:
-            both = layout.model_scan(model, scan)
-            loss = np.load(require(both.pattern_loss, "notebook 05_reconstruction"))
-            rms = float(np.sqrt(2 * loss.mean() / pixels))
-            row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
-            rows.append(row | load_json(require(both.residual, "notebook 05_reconstruction")))
-    return pd.DataFrame(rows)
-
-
-def save_residual_table(study: Study) -> pd.DataFrame:
-    """Write residuals.csv; return the table."""
-    table = residual_table(with_results(study)[0])
-    save_csv(table, Layout(study).figures / "residuals.csv")
-    return table

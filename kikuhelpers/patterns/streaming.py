@@ -1,4 +1,7 @@
-"""Patterns of a map a few at a time, in threads, in order: memory does not grow with the map."""
+"""Patterns of a map a few at a time: memory does not grow with the map.
+
+Every loop over patterns is one of the two here, and one rule says how many are held at a time.
+"""
 
 import os
 from collections import deque
@@ -10,8 +13,42 @@ import numpy as np
 from kikuhelpers.patterns.up2 import release
 from kikuhelpers.runs.progress import progress_bar
 
-_CHUNK_BYTES = 8 << 20  # of patterns in each thread: they stay in the processor's cache
+# Of patterns held at a time (by each thread): they stay in the processor's cache.
+CHUNK_BYTES = 8 << 20
 _MOST_THREADS = 4  # reading from the disk bounds the work: more gain nothing
+
+
+def chunks(stage: str, *arrays: np.ndarray, pattern_bytes: int | None = None) -> Iterator[tuple]:
+    """Yield arrays some patterns at a time, with a progress bar.
+
+    Parameters
+    ----------
+    stage
+        Name for the progress bar.
+    *arrays
+        Of one length, cut along the first axis: patterns (n, height, width), whole rows of a
+        map (rows, columns, height, width), anything with a value for each. What was read of a
+        memory map is released.
+    pattern_bytes
+        Bytes that an element of the first array stands for, where these are not its own.
+
+    Yields
+    ------
+    tuple
+        The slice of the first axis, and that part of each array. The chunks depend on the size of
+        an element of the first array alone, and so does a sum over them.
+    """
+    first = arrays[0]
+    own_bytes = int(np.prod(first.shape[1:])) * first.dtype.itemsize
+    size = max(1, CHUNK_BYTES // (pattern_bytes or own_bytes))
+    with progress_bar(len(first), stage) as bar:
+        for start in range(0, len(first), size):
+            here = slice(start, min(start + size, len(first)))
+            parts = [array[here] for array in arrays]
+            yield here, *parts
+            for part in parts:
+                release(part)
+            bar.update(len(parts[0]))
 
 
 def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
@@ -30,14 +67,13 @@ def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
     Yields
     ------
     object
-        What ``work`` returns, chunk by chunk. The chunks depend on the patterns' size alone,
-        and so does a sum over them.
+        What ``work`` returns, chunk by chunk.
     """
-    size = max(1, _CHUNK_BYTES // patterns[0].nbytes)
-    chunks = (patterns[first : first + size] for first in range(0, len(patterns), size))
+    size = max(1, CHUNK_BYTES // patterns[0].nbytes)
+    parts = (patterns[first : first + size] for first in range(0, len(patterns), size))
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     with progress_bar(len(patterns), stage) as bar:
-        for chunk, result in side_by_side(work, chunks, threads):
+        for chunk, result in side_by_side(work, parts, threads):
             release(chunk)
             bar.update(len(chunk))
             yield result

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pyebsdindex.ebsd_pattern import UPFile
 
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import temporary_name
 
 HALF_RANGE = 32767.5  # of 16 bit: p = -1 gives 0 counts, p = 1 gives 65535
@@ -24,8 +24,8 @@ _VERSION_3_BYTES = 42
 _PIXEL_TYPES = {".up1": np.dtype("u1"), ".up2": np.dtype("<u2")}
 
 
-class PatternFileError(ValueError):
-    """A pattern file that cannot be used; the message is one sentence for its user."""
+class PatternFileError(SentenceError):
+    """A pattern file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,13 @@ class Up2Writer:
     """
 
     def __init__(self, path, map_shape, pattern_shape, step_um):
+        from pyebsdindex.ebsd_pattern import UPFile  # takes seconds: only writers wait for it
+
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_name(self.path)
         self._pattern_shape = tuple(int(n) for n in pattern_shape)
-        self._missing = int(map_shape[0]) * int(map_shape[1])
+        self._wanted, self._written = int(map_shape[0]) * int(map_shape[1]), 0
         head = UPFile(str(self._temporary))
         head.nRows, head.nCols = (int(n) for n in map_shape)
         head.patternH, head.patternW = self._pattern_shape
@@ -181,7 +183,7 @@ class Up2Writer:
                 f"{self.path.name} takes uint16 patterns of {self._pattern_shape}, "
                 f"not {patterns.dtype} of {patterns.shape[1:]}."
             )
-        self._missing -= len(patterns)
+        self._written += len(patterns)
         self._file.write(np.ascontiguousarray(patterns, "<u2").data)
 
     def __enter__(self):
@@ -189,13 +191,14 @@ class Up2Writer:
 
     def __exit__(self, error_type, error, trace):
         self._file.close()
-        if error_type is None and self._missing == 0:
+        if error_type is None and self._written == self._wanted:
             self._temporary.replace(self.path)
             return
         self._temporary.unlink()
         if error_type is None:
             raise PatternFileError(
-                f"{self.path.name} was given {-self._missing:+d} patterns too many."
+                f"{self.path.name} holds {self._written} of {self._wanted} patterns: it was not "
+                "written."
             )
 
 

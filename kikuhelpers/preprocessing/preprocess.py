@@ -17,22 +17,22 @@ from scipy import ndimage
 
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.streaming import in_order
-from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, release, to_intensity
+from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
-from kikuhelpers.runs.files import require, save_array, written_aside
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import FileScan, Preprocessing, Scan
+from kikuhelpers.study.study import Preprocessing
 
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
-_SAMPLE_PART = 1024  # patterns of the sample in memory at once
 _WARM_UP_PX = 8
 
 
-class PreprocessingError(ValueError):
-    """Patterns without a screen; the message is one sentence for its user."""
+class PreprocessingError(SentenceError):
+    """Patterns without a screen."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,44 @@ class MapStatistics:
 
 
 def preprocess(
-    scan: Scan,
+    raw: np.ndarray,
+    binning: int,
     settings: Preprocessing,
     files: ScanFiles,
-    seed: int,
-    mean_of: ScanFiles | None = None,
+    step_um: float,
+    other_mean: np.ndarray | None = None,
 ) -> None:
-    """Write background, mask, preprocessed patterns and this scan's training sample.
+    """Write background, mask and preprocessed patterns of a scan.
 
     Parameters
     ----------
-    scan, settings
-        Settings of the scan and of the preprocessing.
+    raw
+        (rows, columns, height * binning, width * binning) counts; a memory map is read once.
+    binning
+        Pixels per side that become one.
+    settings
+        Settings of the preprocessing.
     files
-        ``files.raw`` is read; ``background``, ``mask``, ``preprocessed``, ``sample`` and
-        ``sample_points`` are written.
-    seed
-        Of the random sample.
-    mean_of
-        Files of another, preprocessed scan whose mean pattern stands in for this one's, as
-        bright as this one's.
+        ``background``, ``mask`` and ``preprocessed`` are written.
+    step_um
+        Step of the map.
+    other_mean
+        (height, width) mean pattern of another scan that stands in for this one's, as bright as
+        this one's.
 
     Raises
     ------
     ValueError
         A mask that leaves no pixel, or a map without a signal to find the screen by.
     """
-    raw = open_patterns(files.raw)
-    pixels = scan.binning**2
-    with tempfile.TemporaryFile(dir=files.folder) as aside:
-        binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), scan.binning, aside)
+    pixels, folder = binning**2, files.preprocessed.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as aside:
+        binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), binning, aside)
         mask = screen_mask(statistics, settings)
-        mean = statistics.mean if mean_of is None else _mean_of_other(mean_of, statistics, mask)
+        mean = statistics.mean
+        if other_mean is not None:
+            mean = _as_bright(other_mean, statistics, mask)
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
@@ -85,12 +91,11 @@ def preprocess(
                 return rescaled_counts(chunk, *within, ranges(chunk, *within))
             return rescaled_counts(chunk, *within, np.tile(map_limits, (len(chunk), 1)))
 
-        with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, scan.step_um) as writer:
+        with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, step_um) as writer:
             for counts in in_order(binned, rescaled, "rescaling"):
                 writer.append(counts)
     save_array(files.background, background)
     save_array(files.mask, mask)
-    draw_sample(files, scan.training_patterns, seed)
 
 
 def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarray:
@@ -103,50 +108,20 @@ def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarra
     return round_mask(shape, settings.mask.centre, settings.mask.radius)
 
 
-def draw_sample(files: ScanFiles, wanted: int, seed: int) -> None:
-    """Draw this scan's random share of the training sample, without repetition.
-
-    A scan with fewer points than wanted gives all of them.
-    """
-    patterns = open_patterns(files.preprocessed)
-    shape = patterns.shape
-    flat = patterns.reshape(-1, *shape[2:])
-    rng = np.random.default_rng(seed)
-    points = np.sort(rng.choice(len(flat), min(wanted, len(flat)), replace=False))
-    with written_aside(files.sample) as temporary:
-        if len(points):
-            sample = np.lib.format.open_memmap(
-                temporary, "w+", np.float16, (len(points), *shape[2:])
-            )
-            for first in range(0, len(points), _SAMPLE_PART):
-                part = slice(first, first + _SAMPLE_PART)
-                sample[part] = to_intensity(flat[points[part]])
-                release(sample[part])
-                release(flat)
-            sample.flush()
-            del sample
-        else:
-            np.save(temporary, np.empty((0, *shape[2:]), np.float16))
-    save_array(files.sample_points, points)
-
-
 def warm_up() -> None:
     """Compile the kernels, with and without binning; see :mod:`kikuhelpers.indexing.warm_up`."""
     noise = np.random.default_rng(0).integers(0, 65536, (4, _WARM_UP_PX, _WARM_UP_PX), np.uint16)
+    raw = noise.reshape(2, 2, _WARM_UP_PX, _WARM_UP_PX)
     with tempfile.TemporaryDirectory() as folder:
-        files = ScanFiles(Path(folder))
-        with Up2Writer(files.raw, (2, 2), noise.shape[1:], 1.0) as writer:
-            writer.append(noise)
+        files = ScanFiles(lambda _: Path(folder))
         for binning in (1, 2):
-            scan = FileScan(path="", binning=binning)
-            preprocess(scan, Preprocessing(mask="none"), files, seed=1)
+            preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
 
 
-def _mean_of_other(files: ScanFiles, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
-    mean = np.load(require(files.background, "notebook 02 for the scan of the background"))
+def _as_bright(mean: np.ndarray, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
     if mean.shape != mask.shape:
         raise PreprocessingError(
-            f"The background of {files.folder.name} is of {mean.shape} px, these patterns of "
+            f"The background of the other scan is of {mean.shape} px, these patterns are of "
             f"{mask.shape}: choose another background_of."
         )
     return mean * (own.mean[mask].mean() / mean[mask].mean())

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 _HASH_CHUNK_BYTES = 1 << 22
+_DIGEST_BYTES = 1 << 20
 
 
 def temporary_name(path: Path) -> Path:
@@ -34,18 +35,30 @@ def written_aside(path: str | Path):
 def save_json(path: str | Path, content: Any) -> None:
     """Write JSON, readable by eye."""
     with written_aside(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", "utf-8")
 
 
 def load_json(path: str | Path) -> Any:
     """Read JSON."""
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def save_array(path: str | Path, array: np.ndarray) -> None:
     """Write one array as .npy."""
     with written_aside(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def digest(path: str | Path) -> str:
+    """Return a hash of a file's size, first and last MiB: to tell files apart, at any size."""
+    path = Path(path)
+    size = path.stat().st_size
+    hashed = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        hashed.update(file.read(_DIGEST_BYTES))
+        file.seek(max(0, size - _DIGEST_BYTES))
+        hashed.update(file.read())
+    return hashed.hexdigest()
 
 
 def sha256(path: str | Path) -> str:
@@ -55,28 +68,6 @@ def sha256(path: str | Path) -> str:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-class MissingResultError(FileNotFoundError):
-    """A result that no notebook has made yet; the message is one sentence for its user."""
-
-    def __init__(self, path: Path, maker: str):
-        super().__init__(f"{path} is not there yet: run {maker} first.")
-        self.path, self.maker = path, maker
-
-
-def require(path: str | Path, maker: str) -> Path:
-    """Return ``path`` if it is there.
-
-    Raises
-    ------
-    MissingResultError
-        Says in one sentence which notebook makes it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingResultError(path, maker)
-    return path
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""What made a result: parameters, seed, versions, commit, inputs, hardware, time, memory.
+"""What made a result: settings, seed, versions, commit, inputs, hardware, time, memory.
 
-Every notebook opens a record, closes it at its end, and so leaves one small JSON file.
-``collect`` gathers those of a study into the ``run.json`` beside its tables and figures.
+Every notebook begins a job: it prints what the job needs, and whether that is there. At the end
+it closes the job's record, one small JSON file that tells every later reader what the results
+are of. ``collect`` gathers the records of a study into the ``run.json`` beside its tables.
 """
 
 import importlib.metadata
@@ -15,72 +16,139 @@ from pathlib import Path
 
 import psutil
 
-from kikuhelpers.runs.files import load_json, save_json, sha256
-from kikuhelpers.study.layout import PREPROCESSED, Layout
-from kikuhelpers.study.study import PROJECT_ROOT
+from kikuhelpers.runs.files import digest, load_json, save_json
+from kikuhelpers.runs.results import MissingResultError, Results, name_of
+from kikuhelpers.study.load import PROJECT_ROOT
+from kikuhelpers.study.stages import TRAINING, Job
+from kikuhelpers.study.study import Study
 
 PACKAGES = (
     "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
     "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake",
 )  # fmt: skip
 
+GATHERED = ("run.json", "virtual_specimens.json")  # gathered from records, so written after them
+
 
 class Record:
-    """The provenance of one notebook's run.
+    """The provenance of one job.
 
     Parameters
     ----------
-    layout
-        Files of the study.
-    notebook
-        Name of the notebook, for example "03_training".
+    study
+        The study.
+    stage
+        Name of the notebook, for example "04_training".
     parts
-        What it ran on: the model's and the scan's names.
+        What it runs on: names of a scan, a model or a baseline.
+    archive
+        Whether the job reads the archive where results are missing.
+
+    Attributes
+    ----------
+    results : Results
+        What the job reads.
+    layout : Layout
+        Files of the study.
     """
 
-    def __init__(self, layout: Layout, notebook: str, *parts: str):
-        self.layout, self.notebook, self.parts = layout, notebook, parts
+    def __init__(self, study: Study, stage: str, *parts: str, archive: bool = False):
+        self.study, self.job = study, Job(stage, parts)
+        self.results = Results(study, archive)
+        self.layout = self.results.layout
         self._start = time.monotonic()
 
-    def close(self, *inputs: Path) -> dict:
-        """Write and return the record; ``inputs`` are the files the notebook read."""
+    def close(self) -> float:
+        """Write the record; return the seconds since the job began."""
+        layout, dependencies = self.layout, self.layout.dependencies
+        _, needed = dependencies.of(self.job)
+        outputs = [path for path in layout.outputs(self.job) if path.name not in GATHERED]
+        scans = {name: layout.scan(name).card for name in dependencies.scans_behind(self.job)}
+        seconds = round(time.monotonic() - self._start, 1)
         record = {
-            "notebook": self.notebook,
-            "parts": self.parts,
-            "study": self.layout.study.model_dump(),
-            "seed": self.layout.study.seed,
+            "notebook": self.job.stage,
+            "parts": self.job.parts,
+            "fingerprint": dependencies.fingerprint(self.job),
+            "inputs": {str(job): dependencies.fingerprint(job) for job in needed},
+            "scans": {n: load_json(card)["sha256"] for n, card in scans.items() if card.is_file()},
+            "outputs": {name_of(layout, self.job, p): digest(p) for p in outputs if p.is_file()},
+            "study": self.study.model_dump(),
+            "overrides": self.study.overrides,
+            "seed": self.study.seed,
             "commit": git_commit(),
-            "inputs": {_short(p, self.layout.folder): sha256(p) for p in inputs},
             "versions": versions(),
             "hardware": hardware(),
-            "seconds": round(time.monotonic() - self._start, 1),
+            "seconds": seconds,
             "peak_memory_mb": round(peak_memory_bytes() / 2**20),
         }
-        save_json(self.layout.record(self.notebook, *self.parts), record)
+        save_json(layout.record(self.job.stage, *self.job.parts), record)
+        return seconds
+
+
+def begin(
+    study: Study, stage: str, *parts: str, make_missing: bool = False, archive: bool = False
+) -> Record:
+    """Begin a job: print what it needs and whether that is there.
+
+    Parameters
+    ----------
+    study, stage, parts
+        As of :class:`Record`.
+    make_missing
+        Whether what is missing is made now, by the graph of the study.
+    archive
+        Whether the job reads the archive where results are missing; nothing is then needed.
+
+    Raises
+    ------
+    MissingResultError
+        Something is missing; with the single command that makes it.
+    """
+    record = Record(study, stage, *parts, archive=archive)
+    print(f"{record.job} of study '{study.name}': results go to {record.layout.folder}")
+    if archive:
+        print("It reads the results that are there, and the archive where they are not.")
         return record
+    needed = list(dict.fromkeys(record.layout.dependencies.needs(record.job)))
+    why = {job: record.results.lacks(job) for job in needed}
+    lacking = [job for job in needed if why[job]]
+    there = [str(job) for job in needed if not why[job]]
+    print(f"It needs {len(needed)} earlier results; there: {', '.join(there) or 'none'}.")
+    if lacking and make_missing and not study.overrides:
+        print(f"Made now: {', '.join(map(str, lacking))}.", flush=True)
+        subprocess.run([sys.executable, "-m", "kikuhelpers", study.source, *map(str, lacking)])
+        return begin(study, stage, *parts)
+    if lacking:
+        reasons = "; ".join(why[job].split(". Make it with: ")[0] for job in lacking)
+        raise MissingResultError(reasons, study, *lacking)
+    return record
 
 
-def collect(layout: Layout) -> dict:
+def collect(results: Results) -> dict:
     """Gather the records of a study: what all share once, the rest per notebook.
 
-    A run on another machine, whose results were kept, brings its own versions and hardware.
-    Runs of a scan or a model that the study no longer has are left out.
+    A job on another machine, whose results were archived, brings its own versions and hardware.
     """
-    study = layout.study
-    names = {PREPROCESSED, *study.scans, *study.models, *study.baselines}
-    found = (load_json(path) for path in sorted(layout.runs.glob("*.json")))
-    records = [_in_whole(record, layout) for record in found if names.issuperset(record["parts"])]
-    shared = {key: records[-1][key] for key in ("study", "seed", "versions", "hardware")}
+    records = results.all_records()
+    study = results.layout.study
+    shared = {"study": study.model_dump(), "overrides": study.overrides, "seed": study.seed}
+    for scan in shared["study"]["scans"].values():
+        if "path" in scan["data"]:  # the bare name: this file may be published
+            scan["data"]["path"] = Path(scan["data"]["path"]).name
+    shared |= {"versions": versions(), "hardware": hardware()}
     runs = {}
-    for record in records:
-        own = ["commit", "inputs", "seconds", "peak_memory_mb"]
+    for job, record in records.items():
+        own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
-        name = ".".join((record["notebook"], *record["parts"]))
-        runs[name] = {key: record[key] for key in own}
+        runs[str(job)] = {key: record[key] for key in own}
+        if job.stage == TRAINING and results.has(results.layout.model(*job.parts).card):
+            # Of a training that was killed and taken up the card counts all, its record not.
+            trained = round(results.model_card(*job.parts)["seconds"], 1)
+            runs[str(job)]["seconds"] = max(record["seconds"], trained)
     return shared | {
         "commit": git_commit(),
-        "wall_seconds_sum": round(sum(r["seconds"] for r in records), 1),
-        "peak_memory_mb": max(r["peak_memory_mb"] for r in records),
+        "wall_seconds_sum": round(sum(run["seconds"] for run in runs.values()), 1),
+        "peak_memory_mb": max(run["peak_memory_mb"] for run in runs.values()),
         "runs": runs,
     }
 
@@ -131,21 +199,6 @@ def peak_memory_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
-
-
-def _in_whole(record: dict, layout: Layout) -> dict:
-    """Count all of a training that was killed and taken up: its card does, its record not."""
-    if record["notebook"] != "03_training":
-        return record
-    card = layout.model(*record["parts"]).card
-    trained = load_json(card)["seconds"] if card.is_file() else 0
-    return record | {"seconds": max(record["seconds"], round(trained, 1))}
-
-
-def _short(path: Path, folder: Path) -> str:
-    """Name a file without the machine's folders."""
-    path = Path(path)
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
 def _processor() -> str:

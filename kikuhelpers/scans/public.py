@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import kikuchipy
 import numpy as np
 import pooch
 from PIL import Image
 
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import sha256
-from kikuhelpers.study.study import PROJECT_ROOT
+from kikuhelpers.study import PROJECT_ROOT
 
 # Crop of the recrystallised IN718 map of doi:10.5061/dryad.zcrjdfnr9 (CC0 1.0), as tiles.
 _IN718_URL = (
@@ -30,18 +30,19 @@ _PATTERN_PX = 120  # ... of 120 x 120 px
 _COUNTS_PER_UNIT = 1 / 3.7376889868994e-05
 _COUNTS_OFFSET = 1.28683025285466
 
-_KIKUCHIPY_SCANS = {
-    "nickel_ebsd_small": (kikuchipy.data.nickel_ebsd_small, {}),
-    "nickel_ebsd_large": (kikuchipy.data.nickel_ebsd_large, {"allow_download": True, "lazy": True}),
-    "ni_gain": (kikuchipy.data.ni_gain, {"allow_download": True, "lazy": True}),
-    "si_wafer": (kikuchipy.data.si_wafer, {"allow_download": True, "lazy": True}),
+_LARGE = {"allow_download": True, "lazy": True}
+_KIKUCHIPY_SCANS = {  # functions of kikuchipy.data and their options
+    "nickel_ebsd_small": {},
+    "nickel_ebsd_large": _LARGE,
+    "ni_gain": _LARGE,
+    "si_wafer": _LARGE,
 }
 IN718 = "in718_rx"
 PUBLIC_SCANS = (IN718, *_KIKUCHIPY_SCANS)
 
 
-class PublicScanError(ValueError):
-    """A public scan that cannot be had; the message is one sentence for its user."""
+class PublicScanError(SentenceError):
+    """A public scan that cannot be had."""
 
 
 def open_kikuchipy_scan(name: str):
@@ -50,9 +51,10 @@ def open_kikuchipy_scan(name: str):
         raise PublicScanError(
             f"There is no public scan '{name}'; known are {', '.join(PUBLIC_SCANS)}."
         )
-    load, options = _KIKUCHIPY_SCANS[name]
+    from kikuchipy import data  # takes seconds: only who needs it waits for it
+
     try:
-        return load(**options)
+        return getattr(data, name)(**_KIKUCHIPY_SCANS[name])
     except OSError as error:
         raise PublicScanError(
             f"Could not download '{name}' ({error}); try again online."

@@ -5,39 +5,40 @@ scans, virtual specimens. Patterns are read a few map rows at a time, so that me
 not grow with the map.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import kikuchipy
 import numpy as np
-import scipy.io
 
+from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
-from kikuhelpers.runs.files import save_json, sha256
-from kikuhelpers.runs.progress import progress_bar
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import save_json
 from kikuhelpers.scans import public
-from kikuhelpers.scans.virtual.scanning import simulate
+from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import (
-    NETWORK_INPUT_PX,
-    ArrayScan,
-    FileScan,
-    PublicScan,
-    Scan,
-    VirtualScan,
-)
+from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
 
-_CHUNK_BYTES = 64 << 20  # of raw patterns held at a time
 _UP_ENDINGS = {".up1", ".up2"}
 
 
-class ScanError(ValueError):
-    """A scan that cannot be read; the message is one sentence for its user."""
+class ScanError(SentenceError):
+    """A scan that cannot be read."""
 
 
-def convert_scan(scan: Scan, files: ScanFiles, name: str) -> dict:
+@dataclass(frozen=True)
+class Overview:
+    """What one reading of a scan tells."""
+
+    sha256: str  # of the file
+    mean_pattern: np.ndarray  # (height, width), counts
+    brightness: np.ndarray  # (rows, columns), mean count of each pattern
+
+
+def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overview]:
     """Make ``scan.up2`` and its card from whatever the study names.
 
     Parameters
@@ -51,48 +52,66 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> dict:
 
     Returns
     -------
-    dict
-        The card: source, map and pattern shape, step in micrometres, SHA-256 of the UP2.
+    card : dict
+        Source, map and pattern shape, step in micrometres, SHA-256 of the UP2.
+    overview : Overview
+        The scan's mean pattern and brightness, from the reading that hashes it.
 
     Raises
     ------
-    ScanError, PatternFileError, PublicScanError
-        One sentence: what is wrong, where, and what to do.
+    SentenceError
+        What is wrong, where, and what to do.
     """
-    files.folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(scan, VirtualScan):
-        simulate(scan, files.raw, files.truth)
-    elif _is_ready(scan):
-        whole = open_patterns(scan.path, scan.map_shape)
-        _check_size(whole.shape[2:], scan.binning, name)
-        _link(Path(scan.path), files.raw)
+    data, binning = scan.data, scan.preprocessing.binning
+    files.raw.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, VirtualData):
+        # The microscope takes seconds to import: only virtual scans wait for it.
+        from kikuhelpers.scans.virtual.scanning import simulate
+
+        simulate(data, files.raw, files.truth)
+    elif _is_ready(data):
+        whole = open_patterns(data.path, data.map_shape)
+        _check_size(whole.shape[2:], binning, name)
+        _link(Path(data.path), files.raw)
     else:
-        shape, chunks = _source(scan)
-        _check_size(shape[2:], scan.binning, name)
-        _write_up2(shape, chunks, scan.step_um, files.raw)
+        shape, rows = _source(data)
+        _check_size(shape[2:], binning, name)
+        with Up2Writer(files.raw, shape[:2], shape[2:], data.step_um) as writer:
+            for patterns in rows:
+                writer.append(patterns.reshape(-1, *shape[2:]))
+    overview = survey(files.raw)
     patterns = open_patterns(files.raw)
     card = {
         "scan": name,
-        "source": scan.model_dump(),
+        "source": data.model_dump(),
         "map_shape": patterns.shape[:2],
         "pattern_shape": patterns.shape[2:],
-        "step_um": scan.step_um,
-        "sha256": sha256(files.raw),
+        "step_um": data.step_um,
+        "sha256": overview.sha256,
     }
     save_json(files.card, card)
-    return card
+    return card, overview
 
 
-def row_chunks(shape: tuple[int, ...], itemsize: int) -> Iterator[slice]:
-    """Cut a map (rows, columns, height, width) into slices of whole rows of flat size."""
-    rows = max(1, _CHUNK_BYTES // (int(np.prod(shape[1:])) * itemsize))
-    for first in range(0, shape[0], rows):
-        yield slice(first, min(first + rows, shape[0]))
+def survey(path: Path) -> Overview:
+    """Read a UP2 file once: its SHA-256, mean pattern and the brightness of each pattern."""
+    patterns = open_patterns(path)
+    flat = patterns.reshape(-1, *patterns.shape[2:])
+    brightness, total = np.empty(len(flat)), np.zeros(flat.shape[1:])
+    with Path(path).open("rb") as file:
+        hashed = hashlib.sha256(file.read(patterns.offset))
+        for here, part in chunks("reading", flat):
+            hashed.update(part.data)
+            brightness[here] = part.mean(axis=(1, 2))
+            total += part.sum(axis=0, dtype=np.float64)
+        file.seek(patterns.offset + flat.nbytes)
+        hashed.update(file.read())
+    return Overview(hashed.hexdigest(), total / len(flat), brightness.reshape(patterns.shape[:2]))
 
 
-def _is_ready(scan: Scan) -> bool:
+def _is_ready(scan: Data) -> bool:
     """Tell whether the source is already a UP2 file that states its map."""
-    if not isinstance(scan, FileScan) or Path(scan.path).suffix.lower() != ".up2":
+    if not isinstance(scan, FileData) or Path(scan.path).suffix.lower() != ".up2":
         return False
     return read_header(Path(scan.path)).version >= 3
 
@@ -106,18 +125,20 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _open(scan: Scan):
+def _open(scan: Data):
     """Return patterns (rows, columns, height, width) that are read when sliced by rows."""
-    if isinstance(scan, PublicScan):
+    if isinstance(scan, PublicData):
         return _signal_data(public.open_kikuchipy_scan(scan.name), scan.name)
     path = Path(scan.path)
     if not path.is_file():
         raise ScanError(f"There is no scan file {path}; check its path in the study.")
-    if isinstance(scan, ArrayScan):
+    if isinstance(scan, ArrayData):
         return _open_array(scan, path)
     if path.suffix.lower() in _UP_ENDINGS:
         return open_patterns(path, scan.map_shape)
     try:
+        import kikuchipy  # takes seconds: only who needs it waits for it
+
         signal = kikuchipy.load(path, lazy=True)
     except (OSError, ValueError, KeyError) as error:
         raise ScanError(
@@ -137,8 +158,11 @@ def _signal_data(signal, name: str, map_shape: tuple[int, int] | None = None):
     return data
 
 
-def _open_array(scan: ArrayScan, path: Path):
+def _open_array(scan: ArrayData, path: Path):
     """Open .npy, .h5, .mat or flat binary without reading it whole where the format allows."""
+    import h5py
+    import scipy.io
+
     ending, shape = path.suffix.lower(), (*scan.map_shape, *scan.pattern_shape)
     if ending == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -158,9 +182,7 @@ def _open_array(scan: ArrayScan, path: Path):
         raise ScanError(f"{path.name} holds an array of {array.shape}, not {shape}.")
     if array.shape == shape:
         return array
-    if isinstance(array, h5py.Dataset):
-        return array[()].reshape(shape)
-    return array.reshape(shape)
+    return (array[()] if isinstance(array, h5py.Dataset) else array).reshape(shape)
 
 
 def _named(container, dataset: str | None, path: Path):
@@ -170,26 +192,16 @@ def _named(container, dataset: str | None, path: Path):
     return container[dataset]
 
 
-def _write_up2(shape: tuple[int, ...], chunks, step_um: float, path: Path) -> None:
-    with (
-        Up2Writer(path, shape[:2], shape[2:], step_um) as writer,
-        progress_bar(shape[0] * shape[1], "converting") as bar,
-    ):
-        for chunk in chunks:
-            writer.append(chunk.reshape(-1, *shape[2:]))
-            bar.update(chunk.shape[0] * chunk.shape[1])
-
-
-def _source(scan: Scan) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
+def _source(scan: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     """Return a map's shape and its patterns as uint16, some rows at a time."""
-    if isinstance(scan, PublicScan) and scan.name == public.IN718:
+    if isinstance(scan, PublicData) and scan.name == public.IN718:
         rows, columns = public.in718_shape(scan.rows)
         shape = (rows, columns, NETWORK_INPUT_PX, NETWORK_INPUT_PX)
         return shape, public.in718_rows(scan.rows)
     patterns = _open(scan)
     to_uint16 = _scaling(patterns)
-    chunks = row_chunks(patterns.shape, patterns.dtype.itemsize)
-    return patterns.shape, (to_uint16(np.asarray(patterns[rows])) for rows in chunks)
+    rows = (to_uint16(np.asarray(part)) for _, part in chunks("converting", patterns))
+    return patterns.shape, rows
 
 
 def _scaling(patterns):
@@ -197,9 +209,9 @@ def _scaling(patterns):
     if patterns.dtype in (np.uint8, np.uint16):
         return lambda chunk: chunk.astype(np.uint16)
     low, high = np.inf, -np.inf
-    for rows in row_chunks(patterns.shape, patterns.dtype.itemsize):
-        chunk = np.asarray(patterns[rows])
-        low, high = min(low, chunk.min()), max(high, chunk.max())
+    for _, part in chunks("range", patterns):
+        values = np.asarray(part)
+        low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
         raise ScanError(f"The patterns range from {low} to {high}: they hold no image or hold NaN.")
     return lambda chunk: np.round((chunk - low) * (65535 / (high - low))).astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Where every file of a study lies: one property per file, nothing else builds paths.
+"""Where every file of a study lies, and which notebook makes it: nothing else builds paths.
 
 ::
 
@@ -8,177 +8,157 @@
     <results>/<study>/baselines/               pca.npz
     <results>/<study>/baselines/<baseline>/<scan>/   decoded.up2, ...
     <results>/<study>/notebooks/               the executed notebooks
-    <results>/<study>/runs/                    provenance of each executed notebook
+    <results>/<study>/runs/                    the record of each job: <notebook>.<parts>.json
     <figures>/<study>/                         tables and figures
-    <kept>/<study>/                            small copies of results, in their places
+    <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
 
-import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from kikuhelpers.study.study import PROJECT_ROOT, Study, figures_root, results_root
+from kikuhelpers.study import stages
+from kikuhelpers.study.baselines import largest_pca
+from kikuhelpers.study.load import archive_root, figures_root, results_root
+from kikuhelpers.study.stages import Dependencies, Job
+from kikuhelpers.study.study import PREPROCESSED, Study
 
-PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
+FolderOf = Callable[[str], Path]  # the folder of the files that a stage makes
+
+
+class made_by:
+    """A file that a stage makes: its path, as an attribute of the files of a scan or model."""
+
+    def __init__(self, stage: str, name: str, text: str, only_where: str = ""):
+        self.stage, self.name, self.only_where = stage, name, only_where
+        self.__doc__ = f"{text} Made by notebook {stage}."
+
+    def __get__(self, files, owner=None):
+        return self if files is None else files.folder_of(self.stage) / self.name
 
 
 @dataclass(frozen=True)
-class ScanFiles:
+class _Files:
+    folder_of: FolderOf
+
+    @classmethod
+    def results(cls) -> Iterator[made_by]:
+        """Yield what stages make here, ``path`` by ``path`` of its ``stage``."""
+        yield from (value for value in vars(cls).values() if isinstance(value, made_by))
+
+
+class ScanFiles(_Files):
     """Files of one scan."""
 
-    folder: Path
-
-    @property
-    def raw(self) -> Path:
-        """The scan as measured, UP2 version 3."""
-        return self.folder / "scan.up2"
-
-    @property
-    def card(self) -> Path:
-        """JSON: origin, map shape, pattern shape, step, SHA-256."""
-        return self.folder / "scan.json"
-
-    @property
-    def truth(self) -> Path:
-        """Truth of a virtual specimen (.h5), see :mod:`kikuhelpers.scans.virtual.truth`."""
-        return self.folder / "truth.h5"
-
-    @property
-    def background(self) -> Path:
-        """Mean pattern of the map (.npy), binned shape, in counts."""
-        return self.folder / "background.npy"
-
-    @property
-    def mask(self) -> Path:
-        """True inside the screen (.npy), shape of the binned pattern."""
-        return self.folder / "mask.npy"
-
-    @property
-    def preprocessed(self) -> Path:
-        """Preprocessed patterns, UP2; counts = (p + 1) * 32767.5."""
-        return self.folder / "preprocessed.up2"
-
-    @property
-    def sample(self) -> Path:
-        """This scan's share of the training sample (.npy), (n, height, width) float16."""
-        return self.folder / "sample.npy"
-
-    @property
-    def sample_points(self) -> Path:
-        """Flat map indices of the sample (.npy), (n,) int64."""
-        return self.folder / "sample_points.npy"
-
-    @property
-    def pattern_centre(self) -> Path:
-        """JSON: calibrated pattern centre."""
-        return self.folder / "pattern_centre.json"
-
-    @property
-    def orientations(self) -> Path:
-        """orix CrystalMap (.h5) of the preprocessed patterns, see ``OrientationFiles``."""
-        return self.folder / "orientations.h5"
+    raw = made_by(stages.DATA, "scan.up2", "The scan as measured, UP2 version 3.")
+    card = made_by(stages.DATA, "scan.json", "Origin, shapes, step and SHA-256 of the scan.")
+    truth = made_by(
+        stages.DATA, "truth.h5", "Truth, see kikuhelpers.scans.virtual.truth.", "virtual"
+    )
+    background = made_by(
+        stages.PREPROCESSING, "background.npy", "Mean pattern of the map, binned shape, in counts."
+    )
+    mask = made_by(stages.PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
+    preprocessed = made_by(
+        stages.PREPROCESSING, "preprocessed.up2", "Patterns; counts = (p + 1) * 32767.5."
+    )
+    pattern_centre = made_by(stages.INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
+    orientations = made_by(
+        stages.INDEXING, "orientations.h5", "orix CrystalMap of the preprocessed patterns."
+    )
 
 
-@dataclass(frozen=True)
-class ModelFiles:
+class ModelFiles(_Files):
     """Files of one trained model."""
 
-    folder: Path
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "weights.safetensors"
-
-    @property
-    def card(self) -> Path:
-        """JSON: settings, data and outcome of the training."""
-        return self.folder / "card.json"
-
-    @property
-    def history(self) -> Path:
-        """CSV: loss history."""
-        return self.folder / "history.csv"
-
-    @property
-    def kl(self) -> Path:
-        """CSV: KL divergence of each latent dimension over the training, in nats."""
-        return self.folder / "kl_per_dimension.csv"
-
-    @property
-    def held_out(self) -> Path:
-        """True for points of a scan that the model has not seen (.npy), (rows, columns)."""
-        return self.folder / "held_out.npy"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files of TensorBoard, if it was asked for."""
-        return self.folder / "tensorboard"
+    weights = made_by(stages.TRAINING, "weights.safetensors", "Weights of the network.")
+    card = made_by(stages.TRAINING, "card.json", "Settings, data and outcome of the training.")
+    history = made_by(stages.TRAINING, "history.csv", "Loss history.")
+    kl = made_by(
+        stages.TRAINING,
+        "kl_per_dimension.csv",
+        "KL divergence of each latent dimension over the training, in nats.",
+    )
+    held_out = made_by(
+        stages.TRAINING, "held_out.npy", "True for points that the model has not seen.", "hold_out"
+    )
 
     @property
     def checkpoint(self) -> Path:
-        """State to resume from; no Snakemake output, so that it outlives a kill."""
-        return self.folder / "checkpoint.state"
+        """State to resume from; no output of the graph, so that it outlives a kill."""
+        return self.folder_of(stages.TRAINING) / "checkpoint.state"
 
     @property
     def checkpoint_before(self) -> Path:
         """The checkpoint before the last one, should that be damaged."""
-        return self.folder / "checkpoint_before.state"
+        return self.folder_of(stages.TRAINING) / "checkpoint_before.state"
 
 
-@dataclass(frozen=True)
-class ModelScanFiles:
-    """Files of one scan seen through one model, or through a baseline, which makes fewer."""
+class ModelScanFiles(_Files):
+    """Files of one scan seen through one model."""
 
-    folder: Path
+    latents = made_by(
+        stages.LATENT_MAPS, "latents.npy", "Latent means, (rows, columns, D) float32."
+    )
+    features = made_by(
+        stages.LATENT_MAPS, "features.csv", "One row per latent feature with its measures."
+    )
+    decoded = made_by(
+        stages.RECONSTRUCTION, "decoded.up2", "Decoded patterns; counts = (p + 1) * 32767.5."
+    )
+    pattern_loss = made_by(
+        stages.RECONSTRUCTION,
+        "pattern_loss.npy",
+        "Masked half-sum-of-squares of every pattern, (rows, columns) float32.",
+    )
+    residual = made_by(
+        stages.RECONSTRUCTION, "residual.json", "Mean absolute error on the camera's scale."
+    )
+    generated = made_by(
+        stages.RECONSTRUCTION,
+        "generated.npy",
+        "Patterns decoded from unit-normal noise, (n, height, width) float32.",
+    )
+    orientations = made_by(
+        stages.REINDEXING, "orientations.h5", "orix CrystalMap of the decoded patterns."
+    )
 
-    @property
-    def latents(self) -> Path:
-        """Latent means (.npy), (rows, columns, latent dimension) float32."""
-        return self.folder / "latents.npy"
 
-    @property
-    def latents_hspy(self) -> Path:
-        """The same for hyperspy, with map axes in micrometres."""
-        return self.folder / "latents.hspy"
+class BaselineScanFiles(_Files):
+    """Files of one scan seen through a baseline."""
 
-    @property
-    def features(self) -> Path:
-        """CSV: one row per latent feature with its measures."""
-        return self.folder / "features.csv"
+    decoded = made_by(stages.BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
+    pattern_loss = made_by(stages.BASELINES, "pattern_loss.npy", "As of a model.")
+    orientations = made_by(
+        stages.REINDEXING, "orientations.h5", "orix CrystalMap of these patterns."
+    )
 
-    @property
-    def decoded(self) -> Path:
-        """Decoded patterns, UP2; counts = (p + 1) * 32767.5."""
-        return self.folder / "decoded.up2"
 
-    @property
-    def decoded_h5(self) -> Path:
-        """Decoded patterns as kikuchipy HDF5."""
-        return self.folder / "decoded.h5"
+class SampleFiles(_Files):
+    """What is found once of a study's training sample, by its largest PCA."""
 
-    @property
-    def pattern_loss(self) -> Path:
-        """Masked half-sum-of-squares of every pattern (.npy), (rows, columns) float32."""
-        return self.folder / "pattern_loss.npy"
+    principal_components = made_by(
+        stages.BASELINES, "pca.npz", "Mean, components and variances of the sample."
+    )
+    spectrum = made_by(stages.BASELINES, "spectrum.json", "The variances alone.")
 
-    @property
-    def residual(self) -> Path:
-        """JSON: mean absolute error on the camera's scale."""
-        return self.folder / "residual.json"
 
-    @property
-    def generated(self) -> Path:
-        """Patterns decoded from unit-normal noise (.npy), (n, height, width) float32."""
-        return self.folder / "generated.npy"
-
-    @property
-    def orientations(self) -> Path:
-        return self.folder / "orientations.h5"
+# Files in the folder of tables and figures, by the notebook that makes them.
+_TABLES = ("table1.csv", "table1.md", "table1.tex", "table1_by_scan.csv", "table1_intervals.csv")
+_TABLES += ("table2.csv", "residuals.csv", "orientation_shares.csv")
+_CURVES = ("learning_curves", "learned_orientations")
+_LINEAR = ("linear.csv", "linear.md")
+PICTURES = (".png", ".pdf")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All files of a study."""
+    """All files of a study.
+
+    Of a study with overrides, what the overrides do not change is found among the results of
+    the study before them.
+    """
 
     study: Study
 
@@ -191,89 +171,139 @@ class Layout:
         return figures_root() / self.study.name
 
     @property
-    def kept(self) -> Path:
-        """Small copies of results that git holds, see :mod:`kikuhelpers.runs.kept`."""
-        return kept_root() / self.study.name
-
-    @property
-    def shown_patterns(self) -> Path:
-        """The patterns that the figures show (.npz), see :mod:`kikuhelpers.figures.shown`."""
-        return self.folder / "shown_patterns.npz"
-
-    @property
-    def virtual_specimens(self) -> Path:
-        """JSON: figures of the virtual specimens and how they were made (notebook 09)."""
-        return self.figures / "virtual_specimens.json"
-
-    @property
-    def realism(self) -> Path:
-        """CSV: statistics of a measured and a virtual scan side by side."""
-        return self.figures / "realism.csv"
-
-    @property
-    def orientation_shares(self) -> Path:
-        """CSV: each grain's error beside its share of the training, by model."""
-        return self.figures / "orientation_shares.csv"
-
-    @property
-    def principal_components(self) -> Path:
-        """Mean, principal components and variances of the training sample (.npz)."""
-        return self.folder / "baselines" / "pca.npz"
-
-    @property
-    def spectrum(self) -> Path:
-        """JSON: the variances alone, which the table linear.csv needs."""
-        return self.folder / "baselines" / "spectrum.json"
-
-    @property
-    def warm(self) -> Path:
-        """Mark that the libraries' code has been compiled."""
-        return self.folder / "warm_up.txt"
+    def archive(self) -> Path:
+        """Small copies of results that git holds, see :mod:`kikuhelpers.runs.archive`."""
+        return archive_root() / self.study.name
 
     @property
     def notebooks(self) -> Path:
         return self.folder / "notebooks"
 
     @property
-    def runs(self) -> Path:
-        return self.folder / "runs"
+    def shown_patterns(self) -> Path:
+        """The patterns that the figures show (.npz); the archive keeps them."""
+        return self.folder / "shown_patterns.npz"
 
-    def record(self, notebook: str, *parts: str) -> Path:
-        """JSON: provenance of a notebook's run, by what it ran on."""
-        return self.runs / f"{'.'.join((notebook, *parts))}.json"
+    @property
+    def warm(self) -> Path:
+        """Mark that the libraries' code has been compiled."""
+        return self.folder / "warm_up.txt"
+
+    @cached_property
+    def dependencies(self) -> Dependencies:
+        """What each job of the study depends on."""
+        return Dependencies(self.study)
+
+    @cached_property
+    def _original(self) -> "Layout | None":
+        return Layout(self.study.original) if self.study.original else None
+
+    def folder_of(self, job: Job) -> Path:
+        """Return the results folder that holds a job's files."""
+        if self._original:
+            before = self._original.dependencies
+            try:
+                if before.fingerprint(job) == self.dependencies.fingerprint(job):
+                    return self._original.folder
+            except ValueError:  # a scan or a model that only the overrides bring in
+                pass
+        return self.folder
+
+    def record(self, stage: str, *parts: str) -> Path:
+        """JSON: provenance of a job, see :mod:`kikuhelpers.runs.provenance`."""
+        job = Job(stage, parts)
+        return self.folder_of(job) / "runs" / f"{job}.json"
 
     def scan(self, name: str) -> ScanFiles:
         self.study.scan(name)
-        return ScanFiles(self.folder / "scans" / name)
+        return ScanFiles(self._folders("scans", name, parts=(name,)))
 
     def model(self, name: str) -> ModelFiles:
         self.study.model(name)
-        return ModelFiles(self.folder / "models" / name)
+        return ModelFiles(self._folders("models", name, parts=(name,)))
 
-    def model_scan(self, model: str, scan: str) -> ModelScanFiles:
+    def model_scan(self, model: str, scan: str) -> ModelScanFiles | BaselineScanFiles:
         """Files of a scan seen through a model or a baseline, whose names differ."""
         self.study.scan(scan)
         if model in self.study.baselines:
-            return ModelScanFiles(self.folder / "baselines" / model / scan)
+            return BaselineScanFiles(self._baseline_folders(model, scan))
         self.study.model(model)
-        return ModelScanFiles(self.folder / "models" / model / scan)
+        return ModelScanFiles(self._folders("models", model, scan, parts=(model, scan)))
 
-    def orientations(self, model: str, scan: str) -> Path:
+    @property
+    def sample(self) -> SampleFiles:
+        """Files of the training sample; of a study with a PCA among its baselines."""
+        largest = largest_pca(self.study.baselines) or ""
+        return SampleFiles(self._folders("baselines", parts=(largest,)))
+
+    def orientations(self, kind: str, scan: str) -> Path:
         """Orientations of a scan's preprocessed patterns, or of a model's or baseline's."""
-        if model == PREPROCESSED:
-            return self.scan(scan).orientations
-        return self.model_scan(model, scan).orientations
+        files = self.scan(scan) if kind == PREPROCESSED else self.model_scan(kind, scan)
+        return files.orientations
 
-    def patterns(self, model: str, scan: str) -> Path:
+    def patterns(self, kind: str, scan: str) -> Path:
         """UP2 file of a scan's preprocessed patterns, or of a model's or baseline's."""
-        if model == PREPROCESSED:
+        if kind == PREPROCESSED:
             return self.scan(scan).preprocessed
-        return self.model_scan(model, scan).decoded
+        return self.model_scan(kind, scan).decoded
 
+    def outputs(self, job: Job) -> list[Path]:
+        """Return the files that a job makes, its record not among them.
 
-def kept_root() -> Path:
-    """Folder of what git keeps of results: ``KIKUHELPERS_KEPT`` or ``data/kept``.
+        Of the figures notebook these are what every study has; which figures a study can fill is
+        known only when they are drawn, and stands in ``figures.json``.
+        """
+        study, parts, make = self.study, job.parts, []
+        if job.stage in (stages.DATA, stages.PREPROCESSING, stages.INDEXING):
+            make = [self.scan(*parts)]
+        elif job.stage == stages.TRAINING:
+            make = [self.model(*parts)]
+        elif job.stage == stages.BASELINES:
+            make = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
+            make += [self.sample] if parts[0] == largest_pca(study.baselines) else []
+        elif job.stage in (stages.LATENT_MAPS, stages.RECONSTRUCTION, stages.REINDEXING):
+            make = [self.model_scan(*parts)]
+        if make:
+            of_stage = [(files, r) for files in make for r in files.results()]
+            return [
+                files.folder_of(job.stage) / result.name
+                for files, result in of_stage
+                if result.stage == job.stage and self._has(result.only_where, parts)
+            ]
+        return [self.figures / name for name in self._figure_files(job.stage)]
 
-    A folder that is not there holds nothing: every network is then trained.
-    """
-    return Path(os.environ.get("KIKUHELPERS_KEPT") or PROJECT_ROOT / "data" / "kept").resolve()
+    def maker(self, path: Path) -> Job:
+        """Return the job that makes a result."""
+        found = (job for job in stages.jobs_of(self.study) if path in self.outputs(job))
+        return next(found)
+
+    def _folders(self, *names: str, parts: tuple[str, ...]) -> FolderOf:
+        return lambda stage: self.folder_of(Job(stage, parts)).joinpath(*names)
+
+    def _baseline_folders(self, baseline: str, scan: str) -> FolderOf:
+        def folder(stage: str) -> Path:
+            parts = (baseline,) if stage == stages.BASELINES else (baseline, scan)
+            return self.folder_of(Job(stage, parts)) / "baselines" / baseline / scan
+
+        return folder
+
+    def _has(self, only_where: str, parts: tuple[str, ...]) -> bool:
+        """Tell whether a result is made of this scan or model, where only some have it."""
+        if only_where == "virtual":
+            return self.study.is_virtual(*parts)
+        return only_where != "hold_out" or self.study.model(*parts).hold_out is not None
+
+    def _figure_files(self, stage: str) -> list[str]:
+        study = self.study
+        if stage == stages.TABLE1:
+            names = [*_TABLES, *(curve + ending for curve in _CURVES for ending in PICTURES)]
+            names += _LINEAR if largest_pca(study.baselines) else ()
+            holds_out = any(model.hold_out for model in study.models.values())
+            return names + (["held_out.csv"] if holds_out else [])
+        if stage == stages.VIRTUAL_SPECIMENS:
+            stems = [f"truth_{name}" for name in study.virtual_scans]
+            stems += ["realism"] if study.comparison else []
+            names = [stem + ending for stem in stems for ending in PICTURES]
+            names += ["realism.csv"] if study.comparison else []
+            return [*names, "virtual_specimens.json"]
+        return ["figures.json", "run.json"]

@@ -4,18 +4,16 @@ Held-out grains may be easier or harder than the others. So a model that saw all
 stands beside the one that did not, on the same points.
 """
 
-import numpy as np
 import pandas as pd
 
-from kikuhelpers.indexing.hough import load_map
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.files import require, save_csv
-from kikuhelpers.study.layout import PREPROCESSED, Layout
-from kikuhelpers.study.study import Model, Study
+from kikuhelpers.runs.files import save_csv
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED, Study
+from kikuhelpers.study.models import Model
 from kikuhelpers.tables.table1 import compare_maps, summarise
 
 
-def held_out_table(study: Study) -> pd.DataFrame:
+def held_out_table(results: Results) -> pd.DataFrame:
     """Return rows of Table 1 for the held-out points and for the others.
 
     Returns
@@ -26,21 +24,19 @@ def held_out_table(study: Study) -> pd.DataFrame:
         ``residual_mean`` (half the sum of squared differences) and the numbers of
         :func:`~kikuhelpers.tables.table1.summarise`. Empty where no model holds out grains.
     """
-    layout, rows = Layout(study), []
+    study, rows = results.study, []
     for blind, model in study.models.items():
         if not model.hold_out:
             continue
-        held_out = np.load(require(layout.model(blind).held_out, "notebook 03_training"))
-        scan = model.hold_out.scan
-        before = load_map(require(layout.orientations(PREPROCESSED, scan), "notebook 06"))
+        held_out, scan = results.held_out(blind), model.hold_out.scan
+        before = results.orientations(PREPROCESSED, scan)
         for name in [blind, *_alike(study, model)]:
-            after = load_map(require(layout.orientations(name, scan), "notebook 06"))
-            points = compare_maps(before, after)
-            losses = np.load(require(layout.model_scan(name, scan).pattern_loss, "notebook 05"))
+            points = compare_maps(before, results.orientations(name, scan))
+            losses = results.losses(name, scan)
             for label, inside in (("held out", held_out), ("others", ~held_out)):
                 row = {"model": name, "points": label, "seen": name != blind or label == "others"}
                 row["residual_mean"] = float(losses[inside].mean())
-                rows.append(row | summarise(points[inside.ravel()], study.indexing.wrong_deg))
+                rows.append(row | summarise(points[inside.ravel()], study.tables.wrong_deg))
     return pd.DataFrame(rows)
 
 
@@ -50,10 +46,10 @@ def _alike(study: Study, blind: Model) -> list[str]:
     return [name for name, model in study.models.items() if model == seeing]
 
 
-def save_held_out_table(study: Study) -> pd.DataFrame | None:
+def save_held_out_table(results: Results) -> pd.DataFrame | None:
     """Write held_out.csv; return the table, or None of a study that holds out nothing."""
-    table = held_out_table(with_results(study)[0])
+    table = held_out_table(results.complete())
     if table.empty:
         return None
-    save_csv(table, Layout(study).figures / "held_out.csv")
+    save_csv(table, results.layout.figures / "held_out.csv")
     return table

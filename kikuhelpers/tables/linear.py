@@ -15,12 +15,10 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.baselines.decompositions import load_spectrum
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.files import load_json, require, save_csv, written_aside
+from kikuhelpers.runs.files import save_csv, written_aside
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.baselines import largest_pca
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study
-from kikuhelpers.tables.table1 import residuals, title_of
+from kikuhelpers.tables.table1 import title_of
 
 _PRINTED = {
     "latent_dim": "latent",
@@ -80,7 +78,7 @@ def linear_vae(eigenvalues: np.ndarray, total: float, beta: float, latent_dim: i
     )
 
 
-def linear_table(study: Study) -> pd.DataFrame:
+def linear_table(results: Results) -> pd.DataFrame:
     """Return one row per VAE of a study (contrastive ones have another aim).
 
     Returns
@@ -92,13 +90,14 @@ def linear_table(study: Study) -> pd.DataFrame:
         ``pca_residual_latent``, what a PCA of as many components leaves of the training
         sample; ``linear_...``, see :class:`LinearVae`; ``winner``, "VAE" or "PCA".
     """
-    layout, spectrum, rows = Layout(study), load_spectrum(study), []
+    study, spectrum, rows = results.study, load_spectrum(results), []
     for name, model in study.models.items():
         if model.loss != "vae":
             continue
-        last = load_json(require(layout.model(name).card, "notebook 03_training"))["last"]
+        last = results.model_card(name)["last"]
         active = round(last["active_units"])
-        left = np.concatenate([residuals(study, name, scan) for scan in study.decoded_scans]).mean()
+        losses = [results.losses(name, scan).ravel() for scan in study.decoded_scans]
+        left = np.concatenate(losses).mean()
         theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {
             "model": name,
@@ -117,15 +116,15 @@ def linear_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def save_linear_table(study: Study) -> pd.DataFrame | None:
+def save_linear_table(results: Results) -> pd.DataFrame | None:
     """Write linear.csv and .md; return the printed table, or None of a study without a PCA.
 
     Models without results have no row.
     """
+    study = results.study
     if largest_pca(study.baselines) is None:
         return None
-    study, _ = with_results(study)
-    table, folder = linear_table(study), Layout(study).figures
+    table, folder = linear_table(results.complete()), results.layout.figures
     save_csv(table, folder / "linear.csv")
     printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)
     text = f"{title_of(study)}. {_CAPTION}\n\n{printed.to_markdown(floatfmt='.1f')}\n"

@@ -10,24 +10,22 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.indexing.hough import load_map
 from kikuhelpers.indexing.orientation_maps import (
     NOT_INDEXED,
     central_point,
     disorientation_deg,
     point_group,
 )
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.files import require, save_csv
-from kikuhelpers.study.layout import PREPROCESSED, Layout
-from kikuhelpers.study.study import Study
+from kikuhelpers.runs.files import save_csv
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.tables.table1 import compare_maps
+from kikuhelpers.training.sample import sample_points
 
 SMALLEST_GRAIN = 10  # points; the median of fewer says little
-_INDEXING = "notebook 06_reindexing"
 
 
-def share_table(study: Study) -> pd.DataFrame:
+def share_table(results: Results) -> pd.DataFrame:
     """Return what each model makes of each grain, beside the grain's share of the training.
 
     Returns
@@ -37,20 +35,19 @@ def share_table(study: Study) -> pd.DataFrame:
         ``beta``, ``scan``, ``grain``, ``points``; ``share_pct`` of the training patterns that
         lie within ``indexing.grain_deg`` of the grain's orientation, as Hough indexing has it;
         ``misorientation_deg_q50`` of decoded against preprocessed patterns and ``wrong_pct``,
-        more than ``indexing.wrong_deg`` off, over the points indexed in both; ``indexed_pct``.
+        more than ``tables.wrong_deg`` off, over the points indexed in both; ``indexed_pct``.
     """
-    layout, rows = Layout(study), []
-    sample, total = training_orientations(study)
+    study, rows = results.study, []
+    sample, total = training_orientations(results)
     for scan in study.decoded_scans:
-        before = load_map(require(layout.orientations(PREPROCESSED, scan), _INDEXING))
+        before = results.orientations(PREPROCESSED, scan)
         shares = _shares(before, sample, study.indexing.grain_deg) / total
         for name, model in study.models.items():
-            after = load_map(require(layout.orientations(name, scan), _INDEXING))
-            points = compare_maps(before, after)
+            points = compare_maps(before, results.orientations(name, scan))
             points["grain"] = before.prop["grain"]
             points = points[points["grain"].isin(shares.index)]
             off = points["misorientation_deg"].where(points["both"])
-            points["wrong"] = (off > study.indexing.wrong_deg).astype(float).where(off.notna())
+            points["wrong"] = (off > study.tables.wrong_deg).astype(float).where(off.notna())
             table = points.groupby("grain").agg(
                 points=("indexed", "size"),
                 misorientation_deg_q50=("misorientation_deg", "median"),
@@ -64,15 +61,14 @@ def share_table(study: Study) -> pd.DataFrame:
     return table[["model", "beta", "scan", *table.columns.drop(["model", "beta", "scan"])]]
 
 
-def training_orientations(study: Study) -> tuple[Rotation, int]:
+def training_orientations(results: Results) -> tuple[Rotation, int]:
     """Return the orientations of the indexed training patterns, and the number of all."""
-    layout, parts, total = Layout(study), [], 0
-    for name, scan in study.scans.items():
-        if scan.training_patterns:
-            points = np.load(require(layout.scan(name).sample_points, "notebook 02_preprocessing"))
-            xmap = load_map(require(layout.orientations(PREPROCESSED, name), _INDEXING))
-            parts.append(xmap.rotations.data[points][xmap.is_indexed[points]])
-            total += len(points)
+    parts, total = [], 0
+    for name in results.study.training_scans:
+        xmap = results.orientations(PREPROCESSED, name)
+        points = sample_points(results.study, name, xmap.shape)
+        parts.append(xmap.rotations.data[points][xmap.is_indexed[points]])
+        total += len(points)
     return Rotation(np.concatenate(parts)), total
 
 
@@ -108,8 +104,8 @@ def lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
     )
 
 
-def save_share_table(study: Study) -> pd.DataFrame:
+def save_share_table(results: Results) -> pd.DataFrame:
     """Write orientation_shares.csv; return its summary, see :func:`lost_grains`."""
-    table = share_table(with_results(study)[0])
-    save_csv(table, Layout(study).orientation_shares)
-    return lost_grains(table, study.indexing.wrong_deg)
+    table = share_table(results.complete())
+    save_csv(table, results.layout.figures / "orientation_shares.csv")
+    return lost_grains(table, results.study.tables.wrong_deg)

@@ -12,11 +12,9 @@ import pandas as pd
 import scipy.fft
 from sklearn.decomposition import PCA
 
-from kikuhelpers.indexing.hough import load_map
-from kikuhelpers.patterns.up2 import open_patterns, to_intensity
-from kikuhelpers.runs.files import require
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study
+from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
 
 COMPONENTS = 20
 SAMPLE = 6000  # patterns drawn at random; enough for the first eigenvalues to 2 %
@@ -59,19 +57,17 @@ class ScanStatistics:
     quality: tuple[float, float]
 
 
-def scan_statistics(study: Study, scan: str) -> ScanStatistics:
+def scan_statistics(results: Results, scan: str) -> ScanStatistics:
     """Measure a scan of a study; reads its preprocessed patterns and their orientations."""
-    files = Layout(study).scan(scan)
-    mask = np.load(require(files.mask, "notebook 02"))
-    patterns = open_patterns(require(files.preprocessed, "notebook 02"))
-    flat = patterns.reshape(-1, *mask.shape)
-    rng = np.random.default_rng(study.seed)
+    mask, seed = results.mask(scan), results.study.seed
+    flat = results.patterns(PREPROCESSED, scan).reshape(-1, *mask.shape)
+    rng = np.random.default_rng(seed)
     points = np.sort(rng.choice(len(flat), min(SAMPLE, len(flat)), replace=False))
     drawn = to_intensity(flat[points])
-    xmap = load_map(require(files.orientations, "notebook 06"))
+    xmap = results.orientations(PREPROCESSED, scan)
     fit, quality = (xmap.prop[name][xmap.is_indexed] for name in ("fit", "pq"))
     return ScanStatistics(
-        eigenvalues(drawn, mask, study.seed),
+        eigenvalues(drawn, mask, seed),
         *power_spectrum(drawn, mask),
         float(np.median(fit)),
         float(np.nanmedian(xmap.prop["kam_deg"])),

@@ -12,12 +12,16 @@ import torch
 from orix.crystal_map import CrystalMap
 from torch import nn
 
-from kikuhelpers.indexing.hough import load_map
 from kikuhelpers.indexing.orientation_maps import misorientation_map
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.files import load_json, require, save_csv, written_aside
-from kikuhelpers.study.layout import PREPROCESSED, Layout
-from kikuhelpers.study.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX, PROJECT_ROOT, Study
+from kikuhelpers.runs.files import save_csv, written_aside
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import (
+    LATENT_DIMENSIONS,
+    NETWORK_INPUT_PX,
+    PREPROCESSED,
+    PROJECT_ROOT,
+    Study,
+)
 from kikuhelpers.tables.intervals import block_labels, table1_intervals
 from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
 
@@ -29,8 +33,6 @@ FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last hi
 RESIDUAL = "residual (½Σ²)"
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
 _WHOLE = ("latent_dim", "seed", "presentations")  # whole numbers, some missing
-_DECODING = "notebook 05_reconstruction, or 10_baselines for a baseline,"
-_REINDEXING = "notebook 06_reindexing"
 _TABLE2_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ShortcutConv)
 
 
@@ -75,7 +77,7 @@ def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
     return row
 
 
-def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
@@ -83,28 +85,25 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     differences inside the screen. The third table holds the bootstrap intervals of the first
     one's numbers, see :mod:`kikuhelpers.tables.intervals`.
     """
-    layout, paper = Layout(study), pd.read_csv(PAPER_TABLE1)
+    study, paper = results.study, pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
         radians = paper[f"paper_misorientation_rad_{label}"]
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     rows, scan_rows, intervals = [], [], []
-    for name in (*study.models, *study.baselines):
-        head = _head(study, name)
+    for name in study.decoders:
+        head = _head(results, name)
         scans = {}
         for scan in study.decoded_scans:
-            maps = [
-                load_map(require(layout.orientations(kind, scan), _REINDEXING))
-                for kind in (PREPROCESSED, name)
-            ]
+            maps = [results.orientations(kind, scan) for kind in (PREPROCESSED, name)]
             scans[scan] = compare_maps(*maps)
-            scans[scan]["residual"] = residuals(study, name, scan)
+            scans[scan]["residual"] = results.losses(name, scan).ravel()
             scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
             scans[scan]["block"] = block_labels(maps[0].shape)
         points = pd.concat(scans, names=["scan"])
         blocks = points.groupby(["scan", "block"]).ngroup().to_numpy()
         rows.append(head | _numbers(study, points))
         points = points.drop(columns="block")
-        ends = table1_intervals(points, blocks, QUANTILES, study.indexing.wrong_deg, study.seed)
+        ends = table1_intervals(points, blocks, QUANTILES, study.tables.wrong_deg, study.seed)
         intervals.append(ends.assign(model=name))
     whole = dict.fromkeys(_WHOLE, "Int64")
     table = pd.DataFrame(rows).astype(whole)
@@ -112,37 +111,23 @@ def table1(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return table, pd.DataFrame(scan_rows).astype(whole), pd.concat(intervals)
 
 
-def residuals(study: Study, name: str, scan: str) -> np.ndarray:
-    """Return what a model or baseline leaves of each point's pattern, (points,) float32.
-
-    Half the sum of squared differences inside the screen, as in training.
-    """
-    path = Layout(study).model_scan(name, scan).pattern_loss
-    return np.load(require(path, _DECODING)).ravel()
-
-
-def _head(study: Study, name: str) -> dict:
-    """What a row of Table 1 is of: a model and its training, or a baseline."""
+def _head(results: Results, name: str) -> dict:
+    """What a row of Table 1 is of: a model and its training, as its card says, or a baseline."""
+    study = results.study
     if name in study.baselines:
         settings = study.baseline(name).model_dump()
         components = settings.get("components")
         return {"model": name, "loss": settings["method"], "latent_dim": components}
-    model = study.model(name)
-    card = load_json(require(Layout(study).model(name).card, "notebook 03_training"))
-    head = {
-        "model": name,
-        "loss": model.loss,
-        "latent_dim": model.latent_dim,
-        "beta": model.beta,
-        "seed": model.seed,
-        "presentations": card["presentations"],
-    }
+    card = results.model_card(name)
+    head = {"model": name}
+    head |= {key: card["settings"][key] for key in ("loss", "latent_dim", "beta", "seed")}
+    head["presentations"] = card["presentations"]
     return head | {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
 
 
 def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
     residual = points["residual"]
-    row = summarise(points, study.indexing.wrong_deg) | {"residual_mean": residual.mean()}
+    row = summarise(points, study.tables.wrong_deg) | {"residual_mean": residual.mean()}
     return row | {f"residual_{label}": residual.quantile(q) for label, q in QUANTILES.items()}
 
 
@@ -161,17 +146,17 @@ def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def save_table1(study: Study) -> pd.DataFrame:
+def save_table1(results: Results) -> pd.DataFrame:
     """Write table1.csv, .md, .tex, ..._by_scan.csv, ..._intervals.csv; return the printed table.
 
     Models without results have no row; the caption names them.
     """
-    study, left_out = with_results(study)
-    table, by_scan, intervals = table1(study)
-    printed, folder = printed_table1(table), Layout(study).figures
-    caption = f"{title_of(study)}: decoded against preprocessed patterns, "
+    results = results.complete()
+    table, by_scan, intervals = table1(results)
+    printed, folder = printed_table1(table), results.layout.figures
+    caption = f"{title_of(results.study)}: decoded against preprocessed patterns, "
     caption += "10 % / 50 % / 90 % quantiles; residual: mean."
-    caption = " ".join((caption, *left_out))
+    caption = " ".join((caption, *results.left_out))
     save_csv(table, folder / "table1.csv")
     save_csv(by_scan, folder / "table1_by_scan.csv")
     save_csv(intervals[["model", "number", "low", "high"]], folder / "table1_intervals.csv")
@@ -185,8 +170,7 @@ def save_table1(study: Study) -> pd.DataFrame:
 
 def title_of(study: Study) -> str:
     """Return the title of a study, which says where patterns are virtual."""
-    virtual = any(study.is_virtual(scan) for scan in study.scans)
-    return f"{study.title}{' (virtual specimens)' if virtual else ''}"
+    return f"{study.title}{' (virtual specimens)' if study.virtual_scans else ''}"
 
 
 def table2() -> pd.DataFrame:
@@ -208,10 +192,10 @@ def table2() -> pd.DataFrame:
     return table.fillna("")
 
 
-def save_table2(study: Study) -> pd.DataFrame:
+def save_table2(results: Results) -> pd.DataFrame:
     """Write table2.csv; return the table."""
     table = table2()
-    save_csv(table, Layout(study).figures / "table2.csv")
+    save_csv(table, results.layout.figures / "table2.csv")
     return table
 
 

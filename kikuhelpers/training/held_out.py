@@ -10,16 +10,14 @@ from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 from orix.vector import Vector3d
 
-from kikuhelpers.indexing.hough import load_map
 from kikuhelpers.indexing.orientation_maps import (
     NOT_INDEXED,
     central_point,
     disorientation_deg,
     point_group,
 )
-from kikuhelpers.runs.files import require, save_array
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study, StudyError
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED, StudyError
 
 # Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
 # doi:10.1016/0001-6160(66)90168-4).
@@ -29,13 +27,13 @@ TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
 SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
-def hold_out(study: Study, model: str) -> np.ndarray:
-    """Choose the points of a scan that a model must not see, and write them.
+def held_out_points(results: Results, model: str) -> np.ndarray:
+    """Choose the points of a scan that a model must not see.
 
     Parameters
     ----------
-    study
-        A study whose scan, named in the model's ``hold_out``, has been indexed.
+    results
+        Of a study whose scan, named in the model's ``hold_out``, has been indexed.
     model
         The model's name in it.
 
@@ -44,11 +42,9 @@ def hold_out(study: Study, model: str) -> np.ndarray:
     numpy.ndarray
         (rows, columns) bool, True where held out.
     """
-    layout, settings = Layout(study), study.model(model).hold_out
-    xmap = load_map(require(layout.scan(settings.scan).orientations, "notebook 06_reindexing"))
-    points = twin_pair_points(xmap, study.indexing.grain_deg, settings.largest_share)
-    save_array(layout.model(model).held_out, points)
-    return points
+    settings = results.study.model(model).hold_out
+    xmap = results.orientations(PREPROCESSED, settings.scan)
+    return twin_pair_points(xmap, results.study.indexing.grain_deg, settings.largest_share)
 
 
 def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:

@@ -31,8 +31,6 @@ from kikuhelpers.training.losses import ProjectionHead, kl_divergence, nt_xent, 
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters, start_glorot
 
-ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
-
 
 def train(study: Study, name: str) -> pd.DataFrame:
     """Train one model of a study, or go on with it, and write its weights.

@@ -1,4 +1,8 @@
-"""The training sample: the shares of all scans, memory-mapped or on the device."""
+"""The training sample: patterns drawn at random from the preprocessed maps, in memory.
+
+The paper draws 16,000 patterns of each map. Which ones is a pure function of the map's shape, the
+number wanted and the study's seed, so that no file need hold them.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,103 +12,117 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.patterns.up2 import release, to_intensity
 from kikuhelpers.runs.devices import device, free_memory_bytes
-from kikuhelpers.runs.files import require
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Study
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED, Study
+from kikuhelpers.training.held_out import held_out_points
 
 # The sample moves to an accelerator if it takes no more of the free memory than this; the
 # rest is for the network's activations (the paper's 96,000 patterns: 2.8 GB as float16).
 DEVICE_SHARE = 0.5
-DIGEST_PATTERNS = 256  # of each share; to tell one sample from another, not to find damage
-_PREPROCESSING = "notebook 02_preprocessing"
 
 
-class TrainingError(RuntimeError):
-    """A training that cannot start or go on; the message is one sentence for its user."""
+class TrainingError(SentenceError):
+    """A training that cannot start or go on."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """The training sample of a study and the screen that all its scans share."""
 
-    shares: list[np.ndarray]  # one per scan: (n, height, width) float16 in [-1, 1], mapped
+    patterns: np.ndarray  # (n, height, width) float16 in [-1, 1]
     mask: np.ndarray  # (height, width) bool
-    numbers: np.ndarray  # (m,) of the patterns to train on, counted through all shares
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.patterns)
 
     def digest(self) -> str:
-        """Return a hash of the mask and of patterns from all over the sample."""
+        """Return a hash of the mask and of all patterns."""
         hashed = hashlib.sha256(self.mask.tobytes())
-        hashed.update(self.numbers.tobytes())
-        for share in self.shares:
-            hashed.update(str(share.shape).encode())
-            hashed.update(share[:: max(1, len(share) // DIGEST_PATTERNS)].tobytes())
+        hashed.update(self.patterns.data)
         return hashed.hexdigest()
 
-    def gather(self, points: np.ndarray) -> np.ndarray:
-        """Read patterns by their place in ``numbers``: (n, height, width) float16."""
-        patterns = np.empty((len(points), *self.mask.shape), self.shares[0].dtype)
-        numbers, first = self.numbers[points], 0
-        for share in self.shares:
-            here = (numbers >= first) & (numbers < first + len(share))
-            patterns[here] = share[numbers[here] - first]
-            first += len(share)
-        return patterns
+
+def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.ndarray:
+    """Draw a scan's random share of the training sample, without repetition.
+
+    A scan with fewer points than wanted gives all of them.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) int64 flat indices of the map, ascending.
+    """
+    points, wanted = int(np.prod(map_shape)), study.scan(scan).training.patterns
+    rng = np.random.default_rng(study.seed)
+    return np.sort(rng.choice(points, min(wanted, points), replace=False))
 
 
-def load_training_set(study: Study, model: str | None = None) -> TrainingSet:
-    """Map the shares of all scans; the loss sees the pixels inside every screen.
+def load_training_set(results: Results, model: str | None = None) -> TrainingSet:
+    """Draw the sample from all scans; the loss sees the pixels inside every screen.
 
     Parameters
     ----------
-    study
-        The study.
+    results
+        Of a study whose scans have been preprocessed.
     model
         Where given, the points that this model holds out are left out.
+
+    Raises
+    ------
+    TrainingError
+        No pattern, or no pixel inside all screens, is left.
     """
-    layout = Layout(study)
-    names = [name for name, scan in study.scans.items() if scan.training_patterns]
-    scans = [layout.scan(name) for name in names]
-    shares = [np.load(require(scan.sample, _PREPROCESSING), mmap_mode="r") for scan in scans]
-    used = [np.ones(len(share), bool) for share in shares]
-    if model and (hold_out := study.model(model).hold_out) and hold_out.scan in names:
-        held_out = np.load(require(layout.model(model).held_out, "notebook 03_training"))
-        place = names.index(hold_out.scan)
-        used[place] = ~held_out.ravel()[np.load(scans[place].sample_points)]
-    numbers = np.flatnonzero(np.concatenate(used))
-    if not len(numbers):
-        raise TrainingError("The training sample is empty: give a scan more training_patterns.")
-    mask = np.logical_and.reduce([np.load(require(scan.mask, _PREPROCESSING)) for scan in scans])
+    study, parts = results.study, []
+    names, hold_out = study.training_scans, study.model(model).hold_out if model else None
+    masks = [results.mask(name) for name in names]
+    for name in names:
+        patterns = results.patterns(PREPROCESSED, name)
+        flat = patterns.reshape(-1, *patterns.shape[2:])
+        points = sample_points(study, name, patterns.shape[:2])
+        if hold_out and hold_out.scan == name:
+            points = points[~held_out_points(results, model).ravel()[points]]
+        parts.append(_read(flat, points))
+    sample = np.concatenate(parts)
+    if not len(sample):
+        raise TrainingError("The training sample is empty: give a scan more training patterns.")
+    mask = np.logical_and.reduce(masks)
     if not mask.any():
         raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
-    return TrainingSet(shares, mask, numbers)
+    return TrainingSet(sample, mask)
+
+
+def _read(flat: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Read patterns of a mapped file by their number: (n, height, width) float16."""
+    sample = np.empty((len(points), *flat.shape[1:]), np.float16)
+    for part, numbers in chunks("reading the sample", points, pattern_bytes=flat[0].nbytes):
+        sample[part] = to_intensity(flat[numbers])
+        release(flat)
+    return sample
 
 
 class Batches:
     """Batches of a training set on the device, gathered by number.
 
-    On an accelerator the sample is copied there once, if it fits. Else each batch is read
-    from the mapped files; since nothing in a step waits for the device, it reads the next
-    batch while the device computes the last one.
+    On an accelerator the sample is copied there once, if it fits. Else, since nothing in a step
+    waits for the device, the next batch is gathered while the device computes the last one.
     """
 
     def __init__(self, data: TrainingSet, seed: int):
-        self._data, self._seed, self._resident = data, seed, None
-        size = sum(share.nbytes for share in data.shares)
-        if device().type != "cpu" and size <= DEVICE_SHARE * free_memory_bytes():
-            self._resident = torch.cat([torch.tensor(s, device=device()) for s in data.shares])
+        self._patterns, self._seed, self._resident = data.patterns, seed, None
+        if device().type != "cpu" and data.patterns.nbytes <= DEVICE_SHARE * free_memory_bytes():
+            self._resident = torch.from_numpy(data.patterns).to(device())
 
     def __call__(self, step: int, batch: int) -> Tensor:
         """Return the batch of a step: (batch, 1, height, width) float32, channels last."""
-        points = batch_points(step, batch, len(self._data), self._seed)
+        points = batch_points(step, batch, len(self._patterns), self._seed)
         if self._resident is not None:
-            numbers = torch.from_numpy(self._data.numbers[points])
-            patterns = self._resident[numbers.to(device())]
+            patterns = self._resident[torch.from_numpy(points).to(device())]
         else:
-            patterns = torch.from_numpy(self._data.gather(points))
+            patterns = torch.from_numpy(self._patterns[points])
             if device().type == "cuda":
                 patterns = patterns.pin_memory()
             patterns = patterns.to(device(), non_blocking=True)

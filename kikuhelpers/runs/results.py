@@ -1,0 +1,324 @@
+"""Every result of a study by name: found, checked to be of the study's settings, and opened.
+
+A job leaves a record beside its results (:mod:`kikuhelpers.runs.provenance`): the fingerprint
+of all settings that they depend on, the SHA-256 of the scans that they come from, and a digest
+of each file. A result that is missing, of other settings, or of another model is never read: a
+sentence says which command makes it.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.runs.archive import Archive, Place
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import digest, load_json, written_aside
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.stages import DATA, Job, jobs_of
+from kikuhelpers.study.study import Study
+
+
+class MissingResultError(SentenceError):
+    """A result that is not there, or not of the study's settings.
+
+    Attributes
+    ----------
+    what : str
+        What is wrong, without the command.
+    jobs : tuple of Job
+        The jobs that make it.
+    """
+
+    def __init__(self, what: str, study: Study, *jobs: Job):
+        self.what, self.jobs = what, jobs
+        super().__init__(f"{what}. Make it with: {make_command(study, *jobs)}")
+
+
+def make_command(study: Study, *jobs: Job) -> str:
+    """Return the command that runs jobs of a study, and what they need.
+
+    A study with overrides has no graph: the notebook is then run with the same overrides.
+    """
+    if study.overrides:
+        notebooks = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in jobs)
+        return f"{notebooks}, with the same overrides"
+    return " ".join(("python -m kikuhelpers", study.source, *map(str, jobs)))
+
+
+def name_of(layout: Layout, job: Job, path: Path) -> str:
+    """Return the name of a job's result in its record: its path below the study's folder."""
+    folder = layout.folder_of(job)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+
+
+class Results:
+    """The results of a study, opened by name.
+
+    Parameters
+    ----------
+    study
+        The study.
+    archive
+        Whether a result that is not in the results folder may come from the archive, as
+        rounded there (:mod:`kikuhelpers.runs.archive`).
+
+    Attributes
+    ----------
+    study : Study
+        The study, or what :meth:`complete` left of it.
+    layout : Layout
+        Files of the whole study.
+    left_out : list of str
+        One sentence for each model or baseline that :meth:`complete` left out.
+    shown : dict
+        Patterns (h, w) uint16 that :meth:`pattern` returned, by kind, scan, row and column.
+    """
+
+    def __init__(self, study: Study, archive: bool = False):
+        self.study, self.layout = study, Layout(study)
+        self.left_out: list[str] = []
+        self.shown: dict[Place, np.ndarray] = {}
+        self._archive = Archive(self.layout) if archive else None
+        self._records: dict[Job, dict] = {}
+        self._maps: dict[tuple[str, str], np.ndarray] = {}
+
+    def complete(self) -> "Results":
+        """Return the results of those models and baselines alone that have all of Table 1's.
+
+        Unchanged if no model is left, so that whoever needs the first missing file says so.
+        """
+        study = self.study
+        names = [name for name in study.decoders if self._has_table_row(name)]
+        if not any(name in study.models for name in names):
+            return self
+        kept = {
+            part: {name: value for name, value in getattr(study, part).items() if name in names}
+            for part in ("models", "baselines")
+        }
+        other = Results(study.model_copy(update=kept))
+        other.layout, other._archive, other._records = self.layout, self._archive, self._records
+        other.shown = self.shown
+        gone = [name for name in study.decoders if name not in names]
+        other.left_out = [f"{name} has no results yet: left out." for name in gone]
+        return other
+
+    # ------------------------------------------------------------------ scans
+
+    def card(self, scan: str) -> dict:
+        """Origin, shapes, step in micrometres and SHA-256 of a scan."""
+        return self.open(self.layout.scan(scan).card)
+
+    def raw(self, scan: str) -> np.ndarray:
+        """The scan as measured, (rows, columns, height, width), mapped from file."""
+        return open_patterns(self.path(self.layout.scan(scan).raw))
+
+    def mask(self, scan: str) -> np.ndarray:
+        """True inside the screen, (height, width)."""
+        return self.open(self.layout.scan(scan).mask).astype(bool)
+
+    def background(self, scan: str) -> np.ndarray:
+        """The mean pattern that was subtracted, (height, width) in counts."""
+        return self.open(self.layout.scan(scan).background)
+
+    def pattern_centre(self, scan: str) -> dict:
+        """The calibrated pattern centre and its fit in degrees."""
+        return self.open(self.layout.scan(scan).pattern_centre)
+
+    def truth(self, scan: str) -> dict[str, np.ndarray]:
+        """The truth of a virtual scan by field, each (rows, columns, ...)."""
+        return self.open(self.layout.scan(scan).truth)
+
+    def patterns(self, kind: str, scan: str) -> np.ndarray:
+        """Preprocessed patterns, or a model's or baseline's, uint16 counts, mapped from file."""
+        return open_patterns(self.path(self.layout.patterns(kind, scan)))
+
+    def pattern(self, kind: str, scan: str, row: int, column: int) -> np.ndarray:
+        """One pattern, (height, width) uint16 counts; it is remembered in ``shown``."""
+        place = (kind, scan, int(row), int(column))
+        if place not in self.shown:
+            try:
+                patterns = self._maps.get((kind, scan))
+                if patterns is None:
+                    patterns = self._maps[kind, scan] = self.patterns(kind, scan)
+                self.shown[place] = np.array(patterns[row, column])
+            except MissingResultError:
+                archived = self._archive.shown_patterns() if self._archive else {}
+                if place not in archived:
+                    raise
+                self.shown[place] = archived[place]
+        return self.shown[place]
+
+    def orientations(self, kind: str, scan: str):
+        """The orix CrystalMap of the preprocessed, a model's or a baseline's patterns."""
+        return self.open(self.layout.orientations(kind, scan))
+
+    # ----------------------------------------------------------------- models
+
+    def model_card(self, model: str) -> dict:
+        """Settings, data and outcome of a training."""
+        return self.open(self.layout.model(model).card)
+
+    def history(self, model: str) -> pd.DataFrame:
+        """The loss history of a training."""
+        return self.open(self.layout.model(model).history)
+
+    def held_out(self, model: str) -> np.ndarray:
+        """True for points that a model has not seen, (rows, columns)."""
+        return self.open(self.layout.model(model).held_out).astype(bool)
+
+    def weights(self, model: str) -> dict:
+        """The weights of a network, tensors by name."""
+        return self.open(self.layout.model(model).weights)
+
+    def latents(self, model: str, scan: str) -> np.ndarray:
+        """Latent means, (rows, columns, D) float32, mapped from file."""
+        return self.open(self.layout.model_scan(model, scan).latents)
+
+    def features(self, model: str, scan: str) -> pd.DataFrame:
+        """Measures of every latent feature; row i is feature i + 1."""
+        return self.open(self.layout.model_scan(model, scan).features)
+
+    def losses(self, name: str, scan: str) -> np.ndarray:
+        """Half the sum of squared differences of every pattern of a model or baseline."""
+        return self.open(self.layout.model_scan(name, scan).pattern_loss)
+
+    def residual(self, model: str, scan: str) -> dict:
+        """The mean absolute error of the decoded patterns on the camera's scale."""
+        return self.open(self.layout.model_scan(model, scan).residual)
+
+    def generated(self, model: str, scan: str) -> np.ndarray:
+        """Patterns decoded from unit-normal noise, (n, height, width) float32."""
+        return self.open(self.layout.model_scan(model, scan).generated)
+
+    def spectrum(self) -> dict:
+        """Variances of the training sample along its principal components, and in all."""
+        return self.open(self.layout.sample.spectrum)
+
+    # ------------------------------------------------------- checked and opened
+
+    def path(self, path: Path) -> Path:
+        """Return the path of a result, if it is there and of the study's settings.
+
+        Raises
+        ------
+        MissingResultError
+            It is not; with the command that makes it.
+        """
+        job = self.layout.maker(path)
+        name, study = name_of(self.layout, job, path), self.layout.study
+        if not path.is_file():
+            raise MissingResultError(f"{name} of study '{study.name}' is not there yet", study, job)
+        if self.record(job)["outputs"].get(name) != digest(path):
+            what = f"{name} of study '{study.name}' is not the file that {job} made"
+            raise MissingResultError(what, study, job)
+        return path
+
+    def record(self, job: Job) -> dict:
+        """Return the record of a job, if it is there and of the study's settings.
+
+        Raises
+        ------
+        MissingResultError
+            It is not; with the command that makes it.
+        """
+        if job not in self._records:
+            self._records[job] = self._checked_record(job)
+        return self._records[job]
+
+    def all_records(self) -> dict[Job, dict]:
+        """Return the records of all jobs that have run, archived ones where that is allowed."""
+        found = {}
+        for job in jobs_of(self.layout.study):
+            try:
+                found[job] = self.record(job)
+            except MissingResultError:
+                if self._archive and (record := self._archive.record(job)):
+                    found[job] = record
+        return found
+
+    def lacks(self, job: Job) -> str:
+        """Return why a job's results cannot be used, in one sentence; "" where they can."""
+        try:
+            self.record(job)
+            for path in self.layout.outputs(job):
+                self.path(path)
+        except MissingResultError as error:
+            return str(error)
+        return ""
+
+    def save_shown(self) -> None:
+        """Write the patterns that were shown, so that the archive can keep them."""
+        if self.shown:
+            patterns = {"/".join(map(str, place)): p for place, p in sorted(self.shown.items())}
+            with written_aside(self.layout.shown_patterns) as temporary:
+                np.savez_compressed(temporary, **patterns)
+
+    def _checked_record(self, job: Job) -> dict:
+        path, study = self.layout.record(job.stage, *job.parts), self.layout.study
+        if not path.is_file():
+            raise MissingResultError(f"{job} has not run yet", study, job)
+        record = load_json(path)
+        if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
+            what = f"The results of {job} were made with other settings than the study's"
+            raise MissingResultError(what, study, job)
+        for scan, sha256 in record["scans"].items():
+            card = self.layout.scan(scan).card
+            if not card.is_file() or load_json(card)["sha256"] != sha256:
+                what = f"The results of {job} are of another scan than the present '{scan}'"
+                raise MissingResultError(what, study, Job(DATA, (scan,)), job)
+        return record
+
+    def open(self, path: Path):
+        """Open a result by its path, checked as by :meth:`path`; from the archive if allowed."""
+        opener = _OPENERS.get(path.name) or _OPENERS[path.suffix]
+        try:
+            return opener(self.path(path))
+        except MissingResultError:
+            found = self._archive.find(path) if self._archive else None
+            if found is None:
+                raise
+            return found
+
+    def has(self, path: Path) -> bool:
+        """Tell whether a result can be opened."""
+        try:
+            return bool(self.path(path))
+        except MissingResultError:
+            return self._archive is not None and self._archive.holds(path)
+
+    def _has_table_row(self, name: str) -> bool:
+        needed = [self.layout.model(name).card] if name in self.study.models else []
+        for files in (self.layout.model_scan(name, scan) for scan in self.study.decoded_scans):
+            needed += [files.orientations, files.pattern_loss]
+        return all(map(self.has, needed))
+
+
+def _open_truth(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        shape = tuple(file.attrs["map_shape"])
+        return {name: v[()].reshape(*shape, *v.shape[1:]) for name, v in file.items()}
+
+
+def _open_map(path: Path):
+    import orix.io  # takes seconds: only whoever opens a map waits for it
+
+    return orix.io.load(str(path))
+
+
+def _open_weights(path: Path):
+    from safetensors.torch import load_file  # with torch, which few stages need
+
+    return load_file(path)
+
+
+_OPENERS = {
+    "truth.h5": _open_truth,
+    ".h5": _open_map,
+    ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".json": load_json,
+    ".csv": pd.read_csv,
+    ".safetensors": _open_weights,
+}

@@ -1,0 +1,157 @@
+"""Read a study file, with values changed for one run, and say where its results go.
+
+A study is a YAML file in ``studies/``. A single value can be changed for one run by its dotted
+name, for example ``{"training.batch_size": 128}``. The results of such a run go to a folder of
+their own, so that they never stand in for the study's.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kikuhelpers.study.study import Study, StudyError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+STUDIES_FOLDER = PROJECT_ROOT / "studies"
+_DIGEST_DIGITS = 8  # of the overrides, in the name of their results' folder
+
+
+def load_study(study: str | Path, overrides: dict[str, Any] | None = None) -> Study:
+    """Read and validate a study file.
+
+    Parameters
+    ----------
+    study
+        Name of a file in ``studies/`` without its ending, or a path to a YAML file.
+    overrides
+        Values to replace, by dotted name: ``{"models.vae-64.beta": 15}``. The study that comes
+        back has another name, so that its results lie beside the original's.
+
+    Raises
+    ------
+    StudyError
+        In one sentence: no such file, not YAML, unknown key, wrong type or value; a scan whose
+        file lies among the study's own results.
+
+    Examples
+    --------
+    >>> load_study("smoke").model("vae-16").latent_dim
+    16
+    >>> load_study("smoke", {"models.vae-16.beta": 15}).model("vae-16").beta
+    15.0
+    """
+    path = study_path(study)
+    source = path.stem if path.resolve().parent == STUDIES_FOLDER else str(path)
+    found = _validated(path, _content(path, {})).read_from(source)
+    if overrides:
+        changed = _validated(path, _content(path, overrides))
+        digest = hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()
+        name = f"{found.name}-with-{digest[:_DIGEST_DIGITS]}"
+        found = changed.model_copy(update={"name": name}).changed_from(found, overrides)
+    _check_that_scans_lie_elsewhere(found)
+    return found
+
+
+def study_path(study: str | Path) -> Path:
+    """Return the path of a study given by name or by path."""
+    path = Path(study)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = STUDIES_FOLDER / f"{study}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in STUDIES_FOLDER.glob("*.yaml")))
+        raise StudyError(
+            f"There is no study '{study}'; known are {known}, or give a path to a .yaml."
+        )
+    return path
+
+
+def results_root() -> Path:
+    """Folder of all results: ``KIKUHELPERS_RESULTS`` or ``results/`` in the project."""
+    return Path(os.environ.get("KIKUHELPERS_RESULTS") or PROJECT_ROOT / "results").resolve()
+
+
+def figures_root() -> Path:
+    """Folder of the figures and tables: ``KIKUHELPERS_FIGURES`` or ``figures/``."""
+    return Path(os.environ.get("KIKUHELPERS_FIGURES") or PROJECT_ROOT / "figures").resolve()
+
+
+def archive_root() -> Path:
+    """Folder of the archived results: ``KIKUHELPERS_ARCHIVE`` or ``data/archive/``."""
+    folder = os.environ.get("KIKUHELPERS_ARCHIVE") or PROJECT_ROOT / "data" / "archive"
+    return Path(folder).resolve()
+
+
+def _content(path: Path, overrides: dict[str, Any]) -> dict:
+    """Return the content of a study file, with its name, its scans' paths and the overrides."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise StudyError(
+            f"{path.name} must be a list of 'key: value' lines; see studies/quick.yaml."
+        )
+    content = _without_aliases(content)
+    content.setdefault("name", path.stem)
+    for key, value in overrides.items():
+        _override(content, key, value)
+    for scan in (content.get("scans") or {}).values():
+        data = scan.get("data") if isinstance(scan, dict) else None
+        if isinstance(data, dict) and "path" in data:  # relative to the study file
+            data["path"] = str(path.parent / Path(str(data["path"])).expanduser())
+    return content
+
+
+def _without_aliases(node: Any) -> Any:
+    """Copy what YAML's aliases (``*name``) share, so that a change touches one place only."""
+    if isinstance(node, dict):
+        return {key: _without_aliases(value) for key, value in node.items()}
+    return [_without_aliases(value) for value in node] if isinstance(node, list) else node
+
+
+def _validated(path: Path, content: dict) -> Study:
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise StudyError(f"{path.name}: {_one_sentence(error)}") from None
+
+
+def _check_that_scans_lie_elsewhere(study: Study) -> None:
+    """Refuse a scan that lies where the study writes: it would be written over."""
+    folder = results_root() / study.name
+    for name, scan in study.scans.items():
+        path = Path(getattr(scan.data, "path", "/"))
+        if any(p.is_relative_to(folder) for p in (path.absolute(), path.resolve())):
+            raise StudyError(
+                f"Scan '{name}' names {path}, which lies in the study's own results folder "
+                f"{folder} and would be written over: move that file elsewhere."
+            )
+
+
+def _override(content: dict, key: str, value: Any) -> None:
+    # A model's name may hold dots, so the longest known key wins at each level.
+    node, rest = content, key
+    while "." in rest:
+        heads = [k for k in node if rest.startswith(f"{k}.")] or [rest.split(".", 1)[0]]
+        head = max(heads, key=len)
+        node = node.setdefault(head, {})
+        rest = rest[len(head) + 1 :]
+        if not isinstance(node, dict):
+            raise StudyError(f"Override '{key}': '{head}' holds a value, not settings.")
+    node[rest] = value
+
+
+def _one_sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the study"
+    what = {
+        "extra_forbidden": "is not a known setting",
+        "missing": "is missing",
+    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {what}{more}."

@@ -1,0 +1,65 @@
+"""Which scan and which models play which part in the paper's figures."""
+
+from collections import Counter
+
+from kikuhelpers.study.study import Study
+
+
+def scan_of(study: Study, alloy: str) -> str | None:
+    """Return the first mapped scan of an alloy, "wrought" ("other" counts as such) or "am"."""
+    return _first(study, study.mapped_scans, alloy)
+
+
+def decoded_scan(study: Study) -> str:
+    """Return the first wrought scan whose patterns are decoded; without any, another one."""
+    return _first(study, study.decoded_scans, "wrought") or study.decoded_scans[0]
+
+
+def _first(study: Study, names: list[str], alloy: str) -> str | None:
+    kinds = {"am"} if alloy == "am" else {"wrought", "other"}
+    return next((name for name in names if study.scan(name).figures.role in kinds), None)
+
+
+def fine_scan(study: Study) -> str | None:
+    """Return the AM scan of the smallest step, if it is finer than the first AM scan."""
+    first = scan_of(study, "am")
+    if first is None:
+        return None
+    scans = {name: study.scan(name) for name in study.mapped_scans}
+    steps = {n: scan.data.step_um for n, scan in scans.items() if scan.figures.role == "am"}
+    finest = min(steps, key=steps.get)
+    return finest if steps[finest] < steps[first] else None
+
+
+def vaes(study: Study) -> list[str]:
+    """Return the conventional VAEs (beta = 1), one per latent dimension, smallest first."""
+    by_dimension = {}
+    for name, model in study.models.items():
+        if model.loss == "vae" and model.beta == 1:
+            by_dimension.setdefault(model.latent_dim, name)
+    return [by_dimension[dimension] for dimension in sorted(by_dimension)]
+
+
+def largest_vae(study: Study) -> str:
+    """Return the conventional VAE of most dimensions; without any, the largest model."""
+    names = vaes(study) or sorted(study.models, key=lambda name: study.model(name).latent_dim)
+    return names[-1]
+
+
+def beta_series(study: Study) -> list[str]:
+    """Return beta-VAEs of one dimension, lowest beta first, led by their conventional VAE.
+
+    Where beta-VAEs of several dimensions were trained, the dimension of most of them is
+    taken. Without any, the list holds the largest conventional VAE alone.
+    """
+    others = [n for n, model in study.models.items() if model.loss == "vae" and model.beta != 1]
+    if not others:
+        return [largest_vae(study)]
+    dimension = Counter(study.model(name).latent_dim for name in others).most_common(1)[0][0]
+    series = [name for name in [*vaes(study), *others] if study.model(name).latent_dim == dimension]
+    return sorted(series, key=lambda name: study.model(name).beta)
+
+
+def contrastive_models(study: Study) -> list[str]:
+    """Return the models trained with the contrastive loss."""
+    return [name for name, model in study.models.items() if model.loss == "contrastive"]

@@ -1,0 +1,224 @@
+"""What each stage of a study depends on: the one place that says so.
+
+A stage is a notebook, a job one run of it on a scan, a model, or both. A job depends on some
+settings and on other jobs. Its fingerprint changes when any of these settings does, or the
+fingerprint of any of these jobs. The graph of runs, the checkpoints of trainings, the readers
+of results and the archive all compare fingerprints, and nothing else.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from kikuhelpers.study.baselines import Pca, components_wanted, largest_pca
+from kikuhelpers.study.study import Study
+from kikuhelpers.study.values import Settings
+
+DATA = "01_diffraction_data"
+PREPROCESSING = "02_preprocessing"
+INDEXING = "03_indexing"
+TRAINING = "04_training"
+LATENT_MAPS = "05_latent_maps"
+RECONSTRUCTION = "06_reconstruction"
+BASELINES = "07_baselines"
+REINDEXING = "08_reindexing"
+TABLE1 = "09_table1"
+VIRTUAL_SPECIMENS = "10_virtual_specimens"
+FIGURES = "11_figures"
+STAGES = (
+    *(DATA, PREPROCESSING, INDEXING, TRAINING, LATENT_MAPS, RECONSTRUCTION),
+    *(BASELINES, REINDEXING, TABLE1, VIRTUAL_SPECIMENS, FIGURES),
+)
+
+# They say how a training is watched and saved, not what comes out of it.
+_WITHOUT_EFFECT = {"checkpoint_seconds"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a stage: its notebook and what it runs on (scan, model or baseline)."""
+
+    stage: str
+    parts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ".".join((self.stage, *self.parts))
+
+
+class Dependencies:
+    """What the jobs of a study depend on.
+
+    Parameters
+    ----------
+    study
+        The study.
+    """
+
+    def __init__(self, study: Study):
+        self.study = study
+        self._fingerprints: dict[Job, str] = {}
+
+    def fingerprint(self, job: Job) -> str:
+        """Return a hash of all settings that a job depends on, through other jobs too."""
+        if job not in self._fingerprints:
+            settings, jobs = self.of(job)
+            parts = [job.stage, settings, [self.fingerprint(other) for other in jobs]]
+            text = json.dumps(parts, sort_keys=True, default=str)
+            self._fingerprints[job] = hashlib.sha256(text.encode()).hexdigest()
+        return self._fingerprints[job]
+
+    def of(self, job: Job) -> tuple[dict, list[Job]]:
+        """Return the settings that a job reads itself, and the jobs whose results it reads."""
+        read = {
+            DATA: self._data,
+            PREPROCESSING: self._preprocessing,
+            INDEXING: self._indexing,
+            TRAINING: self._training,
+            LATENT_MAPS: self._latent_maps,
+            RECONSTRUCTION: self._reconstruction,
+            BASELINES: self._baselines,
+            REINDEXING: self._reindexing,
+            TABLE1: self._table1,
+            VIRTUAL_SPECIMENS: self._virtual_specimens,
+            FIGURES: self._figures,
+        }
+        settings, jobs = read[job.stage](*job.parts)
+        return {name: _plain(value) for name, value in settings.items()}, jobs
+
+    def needs(self, job: Job) -> list[Job]:
+        """Return the jobs that must have run before."""
+        latents = [Job(LATENT_MAPS, job.parts)] if job.stage == RECONSTRUCTION else []
+        return self.of(job)[1] + latents
+
+    def scans_behind(self, job: Job) -> list[str]:
+        """Return the names of the scans whose patterns a job's results come from."""
+        if job.stage == DATA:
+            return list(job.parts)
+        names = {name for other in self.of(job)[1] for name in self.scans_behind(other)}
+        return sorted(names)
+
+    def _data(self, scan: str):
+        return {"data": self.study.scan(scan).data}, []
+
+    def _preprocessing(self, scan: str):
+        own = self.study.scan(scan).preprocessing
+        jobs = [Job(DATA, (scan,))]
+        if own.background_of:
+            jobs.append(Job(PREPROCESSING, (own.background_of,)))
+        return {"study": self.study.preprocessing, "scan": own}, jobs
+
+    def _indexing(self, scan: str):
+        study = self.study
+        own = study.scan(scan).indexing
+        settings = {"study": study.indexing, "scan": own, "seed": study.seed}
+        return settings, [Job(PREPROCESSING, (scan,))]
+
+    def _sample(self):
+        """The training sample: how many patterns of which scans, and the seed of the draw."""
+        scans = self.study.training_scans
+        wanted = {name: self.study.scan(name).training.patterns for name in scans}
+        jobs = [Job(PREPROCESSING, (name,)) for name in scans]
+        return {"sample": wanted, "seed": self.study.seed}, jobs
+
+    def _training(self, model: str):
+        own = self.study.model(model)
+        settings, jobs = self._sample()
+        settings |= {"model": own.model_copy(update={"training": None})}
+        settings["training"] = self.study.training_of(model).model_dump(exclude=_WITHOUT_EFFECT)
+        if own.hold_out:
+            jobs.append(Job(INDEXING, (own.hold_out.scan,)))
+        return settings, jobs
+
+    def _latent_maps(self, model: str, scan: str):
+        before = [Job(PREPROCESSING, (scan,)), Job(INDEXING, (scan,))]
+        return {}, [Job(TRAINING, (model,)), *before]
+
+    def _reconstruction(self, model: str, scan: str):
+        # Of the latent maps it reads the latents alone, which know nothing of the indexing.
+        jobs = [Job(TRAINING, (model,)), Job(DATA, (scan,)), Job(PREPROCESSING, (scan,))]
+        return {"seed": self.study.seed}, jobs
+
+    def _baselines(self, baseline: str):
+        study, own = self.study, self.study.baseline(baseline)
+        settings, jobs = self._sample()
+        settings |= {"baseline": own, "scans": study.decoded_scans}
+        if isinstance(own, Pca):
+            # All PCAs of a study use the components that the largest one fits and files.
+            settings["fitted"] = components_wanted(study.baselines, study.models)
+            largest = largest_pca(study.baselines)
+            jobs += [Job(BASELINES, (largest,))] if baseline != largest else []
+        return settings, jobs + [Job(PREPROCESSING, (name,)) for name in study.decoded_scans]
+
+    def decoding(self, decoder: str, scan: str) -> Job:
+        """Return the job that decodes a scan with a model or a baseline."""
+        if decoder in self.study.baselines:
+            return Job(BASELINES, (decoder,))
+        return Job(RECONSTRUCTION, (decoder, scan))
+
+    def _reindexing(self, decoder: str, scan: str):
+        jobs = [self.decoding(decoder, scan), Job(INDEXING, (scan,))]
+        return {"study": self.study.indexing, "scan": self.study.scan(scan).indexing}, jobs
+
+    def _table1(self):
+        study = self.study
+        jobs = [Job(INDEXING, (scan,)) for scan in study.scans]
+        jobs += [Job(TRAINING, (model,)) for model in study.models]
+        for scan in study.decoded_scans:
+            for decoder in study.decoders:
+                jobs += [self.decoding(decoder, scan), Job(REINDEXING, (decoder, scan))]
+        return {"title": study.title, "tables": study.tables, "seed": study.seed}, jobs
+
+    def _virtual_specimens(self):
+        study = self.study
+        compared = study.comparison.model_dump().values() if study.comparison else ()
+        scans = [name for name in study.scans if study.is_virtual(name) or name in compared]
+        settings = {"title": study.title, "comparison": study.comparison, "seed": study.seed}
+        settings["roles"] = {name: study.scan(name).figures for name in scans}
+        return settings, [Job(INDEXING, (name,)) for name in scans]
+
+    def _figures(self):
+        study = self.study
+        jobs = [Job(TABLE1)]
+        jobs += [Job(LATENT_MAPS, (m, s)) for m in study.models for s in study.mapped_scans]
+        jobs += [Job(RECONSTRUCTION, (m, s)) for m in study.models for s in study.decoded_scans]
+        settings = {"title": study.title, "figures": study.figures}
+        settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
+        return settings, jobs
+
+
+def fingerprint(study: Study, stage: str, *parts: str) -> str:
+    """Return the fingerprint of one job of a study, see :class:`Dependencies`.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> one, longer = load_study("smoke"), load_study("smoke", {"training.presentations": 3200})
+    >>> fingerprint(one, "03_indexing", "wrought") == fingerprint(longer, "03_indexing", "wrought")
+    True
+    >>> fingerprint(one, "04_training", "vae-16") == fingerprint(longer, "04_training", "vae-16")
+    False
+    """
+    return Dependencies(study).fingerprint(Job(stage, parts))
+
+
+def jobs_of(study: Study) -> list[Job]:
+    """Return all jobs of a study, in the order of the data."""
+    scans, models = list(study.scans), list(study.models)
+    jobs = [Job(stage, (scan,)) for stage in (DATA, PREPROCESSING, INDEXING) for scan in scans]
+    jobs += [Job(TRAINING, (model,)) for model in models]
+    jobs += [Job(LATENT_MAPS, (m, s)) for m in models for s in study.mapped_scans]
+    jobs += [Job(RECONSTRUCTION, (m, s)) for m in models for s in study.decoded_scans]
+    jobs += [Job(BASELINES, (name,)) for name in study.baselines]
+    jobs += [Job(REINDEXING, (d, s)) for d in study.decoders for s in study.decoded_scans]
+    jobs += [Job(TABLE1)] if models else []
+    jobs += [Job(VIRTUAL_SPECIMENS)] if study.virtual_scans else []
+    return jobs + ([Job(FIGURES)] if models else [])
+
+
+def _plain(value):
+    """Settings as JSON takes them; of a scan's file the bare name, the same on every machine."""
+    if not isinstance(value, Settings):
+        return value
+    content = value.model_dump(mode="json")
+    return content | {"path": PurePath(content["path"]).name} if "path" in content else content
