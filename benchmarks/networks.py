@@ -12,18 +12,17 @@ from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
 from kikuhelpers.latents.decoding import decode_map
 from kikuhelpers.latents.encoding import encode_map
-from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
+from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.study import NETWORK_INPUT_PX, Model, Training
+from kikuhelpers.study.study import Model, Training
 from kikuhelpers.training.forecast import training_operations
 from kikuhelpers.training.loop import Run
 from kikuhelpers.training.sample import TrainingSet
 from kikuhelpers.training.vae import KikuchiVAE
 
-_PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
-_MASK = round_mask(_PIXELS, (59.5, 59.5), 57.5)
+_MASK = screen_mask()
 _BATCHES_IN_SAMPLE = 4
 _GIGA = 1e9
 
@@ -77,7 +76,9 @@ def training(sizes: Sizes) -> Iterator[dict]:
 
 def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
     """Measure a map's way to latents and back, against the plain network in float32."""
-    counts = to_counts(np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_PIXELS)))
+    counts = to_counts(
+        np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_MASK.shape))
+    )
     for dimension in sizes.dimensions:
         model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
         plain = plain_network(dimension).eval()
@@ -111,7 +112,7 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
 
 
 def _noise(n: int) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1, 1, (n, *_PIXELS)).astype(np.float16)
+    return np.random.default_rng(0).uniform(-1, 1, (n, *_MASK.shape)).astype(np.float16)
 
 
 def _counted(job, patterns: int):

@@ -21,7 +21,7 @@ from kikuhelpers.study.study import NETWORK_INPUT_PX, FileScan, Indexing, Prepro
 
 _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
-_PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
 _NOISE = 0.3  # in units of the simulated patterns' own contrast
 _MAP_ROWS = 2
 _SETTINGS = Preprocessing(mask="none")  # kikuchipy's rescaling knows no mask
@@ -82,10 +82,10 @@ def preprocessing(sizes: Sizes) -> Iterator[dict]:
 def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
-    flat = patterns.reshape(-1, *_PIXELS)
+    flat = patterns.reshape(-1, *PIXELS)
     settings, scan = Indexing(), FileScan(path="", pattern_centre=_CENTRE)
-    mask = np.ones(_PIXELS, bool)
-    indexer = band_indexer(_PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
+    mask = np.ones(PIXELS, bool)
+    indexer = band_indexer(PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
 
     def ours():
         index_patterns(patterns, mask, scan, settings, _CENTRE)
@@ -107,7 +107,7 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
 def simulated_patterns(number: int) -> np.ndarray:
     """Return noisy nickel patterns of random orientation, (rows, columns, 120, 120) counts."""
     master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
-    detector = kikuchipy.detectors.EBSDDetector(shape=_PIXELS, pc=_CENTRE, sample_tilt=70)
+    detector = kikuchipy.detectors.EBSDDetector(shape=PIXELS, pc=_CENTRE, sample_tilt=70)
     rng = np.random.default_rng(0)
     rotations = Rotation(random_rotations(number, rng).reshape(_MAP_ROWS, -1, 4))
     signal = master.get_patterns(

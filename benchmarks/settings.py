@@ -18,11 +18,8 @@ class Sizes:
     growth: tuple[int, ...] = (1, 2, 4, 8)
     growth_patterns: int = 256  # the work that grows by these factors
     growth_stages: tuple[str, ...] = (
-        "simulation",
-        "preprocessing",
-        "encoding",
-        "decoding",
-        "indexing",
+        *("simulation", "preprocessing", "encoding", "decoding", "indexing"),
+        *("sharpness", "noise level"),
     )
 
 
@@ -38,5 +35,5 @@ QUICK = Sizes(
     map_patterns=8,
     growth=(1, 2),
     growth_patterns=8,
-    growth_stages=("preprocessing", "encoding"),
+    growth_stages=("preprocessing", "encoding", "noise level"),
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from orix.crystal_map import Phase
 from orix.quaternion import Orientation, Rotation, symmetry
+from pydantic import ValidationError
 from scipy.stats import norm, qmc
 
 from kikuhelpers.indexing.hough import index_patterns
@@ -61,9 +62,8 @@ def make_scan(specimen=None, microscope=None, **changes) -> VirtualScan:
     settings = {
         "source": "virtual",
         "map_shape": (20, 20),
-        "pattern_centre": PATTERN_CENTRE,
         "specimen": PLAIN | (specimen or {}),
-        "microscope": microscope or {},
+        "microscope": {"pattern_centre": PATTERN_CENTRE} | (microscope or {}),
     }
     return VirtualScan.model_validate(settings | changes)
 
@@ -73,13 +73,13 @@ def lattices(rotations: np.ndarray, spread_deg: float = 0.0) -> Components:
     n = len(rotations)
     none = np.zeros(n)
     return Components(
-        np.arange(n),
-        np.ones(n, np.float32),
-        rotations,
-        np.full(n, spread_deg),
-        none,
-        none.astype(np.int8),
-        np.arange(n),
+        rotation=rotations,
+        spread_deg=np.full(n, spread_deg),
+        strain=none,
+        phase=none.astype(np.int8),
+        domain=np.arange(n),
+        point=np.arange(n),
+        share=np.ones(n, np.float32),
     )
 
 
@@ -264,7 +264,7 @@ def test_brightness_is_as_strong_as_stated():
 def test_fine_patterns_binned_are_the_coarse_ones():
     rotations = Rotation.from_euler([[10, 20, 30], [50, 70, 5], [200, 35, 80]], degrees=True).data
     points = np.zeros((3, 2), int)
-    fine = VirtualMicroscope(make_scan(binning=4))
+    fine = VirtualMicroscope(make_scan(microscope={"pixels": 480}))
     coarse = VirtualMicroscope(make_scan())
     images = np.zeros((3, 480, 480), np.float32)
     images[:, fine.screen] = fine.signal(lattices(rotations), points)
@@ -278,6 +278,11 @@ def test_fine_patterns_binned_are_the_coarse_ones():
     assert fine.expose(
         fine.signal(lattices(rotations), points), np.random.default_rng(0)
     ).shape == (*(3, 480, 480),)
+
+
+def test_the_width_of_a_pattern_is_a_multiple_of_the_networks_input():
+    with pytest.raises(ValidationError, match=r"multiple of 120, .* not 100"):
+        Microscope(pixels=100)
 
 
 def test_lossy_coding_loses_more_at_lower_quality():

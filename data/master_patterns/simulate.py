@@ -23,7 +23,7 @@ import numpy as np
 
 from kikuhelpers.runs.files import written_aside
 
-FOLDER = Path(__file__).parents[2] / "data" / "master_patterns"
+FOLDER = Path(__file__).parent
 GRID = 401  # pixels of a side, as of kikuchipy's Ni
 
 # As the EMsoft file behind kikuchipy's Ni says

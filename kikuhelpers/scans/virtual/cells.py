@@ -1,7 +1,8 @@
 """Dislocation cells and rotation domains: each grain sees one Voronoi pattern its own way.
 
-One cloud of seeds, repeated without end, serves all grains; a grain scales, stretches, turns
-and shifts it. Domains are bundles of cells, so that low-angle boundaries run along walls.
+One cloud of seeds, repeated without end, serves all grains. Each grain scales, stretches,
+turns and shifts the cloud. Domains are bundles of cells, so that low-angle boundaries run
+along walls.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from kikuhelpers.study.specimen import Cells
 
 PERIOD = 96  # cells, after which the cloud repeats: longer than most grains
 JITTER = 0.4  # of the spacing: the cloud is a shaken square grid, so that cells are alike
-OVERLAP = 4  # cells that are kept of the next period, so that no cell misses a neighbour
-# Candidates for the nearest wall of a cell, itself included; stretched cells need more than
-# round ones, for the nearest in the cloud is not the nearest in the sample.
+OVERLAP = 4  # cells of the next period that are added, so that no cell misses a neighbour
+# Candidates for the nearest wall of a cell, the cell itself included. Stretched cells need more
+# than round ones, because the nearest seed in the cloud is not the nearest in the sample.
 NEIGHBOURS = 5
 
 
@@ -34,16 +35,10 @@ class SeedCloud:
         self._number = np.flatnonzero(near) % self.count
         self._tree = KDTree(self._seeds)
 
-    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return number (n,) and offset from the point (n, 2) of the nearest seed."""
+    def nearest(self, points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return numbers (n, few) of the nearest seeds and their offsets (n, few, 2)."""
         wrapped = points % PERIOD
-        index = self._tree.query(wrapped)[1]
-        return self._number[index], self._seeds[index] - wrapped
-
-    def nearest_few(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`nearest`, for the NEIGHBOURS nearest seeds: (n, k) and (n, k, 2)."""
-        wrapped = points % PERIOD
-        index = self._tree.query(wrapped, k=NEIGHBOURS)[1]
+        index = self._tree.query(wrapped, k=list(range(1, few + 1)))[1]
         return self._number[index], self._seeds[index] - wrapped[:, None]
 
 
@@ -81,9 +76,8 @@ class CellStructure:
         direction = rng.uniform(0, np.pi, grains)
         cos, sin = np.cos(direction), np.sin(direction)
         # From the sample to the cloud: cells are long along (cos, sin).
-        self._to_cloud = np.empty((grains, 2, 2))
-        self._to_cloud[:, 0] = np.stack([cos, sin], 1) / (size * root)[:, None]
-        self._to_cloud[:, 1] = np.stack([-sin, cos], 1) * (root / size)[:, None]
+        rows = np.array([cos, sin]) / (size * root), np.array([-sin, cos]) * (root / size)
+        self._to_cloud = np.moveaxis(np.array(rows), -1, 0).copy()
         self._from_cloud = np.linalg.inv(self._to_cloud)
         product = self._to_cloud @ self._to_cloud.transpose(0, 2, 1)
         self._metric = product[:, [0, 0, 1], [0, 1, 1]]  # xx, xy, yy of a gradient's square
@@ -101,10 +95,9 @@ class CellStructure:
         """Return the cells at points (n, 2) of known grain (n,)."""
         waved_um = points_um + self._settings.waviness_um * self._waves(points_um)
         there = _apply(self._to_cloud[grain], waved_um) + self._shift[grain]
-        number, offset = self._cells.nearest_few(there)
-        cell = number[:, 0]
-        # How much nearer the own seed is than another is linear in the point, and zero on the
-        # wall between them: its slope, seen in the sample, gives the wall's distance.
+        number, offset = self._cells.nearest(there, NEIGHBOURS)
+        # The difference of the squared distances from two seeds is linear in the point, and
+        # zero on the wall between them: its slope, seen in the sample, gives the wall's distance.
         nearer = (offset**2).sum(-1)
         nearer = nearer[:, 1:] - nearer[:, :1]
         x, y = np.moveaxis(offset[:, 1:] - offset[:, :1], -1, 0)
@@ -112,17 +105,17 @@ class CellStructure:
         distances = nearer / (2 * np.sqrt(xx * x**2 + 2 * xy * x * y + yy * y**2))
         nearest = distances.argmin(1)
         row = np.arange(len(there))
-        to_wall = distances[row, nearest]
         across = np.stack([x[row, nearest], y[row, nearest]], axis=1)
         normal = _apply(self._to_cloud[grain].transpose(0, 2, 1), across)
         normal /= np.sqrt((normal**2).sum(1, keepdims=True))
         # A cell belongs to the domain in which its seed lies.
         seed_um = waved_um + _apply(self._from_cloud[grain], offset[:, 0])
         place = seed_um / self._settings.domain_size_um + self._domain_shift[grain]
-        domain = self._domains.nearest(place)[0]
-        turn = self._cell_turns[(cell + self._first_turn[grain]) % self._cells.count]
-        turn = turn + self._domain_turns[(domain + self._first_turn[grain]) % self.domains]
-        return CellState(domain, turn, to_wall, normal)
+        domain = self._domains.nearest(place, 1)[0][:, 0]
+        first = self._first_turn[grain]
+        turn = self._cell_turns[(number[:, 0] + first) % self._cells.count]
+        turn = turn + self._domain_turns[(domain + first) % self.domains]
+        return CellState(domain, turn, distances[row, nearest], normal)
 
     def density_ratio(self, cells: CellState, grain: np.ndarray) -> np.ndarray:
         """Return density over that of the cell's interior, (n,)."""
@@ -141,8 +134,5 @@ def bell(distance_um: np.ndarray, fwhm_um: float) -> np.ndarray:
 
 
 def _apply(matrices, vectors):
-    """Matrices (..., 2, 2) times vectors (..., 2); plain sums are faster than einsum."""
-    x, y = vectors[..., 0], vectors[..., 1]
-    first = matrices[..., 0, 0] * x + matrices[..., 0, 1] * y
-    second = matrices[..., 1, 0] * x + matrices[..., 1, 1] * y
-    return np.stack([first, second], axis=-1)
+    """Matrices (n, 2, 2) times vectors (n, 2); plain sums are faster than einsum."""
+    return matrices[:, :, 0] * vectors[:, :1] + matrices[:, :, 1] * vectors[:, 1:]

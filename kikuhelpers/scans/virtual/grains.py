@@ -1,7 +1,7 @@
 """Grains: a Laguerre tessellation of log-normal discs, and the necklace along its boundaries.
 
-The Laguerre (power) diagram of discs gives convex grains whose sizes follow the discs', which
-a Voronoi diagram cannot (see doi:10.1080/14786435.2020.1790053, arXiv:1912.07188).
+The Laguerre (power) diagram of discs gives convex grains whose sizes follow those of the discs.
+A Voronoi diagram cannot do that (doi:10.1080/14786435.2020.1790053, arXiv:1912.07188).
 """
 
 import numpy as np
@@ -11,17 +11,17 @@ from scipy.special import ndtri
 from kikuhelpers.scans.virtual.random_fields import RandomField
 from kikuhelpers.study.specimen import Grains, Necklace
 
-NEIGHBOURS = 6  # candidates for the nearest boundary of a grain, itself included
-TRIES = 40  # places tried for a disc, of which the freest is taken
+NEIGHBOURS = 6  # candidates for the nearest boundary of a grain, the grain itself included
+TRIES = 40  # places tried for a disc; the one with the least overlap is taken
 NECKLACE_JITTER = 0.45  # of the spacing: the necklace's seeds are a shaken square grid
 
 
 class PowerDiagram:
     """Which disc's power cell a point lies in, and how far from its boundary.
 
-    The cell of the disc (s, r) holds the points for which |p - s|^2 - r^2 is least. Lifted
-    to the height sqrt(max r^2 - r^2) the discs become points, and the least power the
-    nearest neighbour.
+    The cell of the disc (s, r) holds the points for which the power |p - s|^2 - r^2 is least.
+    Lifted to the height sqrt(max r^2 - r^2) the discs become points, and the disc of the least
+    power becomes the nearest neighbour.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ class GrainMap:
         settings: Grains,
         necklace: Necklace | None,
         size_um: tuple[float, float],
-        rngs: tuple[np.random.Generator, np.random.Generator],
+        rng: np.random.Generator,
+        necklace_rng: np.random.Generator,
     ):
-        rng, necklace_rng = rngs
         self._waviness_um = settings.waviness_um
         self._waves = RandomField(2, settings.waviness_length_um, rng)
         self._large = _pack_discs(settings, size_um, rng)
@@ -96,8 +96,7 @@ class GrainMap:
 
     def locate(self, points_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the grain (n,) and the distance from its boundary (n,) in um."""
-        points = points_um + self._waviness_um * self._waves(points_um)
-        grain, to_boundary = self._large.locate(points)
+        grain, to_boundary = self._locate_large(points_um)
         if self._small is not None:
             seed, to_small_boundary = self._small.locate(points_um)
             number = self._small_number[seed]
@@ -105,6 +104,9 @@ class GrainMap:
             grain = np.where(small, number, grain)
             to_boundary = np.where(small, to_small_boundary, to_boundary)
         return grain, to_boundary
+
+    def _locate_large(self, points_um):
+        return self._large.locate(points_um + self._waviness_um * self._waves(points_um))
 
     def _add_necklace(self, settings, size_um, rng):
         """Cover the specimen with small grains; those away from boundaries are not grown."""
@@ -117,8 +119,7 @@ class GrainMap:
         width = settings.median_width_um * rng.lognormal(0, settings.log_sigma, len(seeds))
         field = RandomField(1, settings.unevenness_length_um, rng)(seeds)[:, 0]
         reach = settings.width_um / 2 * (1 + settings.unevenness * field)
-        waved = seeds + self._waviness_um * self._waves(seeds)
-        grown = self._large.locate(waved)[1] < reach
+        grown = self._locate_large(seeds)[1] < reach
         self._small = PowerDiagram(seeds, width / 2)
         self._small_number = np.where(grown, self.first_small + np.cumsum(grown) - 1, -1)
         self.centres_um = np.concatenate([self.centres_um, seeds[grown]])
@@ -138,7 +139,7 @@ def _pack_discs(settings, size_um, rng):
     extent = np.array(size_um) / (stretch, 1) + 2 * margin
     spacing = _spacing(settings.median_width_um, settings.log_sigma)
     count = int(np.ceil(extent.prod() / spacing**2))
-    # One draw in each of `count` equal parts of the distribution: with few grains free draws
+    # One draw in each of `count` equal parts of the distribution. With few grains, free draws
     # would make one specimen of a single giant and the next of small grains only.
     quantile = (np.arange(count) + rng.uniform(size=count)) / count
     radii = settings.median_width_um / 2 * np.exp(settings.log_sigma * ndtri(quantile[::-1]))

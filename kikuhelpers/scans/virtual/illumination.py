@@ -1,8 +1,8 @@
 """What lies over the bands: background, dust, and brightness that varies with the grain.
 
-Channelling makes the brightness of a pattern depend on how the crystal lies, smoothly over
-the screen and over the orientations. In a measured map this is the largest part of the
-variance (31 % of the IN718 crop's lies in its first principal component).
+Channelling makes the brightness of a pattern depend on the orientation of the crystal. The
+brightness is smooth over the screen and over the orientations. In a measured map this is the
+largest part of the variance: the first principal component of the IN718 crop holds 31 %.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from kikuhelpers.study.microscope import Microscope
 
 DEGREES = 5  # even to quartic across the screen
 TERMS = DEGREES * (DEGREES + 1) // 2  # 1, x, y, x^2, xy, ... y^4
-LOW_TERMS = 6  # taken from the lowest cubic harmonic: linear and quadratic ones
+LOW_TERMS = 6  # constant to quadratic terms, which follow the lowest cubic harmonic
 DUST_RANGE = (0.2, 0.8)  # rows and columns that hold dust, fractions of the pattern
 
 
@@ -46,8 +46,8 @@ def brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (15, pixels of the screen) float32, orthogonal: the stated deviations for weights of
-        unit deviation, shared by the terms of a degree.
+        (15, pixels of the screen) float32, orthogonal. With weights of unit standard deviation
+        they have the stated deviations; the terms of one degree share theirs equally.
     """
     y, x = np.nonzero(screen)
     x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
@@ -62,9 +62,9 @@ def brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
 def brightness_weights(matrices: np.ndarray) -> np.ndarray:
     """Return the weights of the brightness terms for some orientations.
 
-    Each is a cubic harmonic of a sample direction seen from the crystal, of the lowest degree
-    for the first terms and of the next for the others (a degree l has 2 l + 1 independent
-    ones); they are uncorrelated and of unit deviation over random orientations.
+    Each weight is a cubic harmonic of a sample direction seen from the crystal. The first terms
+    take the lowest degree, the others the next (a degree l has 2 l + 1 independent harmonics).
+    Over random orientations the weights are uncorrelated and of unit standard deviation.
 
     Parameters
     ----------
@@ -76,12 +76,11 @@ def brightness_weights(matrices: np.ndarray) -> np.ndarray:
     numpy.ndarray
         (n, 15) float32.
     """
-    fourth = _uncorrelated(matrices, LOW_TERMS, 4, _fourth_harmonic)
-    sixth = _uncorrelated(matrices, TERMS - LOW_TERMS, 6, _sixth_harmonic)
-    return np.concatenate([fourth, sixth], axis=1, dtype=np.float32)
+    parts = [_uncorrelated(matrices, LOW_TERMS, 4), _uncorrelated(matrices, TERMS - LOW_TERMS, 6)]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def _uncorrelated(matrices, count, degree, harmonic):
+def _uncorrelated(matrices, count, degree):
     """Harmonics (n, count) of directions on a golden spiral, whitened over the orientations."""
     index = np.arange(count)
     z = (index + 0.5) / count
@@ -90,16 +89,11 @@ def _uncorrelated(matrices, count, degree, harmonic):
     directions = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z], axis=1)
     # Two directions' harmonics correlate by the Legendre polynomial of their angle.
     correlation = eval_legendre(degree, directions @ directions.T)
-    values = harmonic((matrices @ directions.T) ** 2)
+    # The cubic harmonics of degree 4 and 6, of mean 0 and standard deviation 1 on the sphere.
+    squares = (matrices @ directions.T) ** 2
+    values = (squares**2).sum(axis=1) - 3 / 5
+    if degree == 4:
+        values /= np.sqrt(16 / 525)
+    else:
+        values = (squares.prod(axis=1) + values / 22 - 1 / 105) / np.sqrt(32 / 693693)
     return np.linalg.solve(np.linalg.cholesky(correlation), values.T).T
-
-
-def _fourth_harmonic(squares):
-    """x^4 + y^4 + z^4 of squared directions (n, 3, m), mean 0 and deviation 1 on the sphere."""
-    return ((squares**2).sum(axis=1) - 3 / 5) / np.sqrt(16 / 525)
-
-
-def _sixth_harmonic(squares):
-    """The cubic harmonic of degree 6, likewise."""
-    fourth = (squares**2).sum(axis=1) - 3 / 5
-    return (squares.prod(axis=1) + fourth / 22 - 1 / 105) / np.sqrt(32 / 693693)

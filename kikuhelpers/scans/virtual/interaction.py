@@ -1,8 +1,9 @@
 """The interaction volume: what a beam at one point sees of the specimen around it.
 
-The electrons of a pattern come from a volume that reaches into the neighbours. It is taken
-as a normal distribution on the surface and sampled at a few places. Places of one lattice
-become one component: its rotations differ by so little that their scatter is mosaic spread.
+The electrons of a pattern come from a volume that reaches into the neighbours. The volume is
+taken as a normal distribution on the surface and is sampled at a few places. The places that
+share a lattice become one component. The rotations within a component differ by so little that
+their scatter counts as mosaic spread.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
+from kikuhelpers.scans.virtual.specimen import Lattice, VirtualSpecimen
 
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 PLACES = 5  # per axis
 
 
 @dataclass(frozen=True)
-class Components:
+class Components(Lattice):
     """The lattices that n beam points see; m >= n components, in the order of the points.
+
+    The m lattices are those of :class:`~kikuhelpers.scans.virtual.specimen.Lattice`; the mosaic
+    spread includes the scatter of the rotation within the component.
 
     Parameters
     ----------
@@ -26,25 +30,10 @@ class Components:
         (m,) index of the beam point.
     share
         (m,) float32 of the point's pattern; sums to 1 over a point.
-    rotation
-        (m, 4) unit quaternions, lab2crystal.
-    spread_deg
-        (m,) mosaic spread, scatter of the rotation within the component included.
-    strain
-        (m,) relative change of the lattice parameter.
-    phase
-        (m,) index into :data:`~kikuhelpers.study.specimen.PHASES`.
-    domain
-        (m,) label of the lattice, see :class:`~kikuhelpers.scans.virtual.specimen.State`.
     """
 
     point: np.ndarray
     share: np.ndarray
-    rotation: np.ndarray
-    spread_deg: np.ndarray
-    strain: np.ndarray
-    phase: np.ndarray
-    domain: np.ndarray
 
 
 def components(
@@ -62,8 +51,7 @@ def components(
         Full widths at half maximum (x, y) of the interaction volume.
     """
     offsets = interaction_offsets(interaction_um)
-    places = (points_um[:, np.newaxis] + offsets).reshape(-1, 2)
-    state = specimen.at(places)
+    state = specimen.at(points_um[:, np.newaxis] + offsets)
     point = np.repeat(np.arange(len(points_um)), len(offsets))
     # The number of each place's component, counting along the points.
     key = point.astype(np.int64) * (int(state.domain.max()) + 1) + state.domain
@@ -82,13 +70,13 @@ def components(
     scatter = np.degrees(np.sqrt(8 * np.clip(1 - length[:, 0], 0, None) / 3))
     scatter[count == 1] = 0
     return Components(
-        point[first],
-        (count / len(offsets)).astype(np.float32),
-        quaternion / length,
-        np.sqrt(mean(state.spread_deg**2) + scatter**2),
-        mean(state.strain),
-        state.phase[first],
-        state.domain[first],
+        rotation=quaternion / length,
+        spread_deg=np.sqrt(mean(state.spread_deg**2) + scatter**2),
+        strain=mean(state.strain),
+        phase=state.phase[first],
+        domain=state.domain[first],
+        point=point[first],
+        share=(count / len(offsets)).astype(np.float32),
     )
 
 

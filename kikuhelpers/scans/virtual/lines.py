@@ -10,8 +10,8 @@ from kikuhelpers.study.specimen import Deformation, Scratches
 DIRECTIONS_110 = np.array(
     [[1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1], [0, 1, 1], [0, 1, -1]]
 ) / np.sqrt(2)
-BANDS = 1024  # of different strength and place, before they repeat
-JITTER = 0.45  # of the spacing: how irregular slip bands are
+BANDS = 1024  # bands of different strength and place, after which they repeat
+JITTER = 0.45  # of the spacing: how irregularly slip bands follow each other
 WEAKEST = 0.1  # strength of the weakest slip band, of the strongest
 LEAST_IN_PLANE = 0.2  # keeps the spacing of bands on planes close to the surface finite
 

@@ -1,7 +1,7 @@
 """Lossy 8-bit coding, as the measured crop was published (see ``data/README.md``).
 
-What such coding takes from patterns is not known of measured ones, for their originals are
-not public here; of virtual ones it is.
+The originals of the measured patterns are not public, so nobody can say what the coding took
+from them. The originals of virtual patterns are known.
 """
 
 import io

@@ -1,12 +1,13 @@
 """Master patterns of the phases, each as a stack of blurred ones.
 
-Dislocations turn the lattice within the interaction volume: the camera sees the pattern
-averaged over a small angular spread. That average is taken once, on the master pattern,
-for a ladder of spreads; a pattern then takes its place between two rungs.
+Dislocations turn the lattice within the interaction volume, so the camera sees the pattern
+averaged over a small angular spread. The average is taken once, on the master pattern, for a
+ladder of spreads. A pattern lies between two rungs of the ladder.
 
-All patterns are made by de-ebsd, see ``data/master_patterns/README.md``: upper hemispheres on
-kikuchipy's square Lambert grid (equal-area), of centrosymmetric crystals: M(-k) = M(k). Their
-mean over the sphere is 0 and their standard deviation 1, the unit of band contrast.
+All patterns were made by de-ebsd, see ``data/master_patterns/README.md``. They are upper
+hemispheres on kikuchipy's square Lambert grid (equal-area), of centrosymmetric crystals:
+M(-k) = M(k). Their mean over the sphere is 0 and their standard deviation 1, the unit of band
+contrast.
 """
 
 import math
@@ -18,26 +19,17 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.ndimage import spline_filter
 
-from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.study.study import PROJECT_ROOT
 
 MASTER_PATTERNS = PROJECT_ROOT / "data" / "master_patterns"
-MATRIX = PHASES[0]
 LATTICE_DERIVATIVE = "Ni_lattice"  # change of the matrix's pattern per relative change of a
 
-# The ladder of spreads, in degrees; 0 stands before it. Between two rungs patterns are
-# taken as linear in the square of the spread, as diffusion is for small times.
+# The ladder of spreads, in degrees: 0, then four octaves of three rungs. Between two rungs
+# patterns are taken as linear in the square of the spread, as diffusion is for small times.
 LOWEST_SPREAD_DEG = 0.15
-RUNGS_PER_OCTAVE = 3
+SPREADS_DEG = np.append(0.0, LOWEST_SPREAD_DEG * 2 ** (np.arange(13) / 3))
 STRIDE = 2  # rungs from one blurred pattern to the one made of it
-OCTAVES = 4
-SPREADS_DEG = np.concatenate(
-    [
-        [0.0],
-        LOWEST_SPREAD_DEG * 2 ** (np.arange(OCTAVES * RUNGS_PER_OCTAVE + 1) / RUNGS_PER_OCTAVE),
-    ]
-)
-# Gauss-Hermite nodes per axis: right for waves up to 3 / spread, beyond which none is left.
+# Gauss-Hermite nodes per axis: exact for waves up to 3 / spread, beyond which none is left.
 QUADRATURE_NODES = 5
 _ONE_AT_A_TIME = Lock()  # two threads that ask for one stack would both make it
 
@@ -86,8 +78,8 @@ def blurred_stack(name: str) -> np.ndarray:
 def _make_stack(name):
     stack = [load_master_pattern(name)]
     for index, spread in enumerate(SPREADS_DEG[1:]):
-        # From two rungs below: the quadrature's nodes then lie closer together than what is
-        # left to be resolved.
+        # Blurred from two rungs below: the nodes of the quadrature then lie closer together
+        # than the details that are left in the pattern.
         source = max(0, index + 1 - STRIDE) if spread > 2 * LOWEST_SPREAD_DEG else 0
         step = np.sqrt(spread**2 - SPREADS_DEG[source] ** 2)
         stack.append(blur(stack[source], step))
@@ -109,8 +101,8 @@ def load_master_pattern(name: str) -> np.ndarray:
 def blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
     """Return a master pattern averaged over rotations of an isotropic normal spread.
 
-    A rotation about a direction does not move it, the other two components move it along the
-    sphere: the average is a normal one in the tangent plane.
+    A rotation about a direction does not move that direction. The other two components move it
+    along the sphere, so the average is taken with a normal distribution in the tangent plane.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The virtual microscope: from the lattices that a beam sees to the counts of a pattern.
 
-Signal S = contrast * bands + brightness, relative to the background B. A pixel collects
+The signal is S = contrast * bands + brightness, relative to the background B. A pixel collects
 dose * B * (1 + S) electrons, with shot noise (normal, as thousands of electrons are) and read
 noise, and turns them into counts.
 
@@ -8,7 +8,7 @@ Frames
 ------
 Rotations turn sample vectors into crystal vectors (lab2crystal), in the EDAX TSL sample frame
 of kikuchipy: x down the map's rows, y along its columns, z out of the surface. The pattern
-centre (Bruker) moves with the beam as kikuchipy's ``EBSDDetector.extrapolate_pc`` has it
+centre (Bruker) moves with the beam as in kikuchipy's ``EBSDDetector.extrapolate_pc``
 (Singh et al. 2017, 10.1016/j.ultramic.2017.05.012, appendix A).
 """
 
@@ -19,15 +19,11 @@ from orix.quaternion import Rotation
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.scans.virtual import illumination
 from kikuhelpers.scans.virtual.interaction import Components
-from kikuhelpers.scans.virtual.master_patterns import (
-    LATTICE_DERIVATIVE,
-    MATRIX,
-    blurred_stack,
-    rungs,
-)
+from kikuhelpers.scans.virtual.master_patterns import LATTICE_DERIVATIVE, blurred_stack, rungs
 from kikuhelpers.scans.virtual.projection import add_projections
+from kikuhelpers.study.microscope import REFERENCE_PX
 from kikuhelpers.study.specimen import PHASES
-from kikuhelpers.study.study import NETWORK_INPUT_PX, VirtualScan
+from kikuhelpers.study.study import VirtualScan
 
 SCREEN_RADIUS_PX = 57.5  # of a 120 px pattern, as on the measured IN718 crop
 HIGHEST_COUNT = 65535
@@ -39,13 +35,13 @@ class VirtualMicroscope:
     Parameters
     ----------
     scan
-        Settings of the scan.
+        Settings of the virtual scan.
     """
 
     def __init__(self, scan: VirtualScan):
         self.scan, self.settings = scan, scan.microscope
-        size = NETWORK_INPUT_PX * scan.binning
-        self.screen = screen_mask(scan.binning)
+        size = self.settings.pixels
+        self.screen = screen_mask(size)
         self.background = illumination.background(self.settings, size, scan.seed)[self.screen]
         self._terms = illumination.brightness_terms(self.settings, self.screen)
         row, column = np.nonzero(self.screen)
@@ -69,7 +65,8 @@ class VirtualMicroscope:
         """
         matrices = Rotation(seen.rotation).to_matrix()
         weights = illumination.brightness_weights(matrices) * seen.share[:, np.newaxis]
-        signal = _sum_by(seen.point, weights, len(points)) @ self._terms
+        sums = [np.bincount(seen.point, column, len(points)) for column in weights.T]
+        signal = np.stack(sums, axis=1).astype(np.float32) @ self._terms
         level, above = rungs(np.hypot(seen.spread_deg, self.settings.point_spread_deg))
         turn = (matrices @ self._to_sample).astype(np.float32)
         centres = pattern_centres(self.scan, points).astype(np.float32)
@@ -77,9 +74,8 @@ class VirtualMicroscope:
         corner = (centres * np.float32([-1, 1, 1]))[seen.point]
         offset = np.einsum("nij,nj->ni", turn, corner)
         weight = np.float32(self.settings.contrast) * seen.share
-        strained = weight * seen.strain.astype(np.float32)
         layers = [(name, phase, weight) for phase, name in enumerate(PHASES)]
-        layers.append((LATTICE_DERIVATIVE, PHASES.index(MATRIX), strained))
+        layers.append((LATTICE_DERIVATIVE, 0, weight * seen.strain.astype(np.float32)))
         for name, phase, share in layers:
             of = np.flatnonzero((seen.phase == phase) & (share != 0))
             if len(of):
@@ -111,7 +107,8 @@ class VirtualMicroscope:
         numpy.ndarray
             (n, height, width) uint16, 0 outside the screen.
         """
-        settings, parts = self.settings, self.scan.binning**2
+        settings = self.settings
+        parts = (settings.pixels // REFERENCE_PX) ** 2  # pixels in one of a 120 px pattern
         flicker = settings.flicker * rng.standard_normal((len(signal), len(self._terms)), "f4")
         scale = np.sqrt((self._terms**2).sum(0).mean())
         if scale:
@@ -123,40 +120,34 @@ class VirtualMicroscope:
         signal += noise
         signal *= np.float32(settings.gain * parts)
         np.clip(np.rint(signal, out=signal), 0, HIGHEST_COUNT, out=signal)
-        patterns = np.zeros((len(signal), self.screen.size), np.uint16)
-        patterns[:, np.flatnonzero(self.screen)] = signal
-        return patterns.reshape(-1, *self.screen.shape)
+        patterns = np.zeros((len(signal), *self.screen.shape), np.uint16)
+        patterns[:, self.screen] = signal
+        return patterns
 
 
-def screen_mask(binning: int = 1) -> np.ndarray:
-    """Return the round screen, (120 * binning, 120 * binning) bool, true inside."""
-    size = NETWORK_INPUT_PX * binning
-    middle = (size - 1) / 2
-    return round_mask((size, size), (middle, middle), SCREEN_RADIUS_PX * binning)
+def screen_mask(pixels: int = REFERENCE_PX) -> np.ndarray:
+    """Return the round screen, (pixels, pixels) bool, true inside."""
+    middle = (pixels - 1) / 2
+    return round_mask((pixels, pixels), (middle, middle), SCREEN_RADIUS_PX * pixels / REFERENCE_PX)
 
 
 def detector_of(scan: VirtualScan) -> kp.detectors.EBSDDetector:
     """Return the virtual detector, with the pattern centre (Bruker) of the map's middle."""
-    size = NETWORK_INPUT_PX * scan.binning
+    settings = scan.microscope
     return kp.detectors.EBSDDetector(
-        shape=(size, size),
-        pc=scan.pattern_centre,
-        sample_tilt=scan.sample_tilt_deg,
-        tilt=scan.detector_tilt_deg,
+        shape=(settings.pixels, settings.pixels),
+        pc=settings.pattern_centre,
+        sample_tilt=settings.sample_tilt_deg,
+        tilt=settings.detector_tilt_deg,
         convention="bruker",
     )
 
 
 def pattern_centres(scan: VirtualScan, points: np.ndarray) -> np.ndarray:
     """Return the pattern centre (n, 3), Bruker, of map points (n, 2): rows and columns."""
+    settings = scan.microscope
     middle = (np.array(scan.map_shape) - 1) / 2
-    back, left = ((middle - points) * scan.step_um / scan.microscope.screen_width_um).T
-    slope = np.radians(90 - scan.sample_tilt_deg + scan.detector_tilt_deg)
+    back, left = ((middle - points) * scan.step_um / settings.screen_width_um).T
+    slope = np.radians(90 - settings.sample_tilt_deg + settings.detector_tilt_deg)
     shift = np.stack([left, back * np.cos(slope), -back * np.sin(slope)], axis=1)
-    return np.array(scan.pattern_centre) + shift
-
-
-def _sum_by(index, values, count):
-    """Sum rows of values (m, k) that share an index; (count, k) float32."""
-    sums = [np.bincount(index, column, count) for column in values.T]
-    return np.stack(sums, axis=1).astype(np.float32)
+    return np.array(settings.pattern_centre) + shift

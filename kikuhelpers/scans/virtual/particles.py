@@ -9,8 +9,8 @@ from kikuhelpers.scans.virtual.grains import PowerDiagram
 from kikuhelpers.scans.virtual.rotations import random_rotations
 from kikuhelpers.study.specimen import PHASES, Particles
 
-MOVES = 4  # towards the nearest wall; beyond a corner the first ends on another cell's wall
-AT_WALL = 0.1  # of its radius: a particle farther off the wall is left out
+MOVES = 4  # towards the nearest wall: beyond a corner, the first ends in another cell
+AT_WALL = 0.1  # of its radius: a particle that stays farther from the wall is left out
 
 
 class ParticleMap:
@@ -41,17 +41,16 @@ class ParticleMap:
         count = rng.poisson(settings.per_1000_um2 * extent.prod() / 1000)
         centres = rng.uniform(0, extent, (count, 2)) - largest
         radii = np.exp(rng.uniform(*np.log(settings.radius_um), count))
-        self.rotations = random_rotations(count, rng)
-        names = list(settings.shares)
+        rotations = random_rotations(count, rng)
         shares = np.array(list(settings.shares.values()))
-        drawn = rng.choice(len(names), count, p=shares / shares.sum())
-        self.phase = np.array([PHASES.index(name) for name in names], np.int8)[drawn]
+        phases = np.array([PHASES.index(name) for name in settings.shares], np.int8)
+        phase = rng.choice(phases, count, p=shares / shares.sum())
+        present = np.ones(count, bool)
         if cells is not None and count:
-            centres, on_wall = _move_to_walls(centres, AT_WALL * radii, cells, grain_at)
-            centres, radii = centres[on_wall], radii[on_wall]
-            self.rotations, self.phase = self.rotations[on_wall], self.phase[on_wall]
-        self.centres_um, self.radii_um = centres, radii
-        self._discs = PowerDiagram(centres, radii) if len(radii) else None
+            centres, present = _move_to_walls(centres, AT_WALL * radii, cells, grain_at)
+        self.centres_um, self.radii_um = centres[present], radii[present]
+        self.rotations, self.phase = rotations[present], phase[present]
+        self._discs = PowerDiagram(self.centres_um, self.radii_um) if present.any() else None
 
     def locate(self, points_um: np.ndarray) -> np.ndarray:
         """Return the number (n,) of the particle at points (n, 2), -1 for none."""

@@ -1,9 +1,9 @@
 """Project master patterns onto the detector, many orientations at a time.
 
-kikuchipy projects one master pattern and one pattern centre per call. Here each pattern has
-its own pattern centre, phase, blur and strain and is added to others with a weight; the
-arithmetic is kikuchipy's (square Lambert, bilinear), in one compiled pass over the pixels of
-the screen. Measured against kikuchipy's ``get_patterns`` by ``make bench``.
+kikuchipy projects one master pattern with one pattern centre per call. Here each pattern has
+its own pattern centre, phase, blur and strain, and is added to others with a weight. The
+arithmetic is that of kikuchipy (square Lambert, bilinear), in one compiled pass over the pixels
+of the screen. ``make bench`` measures its speed against kikuchipy's ``get_patterns``.
 
 Master patterns are one hemisphere of centrosymmetric crystals: M(-k) = M(k).
 """

@@ -24,8 +24,8 @@ class RandomField:
     """
 
     def __init__(self, components: int, length_um: float, rng: np.random.Generator):
-        # Directions and lengths of the wave vectors are stratified: with few free draws the
-        # field has a grain of its own. The length of a normal pair is Rayleigh-distributed.
+        # Directions and lengths of the wave vectors are stratified, since a few free draws would
+        # give a field with a preferred direction. The length of a normal pair is Rayleigh's.
         angle = np.pi * (np.arange(WAVES) + rng.uniform(size=WAVES)) / WAVES
         quantile = (rng.permutation(WAVES) + rng.uniform(size=WAVES)) / WAVES
         wave_number = np.sqrt(-2 * np.log1p(-quantile)) / length_um

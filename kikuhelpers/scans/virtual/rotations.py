@@ -1,7 +1,7 @@
 """Unit quaternions as bare arrays (..., 4), scalar first: the few products a specimen needs.
 
-The product is Hamilton's, as in orix: ``multiply(a, b)`` turns by ``b`` first. orix itself
-would do, at several times the cost per point.
+The product is Hamilton's, as in orix: ``multiply(a, b)`` turns by ``b`` first. orix itself is
+not used because it costs several times as much per point.
 """
 
 import numpy as np

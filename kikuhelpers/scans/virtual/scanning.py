@@ -1,7 +1,8 @@
 """Scan a virtual specimen: patterns to a UP2 file, truth to a file beside it.
 
-Patterns are made some hundred at a time, each chunk a function of its place in the map alone.
-Threads work on different chunks: compiled projection and numpy's generators let them.
+Patterns are made in chunks of some hundred. A chunk is a function of its place in the map alone.
+Threads work on different chunks, since the compiled projection and numpy's random numbers do not
+hold the interpreter's lock.
 """
 
 import hashlib
@@ -28,8 +29,8 @@ CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 
 def simulate(scan: VirtualScan, up2_path: str | Path, truth_path: str | Path) -> None:
     """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
 
-    The noise depends on all settings of the scan but the lossy coding: two scans of one
-    specimen share none, unless they differ in their coding alone.
+    The noise depends on all settings of the data except the lossy coding. Two scans of one
+    specimen have different noise, unless they differ in their coding alone.
     """
     maker = ScanMaker(scan)
     with (

@@ -1,8 +1,8 @@
 """The virtual specimen: known truth at any point of a continuous field.
 
-All that is random is drawn once, when a specimen is made, each part from its own stream:
-switching a part off or on leaves the others as they are. Evaluation is a function of the
-point alone, so one specimen can be scanned at 1 um and, in a window, at 0.1 um.
+All that is random is drawn once, when a specimen is made. Each part draws from a stream of its
+own: a part that is switched off or on leaves the others as they are. The truth is a function of
+the point alone, so one specimen can be scanned at 1 um and, in a window, at 0.1 um.
 """
 
 from dataclasses import dataclass
@@ -23,56 +23,56 @@ from kikuhelpers.scans.virtual.rotations import (
 from kikuhelpers.scans.virtual.twins import TwinLamellae
 from kikuhelpers.study.specimen import Specimen
 
-# Random streams; new ones go to the end, so that old specimens stay as they are.
-(
-    _GRAINS,
-    _NECKLACE,
-    _TEXTURE,
-    _TWINS,
-    _INTERIOR,
-    _ROTATION,
-    _ELASTIC,
-    _CELLS,
-    _PARTICLES,
-    _SCRATCHES,
-    _SLIP,
-    _DEFORMATION,
-) = range(12)
+# Streams of random numbers. A new one goes to the end, so that old specimens stay as they are.
+STREAMS = (
+    *("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain"),
+    *("cells", "particles", "scratches", "slip", "deformation"),
+)
 
 
 @dataclass(frozen=True)
-class State:
-    """The truth at n points.
+class Lattice:
+    """The lattice at n points.
 
     Parameters
     ----------
     rotation
         (n, 4) unit quaternions, lab2crystal.
-    grain
-        (n,) int32 label of the grain; a twin lamella and a particle keep their parent's.
-    twin
-        (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen.
-    domain
-        (n,) int32 label of the region of one lattice but for smooth rotation and cells:
-        one rotation domain of one grain, or of one lamella, or one particle.
-    density
-        (n,) float32 dislocation density, relative to the annealed matrix; ordinal.
     spread_deg
         (n,) float32 mosaic spread: standard deviation per rotation component, degrees.
     strain
         (n,) float32 relative change of the lattice parameter, by segregation and stress.
     phase
         (n,) int8 index into :data:`kikuhelpers.study.specimen.PHASES`.
+    domain
+        (n,) int32 label of the region of one lattice, smooth rotation and cells left aside:
+        one rotation domain of one grain, or of one lamella, or one particle.
     """
 
     rotation: np.ndarray
-    grain: np.ndarray
-    twin: np.ndarray
-    domain: np.ndarray
-    density: np.ndarray
     spread_deg: np.ndarray
     strain: np.ndarray
     phase: np.ndarray
+    domain: np.ndarray
+
+
+@dataclass(frozen=True)
+class State(Lattice):
+    """The truth at n points: the lattice and what it belongs to.
+
+    Parameters
+    ----------
+    grain
+        (n,) int32 label of the grain; a twin lamella and a particle keep their parent's.
+    twin
+        (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen.
+    density
+        (n,) float32 dislocation density, relative to the annealed matrix; ordinal.
+    """
+
+    grain: np.ndarray
+    twin: np.ndarray
+    density: np.ndarray
 
 
 class VirtualSpecimen:
@@ -87,55 +87,57 @@ class VirtualSpecimen:
     """
 
     def __init__(self, settings: Specimen, seed: int):
-        def stream(number):
-            return np.random.default_rng((seed, number))
-
+        rngs = {name: np.random.default_rng((seed, i)) for i, name in enumerate(STREAMS)}
         self.settings = settings
         size_um = settings.size_um
         self._grains = GrainMap(
-            settings.grains, settings.necklace, size_um, (stream(_GRAINS), stream(_NECKLACE))
+            settings.grains, settings.necklace, size_um, rngs["grains"], rngs["necklace"]
         )
-        parents = self._texture(stream(_TEXTURE))
-        first_twinned = 0 if settings.necklace is None else self._grains.first_small
+        count, first_small = self._grains.count, self._grains.first_small
+        spread_deg, texture = settings.grains.fibre_spread_deg, rngs["texture"]
+        if spread_deg is None:
+            large = random_rotations(first_small, texture)
+        else:
+            large = fibre_rotations(first_small, spread_deg, texture)
+        parents = np.concatenate([large, random_rotations(count - first_small, texture)])
         self._twins = TwinLamellae(
             settings.twins,
             parents,
             self._grains.centres_um,
             self._grains.radii_um,
-            np.arange(first_twinned, self._grains.count),
-            stream(_TWINS),
+            np.arange(first_small if settings.necklace else 0, count),
+            rngs["twins"],
         )
         self._crystals = np.concatenate([parents, self._twins.rotations])
-        self._interior_density = self._interior(stream(_INTERIOR))
-        rng = stream(_ROTATION)
-        self._rotation_field = RandomField(3, settings.rotation.length_um, rng)
-        axes = rng.standard_normal((self._grains.count, 3))
+        self._density = rngs["density"].uniform(*settings.grains.density, count)
+        self._rotation_field = RandomField(3, settings.rotation.length_um, rngs["rotation"])
+        axes = rngs["rotation"].standard_normal((count, 3))
         self._gradient_axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-        self._elastic_field = RandomField(1, settings.elastic_length_um, stream(_ELASTIC))
-        self._domains = 1  # labels that each crystal may need
+        self._elastic_field = RandomField(1, settings.elastic_length_um, rngs["elastic strain"])
         self._cells = self._particles = self._scratches = self._slip = None
         if settings.cells:
-            self._cells = CellStructure(settings.cells, self._grains.count, stream(_CELLS))
-            self._domains = self._cells.domains
+            self._cells = CellStructure(settings.cells, count, rngs["cells"])
         if settings.particles:
             self._particles = ParticleMap(
                 settings.particles,
                 size_um,
                 self._cells,
                 lambda points: self._grains.locate(points)[0],
-                stream(_PARTICLES),
+                rngs["particles"],
             )
-        # The last labels are the particles'.
+        # The labels that each crystal may need; the last labels are the particles'.
+        self._domains = self._cells.domains if self._cells else 1
         particles = len(self._particles.radii_um) if self._particles else 0
         if len(self._crystals) * self._domains + particles > np.iinfo(np.int32).max:
-            raise ValueError("the specimen has too many grains for labels of 32 bits")
-        if settings.scratches:
-            self._scratches = ScratchMap(settings.scratches, size_um, stream(_SCRATCHES))
-        if settings.deformation:
-            self._slip = SlipBands(settings.deformation, self._crystals, stream(_SLIP))
-            self._bending = RandomField(
-                6, settings.deformation.rotation_length_um, stream(_DEFORMATION)
+            raise ValueError(
+                "The specimen has too many grains for labels of 32 bits: make it smaller."
             )
+        if settings.scratches:
+            self._scratches = ScratchMap(settings.scratches, size_um, rngs["scratches"])
+        if settings.deformation:
+            length_um = settings.deformation.rotation_length_um
+            self._slip = SlipBands(settings.deformation, self._crystals, rngs["slip"])
+            self._bending = RandomField(6, length_um, rngs["deformation"])
 
     def at(self, points_um: np.ndarray) -> State:
         """Return the truth at points.
@@ -157,7 +159,7 @@ class VirtualSpecimen:
         crystal = np.where(twin > 0, self._grains.count + twin - 1, grain)
         # Small turns in the sample frame are added as vectors; they turn twin and parent alike.
         turn_deg = self._smooth_turn(points, grain)
-        density = self._interior_density[grain]
+        density = self._density[grain]
         strain = self.settings.elastic_strain * self._elastic_field(points)[:, 0]
         domain = np.zeros(len(points), int)
         if self._cells:
@@ -186,37 +188,22 @@ class VirtualSpecimen:
             twin[inside], density[inside], strain[inside] = 0, 1, 0
         return State(
             rotation=rotation,
-            grain=grain.astype(np.int32),
-            twin=twin,
-            domain=domain.astype(np.int32),
-            density=density.astype(np.float32),
             spread_deg=(self.settings.unit_spread_deg * np.sqrt(density)).astype(np.float32),
             strain=strain.astype(np.float32),
             phase=phase,
+            domain=domain.astype(np.int32),
+            grain=grain.astype(np.int32),
+            twin=twin,
+            density=density.astype(np.float32),
         )
-
-    def _texture(self, rng):
-        """Orientations of the grains, (grains, 4); those of a necklace are random."""
-        large, small = self._grains.first_small, self._grains.count - self._grains.first_small
-        spread_deg = self.settings.grains.fibre_spread_deg
-        if spread_deg is None:
-            crystals = random_rotations(large, rng)
-        else:
-            crystals = fibre_rotations(large, spread_deg, rng)
-        return np.concatenate([crystals, random_rotations(small, rng)])
-
-    def _interior(self, rng):
-        return rng.uniform(*self.settings.grains.density, self._grains.count)
 
     def _smooth_turn(self, points, grain):
         """Rotation vectors (n, 3) in degrees of the smooth field and of each grain's gradient."""
         rotation = self.settings.rotation
+        along_um = points[:, 0] - self._grains.centres_um[grain, 0]
+        angle_deg = rotation.gradient_deg_per_100um / 100 * along_um
         turn = rotation.deviation_deg * self._rotation_field(points)
-        if rotation.gradient_deg_per_100um:
-            along_um = points[:, 0] - self._grains.centres_um[grain, 0]
-            angle = rotation.gradient_deg_per_100um / 100 * along_um
-            turn += angle[:, None] * self._gradient_axes[grain]
-        return turn
+        return turn + angle_deg[:, None] * self._gradient_axes[grain]
 
     def _deformation(self, points, crystal, to_boundary):
         """Rotation vectors (n, 3) in degrees and density (n,) that the strain adds."""

@@ -13,8 +13,8 @@ from kikuhelpers.scans.virtual.specimen import State
 class Truth(State):
     """What is known at each point: the state under the beam, and the mixture.
 
-    In a map, rows and columns stand in place of the n points of
-    :class:`~kikuhelpers.scans.virtual.specimen.State`.
+    The arrays of a map have rows and columns where those of
+    :class:`~kikuhelpers.scans.virtual.specimen.State` have n points.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Truth(State):
 
 
 def create_truth(file: h5py.File, map_shape: tuple[int, int], first: Truth) -> None:
-    """Make room for the truth of a map, of the types of the ``first`` points."""
+    """Make room for the truth of a map; ``first`` shows the types of its arrays."""
     file.attrs["map_shape"] = map_shape
     for name, values in vars(first).items():
         file.create_dataset(name, (np.prod(map_shape), *values.shape[1:]), values.dtype)

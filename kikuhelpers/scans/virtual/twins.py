@@ -7,7 +7,7 @@ from kikuhelpers.study.specimen import Twins
 
 TWIN_ANGLE_DEG = 60.0  # Sigma-3, about <111>
 PLANES_111 = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / np.sqrt(3)
-REACH = 0.9  # of the grain's radius; lamellae are centred within
+REACH = 0.9  # of the grain's radius: the middles of the lamellae lie within
 TRIES = 20  # places tried for a lamella before it is left out
 
 
