@@ -1,57 +1,164 @@
 # The graph of a study: which notebook needs which files. Papermill runs each of them.
 #
 #   python -m kikuhelpers quick                 the whole study (see kikuhelpers/__main__.py)
-#   snakemake -n --config study=quick           the plan
+#   python -m kikuhelpers quick --dry-run       the plan
 #   python -m kikuhelpers paper --profile profiles/slurm    models in parallel on a cluster
 #
-# The settings a notebook depends on stand in its rule's params, so that a changed value
-# makes that stage and what follows run again, and nothing else. Checkpoints of trainings
-# are no outputs: they outlive a killed run.
+# A rule is a stage; its files come from kikuhelpers/study/layout.py, and the fingerprint in its
+# params from kikuhelpers/study/stages.py, so that a changed setting makes that stage and what
+# follows run again, and nothing else. Checkpoints of trainings are no outputs: they outlive a
+# killed run. All paths are relative to the study's results folder.
 
-import json
+import os
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from kikuhelpers.study.baselines import components_wanted, largest_pca
-from kikuhelpers.study.layout import PREPROCESSED, Layout, ModelFiles, ModelScanFiles, ScanFiles
-from kikuhelpers.study.study import PROJECT_ROOT, load_study
+from kikuhelpers.study import PROJECT_ROOT, load_study, stages
+from kikuhelpers.study.baselines import Pca, largest_pca
+from kikuhelpers.study.layout import (
+    PICTURES,
+    BaselineScanFiles,
+    Layout,
+    ModelFiles,
+    ModelScanFiles,
+    ScanFiles,
+)
+from kikuhelpers.study.stages import Job
 
 STUDY = str(config.get("study", "quick"))
+# Tables and figures alone, from the results that are there and from the archive.
+FROM_ARCHIVE = bool(config.get("from_archive", False))
 study = load_study(STUDY)
 layout = Layout(study)
 SCANS, MODELS, BASELINES = list(study.scans), list(study.models), list(study.baselines)
 MAPPED, DECODED = study.mapped_scans, study.decoded_scans
-layout.notebooks.mkdir(parents=True, exist_ok=True)  # papermill does not make it
-
-wildcard_constraints:
-    scan="[^/]+",
-    model="[^/]+",
-    baseline="[^/]+",
-    kind="models|baselines",
-
-
-# File names with the wildcards in place of a scan's and a model's name.
-scan_files = ScanFiles(layout.folder / "scans" / "{scan}")
-model_files = ModelFiles(layout.folder / "models" / "{model}")
-both_files = ModelScanFiles(layout.folder / "models" / "{model}" / "{scan}")
-either_files = ModelScanFiles(layout.folder / "{kind}" / "{model}" / "{scan}")
-baseline_files = [ModelScanFiles(layout.folder / "baselines" / "{baseline}" / s) for s in DECODED]
 # Two models on a core each train faster than one model after the other on both; the last one
 # that lacks weights has all cores. Where none lacks them, any may have new settings.
 UNTRAINED = [name for name in MODELS if not layout.model(name).weights.is_file()]
 TRAINING_THREADS = max(1, (workflow.cores or 1) // max(1, len(UNTRAINED or MODELS)))
-TRAINING_SCANS = [name for name, scan in study.scans.items() if scan.training_patterns]
-# What tables and figures leave in the results folder: the records of their notebooks. The
-# files themselves may lie in a fresh clone before anything has run.
-TABLES, FIGURES, SPECIMENS = map(
-    layout.record, ("07_table1", "08_figures", "09_virtual_specimens")
-)
+Path("notebooks").mkdir(exist_ok=True)  # papermill does not make it
+
+wildcard_constraints:
+    scan="|".join(map(re.escape, SCANS)),
+    model="|".join(map(re.escape, [*MODELS, *BASELINES])),
+    baseline="|".join(map(re.escape, BASELINES)) or "none",
 
 
-def settings(*parts):
-    """Text that changes when any of these settings does."""
-    return json.dumps([part.model_dump() for part in parts], sort_keys=True)
+def files_of(kind, *folder):
+    """The files of a scan, model or baseline in a folder, whose names may be wildcards."""
+    return kind(lambda stage: Path(*folder))
+
+
+def made(stage, *files):
+    """What a stage makes of some files wherever it runs, by name."""
+    return [
+        (place.folder_of(stage) / result.name).as_posix()
+        for place in files
+        for result in place.results()
+        if result.stage == stage and not result.only_where
+    ]
+
+
+def record(stage, *parts):
+    """The record that a job leaves at its end."""
+    return f"runs/{Job(stage, parts)}.json"
+
+
+def log_file(stage, *parts):
+    """Everything that a job printed, progress included."""
+    return f"logs/{Job(stage, parts)}.log"
+
+
+def fingerprint(stage, *names):
+    """All settings that a job depends on, as a hash, by the wildcards that name the job."""
+    return lambda wildcards: layout.dependencies.fingerprint(
+        Job(stage, tuple(getattr(wildcards, name) for name in names))
+    )
+
+
+def quoted(text):
+    """A text for the shell, whatever it holds; Snakemake takes doubled braces for single ones."""
+    text = subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def papermill(stage, *names, gpu=False, **values):
+    """The command that runs a notebook with the wildcards named as parameters, as text."""
+    python = quoted(sys.executable)
+    wildcards = {name: f"{{wildcards.{name}}}" for name in names}
+    given = {"study_name": quoted(STUDY)} | wildcards
+    return " ".join(
+        (
+            f"{python} -m kikuhelpers.runs.one_gpu " if gpu else "",
+            f"{python} -m papermill --no-progress-bar --log-output",
+            quoted(str(PROJECT_ROOT / "notebooks" / f"{stage}.ipynb")),
+            f"notebooks/{Job(stage, tuple(wildcards.values()))}.ipynb",
+            *(f"-r {name} {value}" for name, value in given.items()),
+            *(f"-p {name} {value}" for name, value in values.items()),
+            "> {log:q} 2>&1",
+        )
+    )
+
+
+def link_to_figures():
+    """The figures folder by a short name, so that no path holds what Snakemake would read."""
+    layout.figures.mkdir(parents=True, exist_ok=True)
+    link = Path("figures")
+    try:
+        if link.is_symlink() and link.resolve() != layout.figures:
+            link.unlink()
+        if not link.is_symlink():
+            link.symlink_to(layout.figures, target_is_directory=True)
+    except OSError:  # Windows without the right to make links
+        return layout.figures
+    return link
+
+
+def drawn(stage):
+    """Tables and figures of a stage; older ones stay until new ones are there."""
+    if FROM_ARCHIVE:
+        return []  # of those that have results; the record names them
+    names = [path.name for path in layout.outputs(Job(stage))]
+    if stage == stages.FIGURES:  # the pictures themselves are known only when they are drawn
+        names = [name for name in names if not name.endswith(PICTURES)]
+    return [update((FIGURES_FOLDER / name).as_posix()) for name in names]
+
+
+FIGURES_FOLDER = link_to_figures()
+scan = files_of(ScanFiles, "scans", "{scan}")
+model = files_of(ModelFiles, "models", "{model}")
+model_scan = files_of(ModelScanFiles, "models", "{model}", "{scan}")
+baseline_scan = files_of(BaselineScanFiles, "baselines", "{model}", "{scan}")
+
+
+def of_scan(name):
+    return files_of(ScanFiles, "scans", name)
+
+
+def of_decoder(name, scan):
+    kind = "baselines" if name in BASELINES else "models"
+    return files_of(ModelScanFiles, kind, name, scan)
+
+
+rule all:
+    input:
+        [record(stages.TABLE1), record(stages.FIGURES)] if MODELS else [],
+        record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans else [],
+
+
+# Before everything else, and alone: see kikuhelpers/indexing/warm_up.py.
+rule warm_up:
+    output:
+        layout.warm.name,
+    log:
+        "logs/warm_up.log",
+    shell:
+        f"{quoted(sys.executable)} -m kikuhelpers.indexing.warm_up > {{log:q}} 2>&1"
+        " && echo done > {output:q}"
 
 
 def source_file(wildcards):
@@ -59,254 +166,238 @@ def source_file(wildcards):
 
     A missing one is left to the notebook, which says so in one sentence.
     """
-    path = getattr(study.scan(wildcards.scan), "path", "")
+    path = getattr(study.scan(wildcards.scan).data, "path", "")
     return path if Path(path).is_file() else []
-
-
-def background_file(wildcards):
-    """The background of another scan, where a scan asks for it."""
-    other = study.scan(wildcards.scan).background_of
-    return layout.scan(other).background if other else []
-
-
-def principal_components(wildcards):
-    """Every PCA uses the components that the largest one fits and files."""
-    largest = largest_pca(study.baselines)
-    smaller = study.baseline(wildcards.baseline).method == "pca" and wildcards.baseline != largest
-    return layout.model_scan(largest, DECODED[0]).decoded if smaller else []
-
-
-def baseline_settings(wildcards):
-    """What a baseline depends on; a PCA also on how many components are fitted for all."""
-    baseline = study.baseline(wildcards.baseline)
-    fitted = components_wanted(study.baselines, study.models) if baseline.method == "pca" else ""
-    return f"{settings(baseline)} {fitted}"
-
-
-def log_file(name):
-    """Everything that a job printed, progress included."""
-    return layout.folder / "logs" / f"{name}.log"
-
-
-def papermill(name, *parameters, gpu=False, **fixed):
-    """The command that runs a notebook with the wildcards named as parameters."""
-    values = fixed | {p: f"{{wildcards.{p}}}" for p in parameters}
-    parts = ".".join((name, *values.values()))
-    given = " ".join(f"-p {key} {value}" for key, value in values.items())
-    source = PROJECT_ROOT / "notebooks" / f"{name}.ipynb"
-    executed = layout.notebooks / f"{parts}.ipynb"
-    alone = f'"{sys.executable}" -m kikuhelpers.runs.one_gpu ' if gpu else ""
-    return (
-        f'{alone}"{sys.executable}" -m papermill --no-progress-bar --log-output '
-        f'"{source}" "{executed}" -p study "{STUDY}" {given} > "{{log}}" 2>&1'
-    )
-
-
-VIRTUAL_SCANS = [name for name in SCANS if study.is_virtual(name)]
-
-
-rule all:
-    input:
-        [TABLES, FIGURES] if MODELS else [],
-        SPECIMENS if VIRTUAL_SCANS else [],
-
-
-# Before everything else, and alone: see kikuhelpers/indexing/warm_up.py.
-rule warm_up:
-    output:
-        layout.warm,
-    log:
-        log_file("warm_up"),
-    shell:
-        f'"{sys.executable}" -m kikuhelpers.indexing.warm_up > "{{log}}" 2>&1 && echo done > "{{output}}"'
 
 
 rule diffraction_data:
     input:
-        layout.warm,
+        layout.warm.name,
         source_file,
     params:
-        settings=lambda wildcards: settings(study.scan(wildcards.scan)),
+        fingerprint=fingerprint(stages.DATA, "scan"),
     output:
-        scan_files.raw,
-        scan_files.card,
+        made(stages.DATA, scan),
+        record(stages.DATA, "{scan}"),
     log:
-        log_file("01_diffraction_data.{scan}"),
+        log_file(stages.DATA, "{scan}"),
     shell:
-        papermill("01_diffraction_data", "scan")
+        papermill(stages.DATA, "scan")
+
+
+def background_file(wildcards):
+    """The background of another scan, where a scan asks for it."""
+    other = study.scan(wildcards.scan).preprocessing.background_of
+    return str(of_scan(other).background) if other else []
 
 
 rule preprocessing:
     input:
-        scan_files.raw,
+        str(scan.raw),
         background_file,
     params:
-        settings=settings(study.preprocessing),
+        fingerprint=fingerprint(stages.PREPROCESSING, "scan"),
     output:
-        scan_files.background,
-        scan_files.preprocessed,
-        scan_files.mask,
-        scan_files.sample,
+        made(stages.PREPROCESSING, scan),
+        record(stages.PREPROCESSING, "{scan}"),
     threads: 4  # as many as kikuhelpers/patterns/streaming.py starts
     log:
-        log_file("02_preprocessing.{scan}"),
+        log_file(stages.PREPROCESSING, "{scan}"),
     shell:
-        papermill("02_preprocessing", "scan")
+        papermill(stages.PREPROCESSING, "scan")
 
 
-def training_settings(model):
-    """A model's settings; its training is the same, written out for it or for the study."""
-    network, training = study.model(model), study.training_of(model)
-    if training == study.training:
-        network = network.model_copy(update={"training": None})
-    return settings(network, training)
+# What the camera's own patterns say: pattern centre, orientations, quality.
+rule indexing:
+    input:
+        str(scan.preprocessed),
+        str(scan.mask),
+    params:
+        fingerprint=fingerprint(stages.INDEXING, "scan"),
+    output:
+        made(stages.INDEXING, scan),
+        record(stages.INDEXING, "{scan}"),
+    log:
+        log_file(stages.INDEXING, "{scan}"),
+    shell:
+        papermill(stages.INDEXING, "scan")
 
 
 def indexed_scan(wildcards):
     """Where a model holds out grains: the orientations that tell which."""
     hold_out = study.model(wildcards.model).hold_out
-    return layout.orientations(PREPROCESSED, hold_out.scan) if hold_out else []
+    return str(of_scan(hold_out.scan).orientations) if hold_out else []
 
 
 rule training:
     input:
-        [layout.scan(name).sample for name in TRAINING_SCANS],
+        [str(of_scan(name).preprocessed) for name in study.training_scans],
         indexed_scan,
     params:
-        settings=lambda wildcards: training_settings(wildcards.model),
+        fingerprint=fingerprint(stages.TRAINING, "model"),
     output:
-        model_files.weights,
-        model_files.card,
-        model_files.history,
+        made(stages.TRAINING, model),
+        record(stages.TRAINING, "{model}"),
     priority: 1  # the longest stage begins first
     threads: TRAINING_THREADS
     resources:
         gpu=1,
     log:
-        log_file("03_training.{model}"),
+        log_file(stages.TRAINING, "{model}"),
     shell:
-        papermill("03_training", "model", gpu=True)
-
-
-# What the camera's own patterns say: pattern centre, orientations, quality. The latent
-# maps are compared with it.
-rule indexing:
-    input:
-        scan_files.preprocessed,
-        scan_files.mask,
-    params:
-        settings=settings(study.indexing),
-    output:
-        scan_files.pattern_centre,
-        scan_files.orientations,
-    log:
-        log_file("06_reindexing.preprocessed.{scan}"),
-    shell:
-        papermill("06_reindexing", "scan", model=PREPROCESSED)
+        papermill(stages.TRAINING, "model", gpu=True)
 
 
 rule latent_maps:
     input:
-        model_files.weights,
-        scan_files.preprocessed,
-        scan_files.orientations,
+        str(model.weights),
+        str(scan.preprocessed),
+        str(scan.orientations),
+    params:
+        fingerprint=fingerprint(stages.LATENT_MAPS, "model", "scan"),
     output:
-        both_files.latents,
-        both_files.features,
+        made(stages.LATENT_MAPS, model_scan),
+        record(stages.LATENT_MAPS, "{model}", "{scan}"),
     resources:
         gpu=1,
     log:
-        log_file("04_latent_maps.{model}.{scan}"),
+        log_file(stages.LATENT_MAPS, "{model}", "{scan}"),
     shell:
-        papermill("04_latent_maps", "model", "scan", gpu=True)
+        papermill(stages.LATENT_MAPS, "model", "scan", gpu=True)
 
 
 rule reconstruction:
     input:
-        model_files.weights,
-        both_files.latents,
-        scan_files.raw,
-        scan_files.preprocessed,
+        str(model.weights),
+        ancient(str(model_scan.latents)),  # new measures of the same latents decode nothing anew
+        str(scan.raw),
+        str(scan.preprocessed),
+    params:
+        fingerprint=fingerprint(stages.RECONSTRUCTION, "model", "scan"),
     output:
-        both_files.decoded,
-        both_files.pattern_loss,
-        both_files.residual,
-        both_files.generated,
+        made(stages.RECONSTRUCTION, model_scan),
+        record(stages.RECONSTRUCTION, "{model}", "{scan}"),
     resources:
         gpu=1,
     log:
-        log_file("05_reconstruction.{model}.{scan}"),
+        log_file(stages.RECONSTRUCTION, "{model}", "{scan}"),
     shell:
-        papermill("05_reconstruction", "model", "scan", gpu=True)
+        papermill(stages.RECONSTRUCTION, "model", "scan", gpu=True)
 
 
-rule baseline:
+def principal_components(wildcards):
+    """Every PCA uses the components that the largest one fits and files."""
+    largest = largest_pca(study.baselines)
+    smaller = isinstance(study.baseline(wildcards.baseline), Pca) and wildcards.baseline != largest
+    return record(stages.BASELINES, largest) if smaller else []
+
+
+rule baselines:
     input:
-        [layout.scan(name).sample for name in TRAINING_SCANS],
-        [layout.scan(name).preprocessed for name in DECODED],
+        [str(of_scan(name).preprocessed) for name in {*study.training_scans, *DECODED}],
         principal_components,
     params:
-        settings=baseline_settings,
+        fingerprint=fingerprint(stages.BASELINES, "baseline"),
     output:
-        [files.decoded for files in baseline_files],
-        [files.pattern_loss for files in baseline_files],
+        made(
+            stages.BASELINES,
+            *(files_of(BaselineScanFiles, "baselines", "{baseline}", name) for name in DECODED),
+        ),
+        record(stages.BASELINES, "{baseline}"),
     log:
-        log_file("10_baselines.{baseline}"),
+        log_file(stages.BASELINES, "{baseline}"),
     shell:
-        papermill("10_baselines", "baseline")
+        papermill(stages.BASELINES, "baseline")
 
 
 rule reindexing:
+    wildcard_constraints:
+        model="|".join(map(re.escape, MODELS)) or "none",
     input:
-        either_files.decoded,
-        scan_files.pattern_centre,
-        scan_files.orientations,
-    output:
-        either_files.orientations,
-    log:
-        log_file("06_reindexing.{kind}.{model}.{scan}"),
-    shell:
-        papermill("06_reindexing", "model", "scan")
-
-
-rule tables:
-    input:
-        [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
-        [layout.orientations(name, scan) for name in MODELS + BASELINES for scan in DECODED],
-        [layout.model_scan(name, scan).pattern_loss for name in MODELS + BASELINES for scan in DECODED],
-        [layout.model(model).card for model in MODELS],
-    output:
-        TABLES,
-    log:
-        log_file("07_table1"),
-    shell:
-        papermill("07_table1")
-
-
-rule figures:
-    input:
-        TABLES,
-        SPECIMENS if VIRTUAL_SCANS else [],  # run.json tells of it, too
-        [layout.model(model).history for model in MODELS],
-        [layout.model_scan(model, scan).features for model in MODELS for scan in MAPPED],
-        [layout.model_scan(model, scan).decoded for model in MODELS for scan in DECODED],
+        str(model_scan.decoded),
+        str(scan.pattern_centre),
+        str(scan.orientations),
     params:
-        settings=settings(study.figures),
+        fingerprint=fingerprint(stages.REINDEXING, "model", "scan"),
     output:
-        FIGURES,
+        made(stages.REINDEXING, model_scan),
+        record(stages.REINDEXING, "{model}", "{scan}"),
     log:
-        log_file("08_figures"),
+        log_file(stages.REINDEXING, "{model}", "{scan}"),
     shell:
-        papermill("08_figures")
+        papermill(stages.REINDEXING, "model", "scan")
+
+
+use rule reindexing as reindexing_baseline with:
+    wildcard_constraints:
+        model="|".join(map(re.escape, BASELINES)) or "none",
+    input:
+        str(baseline_scan.decoded),
+        str(scan.pattern_centre),
+        str(scan.orientations),
+    output:
+        made(stages.REINDEXING, baseline_scan),
+        record(stages.REINDEXING, "{model}", "{scan}"),
+
+
+def table_inputs():
+    if FROM_ARCHIVE:
+        return []
+    found = [str(of_scan(name).orientations) for name in SCANS]
+    for name in MODELS + BASELINES:
+        for scan in DECODED:
+            found += made(stages.REINDEXING, of_decoder(name, scan))
+            found.append(str(of_decoder(name, scan).pattern_loss))
+    return found + [str(files_of(ModelFiles, "models", name).card) for name in MODELS]
+
+
+rule table1:
+    input:
+        table_inputs(),
+    params:
+        fingerprint=fingerprint(stages.TABLE1),
+    output:
+        drawn(stages.TABLE1),
+        record(stages.TABLE1),
+    log:
+        log_file(stages.TABLE1),
+    shell:
+        papermill(stages.TABLE1, use_archive=FROM_ARCHIVE)
 
 
 # The truth of each virtual scan beside its Hough maps, and how real its patterns look.
 rule virtual_specimens:
     input:
-        [layout.orientations(PREPROCESSED, scan) for scan in SCANS],
+        [str(of_scan(name).orientations) for name in SCANS] if not FROM_ARCHIVE else [],
+    params:
+        fingerprint=fingerprint(stages.VIRTUAL_SPECIMENS),
     output:
-        SPECIMENS,
+        drawn(stages.VIRTUAL_SPECIMENS),
+        record(stages.VIRTUAL_SPECIMENS),
     log:
-        log_file("09_virtual_specimens"),
+        log_file(stages.VIRTUAL_SPECIMENS),
     shell:
-        papermill("09_virtual_specimens")
+        papermill(stages.VIRTUAL_SPECIMENS)
+
+
+def figure_inputs():
+    if FROM_ARCHIVE:
+        return []
+    found = [str(of_decoder(m, s).features) for m in MODELS for s in MAPPED]
+    return found + [str(of_decoder(m, s).decoded) for m in MODELS for s in DECODED]
+
+
+rule figures:
+    input:
+        record(stages.TABLE1),
+        record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans and not FROM_ARCHIVE else [],
+        figure_inputs(),
+    params:
+        fingerprint=fingerprint(stages.FIGURES),
+    output:
+        drawn(stages.FIGURES),
+        record(stages.FIGURES),
+    log:
+        log_file(stages.FIGURES),
+    shell:
+        papermill(stages.FIGURES, use_archive=FROM_ARCHIVE)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from benchmarks import growth, networks, profile, report, scans, simulation
 from benchmarks.settings import QUICK, Sizes
-from kikuhelpers.study.study import LATENT_DIMENSIONS, results_root
+from kikuhelpers.study import LATENT_DIMENSIONS
+from kikuhelpers.study.load import results_root
 
 PARTS = {
     "multiply": networks.matrix_multiply,

@@ -25,7 +25,8 @@ from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.study.layout import ModelScanFiles, ScanFiles
-from kikuhelpers.study.study import FileScan, Indexing
+from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.study import Indexing
 from kikuhelpers.training.vae import KikuchiVAE
 
 _BINNING = 4
@@ -82,7 +83,7 @@ def _work(stage: str, number: int, dimension: int, folder: Path) -> Callable[[],
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan, settings = FileScan(path=""), Indexing()
+        scan, settings = FileData(path=""), Indexing()
         index_patterns(patterns[:, :2], mask, scan, settings, scan.pattern_centre)
         return lambda: index_patterns(patterns, mask, scan, settings, scan.pattern_centre)
     model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()

@@ -16,7 +16,7 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.study import Model, Training
+from kikuhelpers.study.models import Model, Training
 from kikuhelpers.training.forecast import training_operations
 from kikuhelpers.training.loop import Run
 from kikuhelpers.training.sample import TrainingSet

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from kikuhelpers.runs.devices import device
-from kikuhelpers.study.study import Model
+from kikuhelpers.study.models import Model
 from kikuhelpers.training.augmentation import augment
 from kikuhelpers.training.losses import ProjectionHead, kl_divergence, nt_xent, reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.networks import training_run
 from benchmarks.settings import Sizes
-from kikuhelpers.study.study import Model
+from kikuhelpers.study.models import Model
 from kikuhelpers.training.forecast import training_operations
 
 _STEPS = 10

@@ -16,8 +16,10 @@ from kikuhelpers.indexing.hough import band_indexer, index_patterns
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.scans.virtual.rotations import random_rotations
+from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import NETWORK_INPUT_PX, FileScan, Indexing, Preprocessing
+from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.study import Indexing, Preprocessing
 
 _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
@@ -39,7 +41,7 @@ def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
 
 def preprocess_noise(files: ScanFiles, binning: int) -> int:
     """Preprocess a scan of noise; return its number of patterns."""
-    preprocess(FileScan(path="", binning=binning, training_patterns=0), _SETTINGS, files, seed=1)
+    preprocess(FileData(path="", binning=binning, training_patterns=0), _SETTINGS, files, seed=1)
     return int(np.prod(open_patterns(files.raw).shape[:2]))
 
 
@@ -83,7 +85,7 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *PIXELS)
-    settings, scan = Indexing(), FileScan(path="", pattern_centre=_CENTRE)
+    settings, scan = Indexing(), FileData(path="", pattern_centre=_CENTRE)
     mask = np.ones(PIXELS, bool)
     indexer = band_indexer(PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
 

@@ -13,19 +13,19 @@ from benchmarks.timing import in_turns
 from kikuhelpers.scans.virtual.microscope import detector_of
 from kikuhelpers.scans.virtual.rotations import random_rotations
 from kikuhelpers.scans.virtual.scanning import simulate
-from kikuhelpers.study.study import VirtualScan
+from kikuhelpers.study.scans import VirtualData
 
 _MAP_ROWS = 2
 
 
-def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualScan:
+def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualData:
     """Return the settings of a virtual scan of so many patterns."""
     settings = {
         "source": "virtual",
         "specimen": {"alloy": alloy},
         "map_shape": (_MAP_ROWS, patterns // _MAP_ROWS),
     }
-    return VirtualScan.model_validate(settings)
+    return VirtualData.model_validate(settings)
 
 
 def simulation(sizes: Sizes) -> Iterator[dict]:

@@ -2,13 +2,16 @@
 
 Starts Snakemake on the study's graph, one run per study at a time. A run that was
 stopped or killed at any point goes on with the same command: the lock is the operating
-system's and dies with its process, and incomplete outputs are made again.
+system's and dies with its process, and incomplete outputs are made again. Jobs named behind
+the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
-study's results and from those that ``data/kept/`` holds of it.
+study's results and from those that ``data/archive/`` holds of it; ``--archive`` puts there
+what rebuilds them.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -17,71 +20,134 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from kikuhelpers.runs.archive import archive
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import PROJECT_ROOT, StudyError, load_study
+from kikuhelpers.study.stages import Job, jobs_of
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
-# A finished stage runs again if its inputs or its settings changed, not when code did.
+# A finished job runs again if its inputs or its settings changed, not when code did.
 _RERUN_TRIGGERS = ("mtime", "params", "input")
 # Arguments that say where jobs run: this machine's GPUs are then not what bounds them.
 _ELSEWHERE = ("--executor", "-e", "--profile", "--workflow-profile", "--resources", "--res")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the study named on the command line; further arguments go to Snakemake."""
+    """Run the study named on the command line; further options go to Snakemake."""
     parser = argparse.ArgumentParser(prog="python -m kikuhelpers", description=__doc__)
     parser.add_argument("study", nargs="?", default="quick", help="name or path of a study file")
+    parser.add_argument("jobs", nargs="*", help="jobs to run alone, such as 04_training.vae-16")
     parser.add_argument(
         "--figures",
         action="store_true",
-        help="only tables and figures, from results and kept files; nothing else runs",
+        help="only tables and figures, from results and the archive; nothing else runs",
     )
+    parser.add_argument("--archive", action="store_true", help="archive the study's results")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
-        layout = Layout(load_study(arguments.study))
-    except StudyError as error:
+        results = Results(load_study(arguments.study))
+        jobs = [_job(results.study, name) for name in arguments.jobs]
+    except SentenceError as error:
         print(error, file=sys.stderr)
         return 2
-    if Path(arguments.study).suffix:  # Snakemake runs in another folder
-        arguments.study = str(Path(arguments.study).resolve())
+    layout = results.layout
     layout.folder.mkdir(parents=True, exist_ok=True)
-    print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}")
-    if not layout.warm.is_file() and not arguments.figures:
+    print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
+    if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
         with FileLock(layout.folder / "running.lock", blocking=False):
+            if arguments.archive:
+                archive(results)
+                return 0
             start = time.time()
-            if arguments.figures:
-                from kikuhelpers.runs.final_notebooks import make_figures  # loads torch: seconds
-
-                failed = make_figures(layout, arguments.study)
-            else:
-                failed = subprocess.call(_snakemake(arguments, layout, for_snakemake))
+            command = _snakemake(arguments, results, jobs, for_snakemake)
+            failed = subprocess.call(command, cwd=layout.folder)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
+            _remove_checkpoints(layout)
             return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
 
 
-def _snakemake(arguments: argparse.Namespace, layout: Layout, more: list[str]) -> list[str]:
-    gpus = visible_gpus()
+def _job(study, name: str) -> Job:
+    known = {str(job): job for job in jobs_of(study)}
+    if name not in known:
+        of_stage = [other for other in known if other.startswith(name[:2])]
+        some = ", ".join((of_stage or list(known))[:8])
+        raise StudyError(f"Study '{study.name}' has no job '{name}'; it has {some} ...")
+    return known[name]
+
+
+def _snakemake(
+    arguments: argparse.Namespace, results: Results, jobs: list[Job], more: list[str]
+) -> list[str]:
+    layout, gpus = results.layout, visible_gpus()
     elsewhere = any(argument.split("=")[0] in _ELSEWHERE for argument in more)
     as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
+    anew = _stale(results)
+    if arguments.figures:
+        jobs = anew = _tables_and_figures(results)
+    # Quoted as YAML, or a study named 718 would become a number.
+    config = [f"study={json.dumps(_study_for_jobs(arguments.study))}"]
+    config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(PROJECT_ROOT / "Snakefile")),
         *("--directory", str(layout.folder)),
         *("--cores", arguments.cores),
         *("--rerun-triggers", *_RERUN_TRIGGERS),
+        *(("--forcerun", *map(_record, anew)) if anew else ()),
         *("--nolock", "--rerun-incomplete", "--keep-going"),
         *("--quiet", "host", "reason", "rules"),
         *as_many_as_gpus,
-        *("--config", f"study={arguments.study}", *more),
+        *("--config", *config),
+        *more,
+        *(("--", *map(_record, jobs)) if jobs else ()),
     ]
+
+
+def _record(job: Job) -> str:
+    """A job's record, by which Snakemake knows the job: its path in the results folder."""
+    return f"runs/{job}.json"
+
+
+def _study_for_jobs(name: str) -> str:
+    """A study's name, or the whole path of its file, since jobs run in another folder."""
+    return str(Path(name).resolve()) if Path(name).suffix in {".yaml", ".yml"} else name
+
+
+def _stale(results: Results) -> list[Job]:
+    """Jobs that have run, and whose results are gone, changed, or of other settings."""
+    layout = results.layout
+    ran = [job for job in jobs_of(results.study) if layout.record(job.stage, *job.parts).is_file()]
+    return [job for job in ran if results.lacks(job)]
+
+
+def _tables_and_figures(results: Results) -> list[Job]:
+    """The last notebooks; of virtual specimens only where all that it reads is there."""
+    jobs = [Job(stages.TABLE1), Job(stages.FIGURES)] if results.study.models else []
+    truth = Job(stages.VIRTUAL_SPECIMENS)
+    needed = results.layout.dependencies.needs(truth) if results.study.virtual_scans else []
+    behind = [Job(stages.PREPROCESSING, job.parts) for job in needed]
+    behind += [Job(stages.DATA, job.parts) for job in needed]
+    there = needed and not any(map(results.lacks, [*needed, *behind]))
+    return [*jobs, truth] if there else jobs
+
+
+def _remove_checkpoints(layout: Layout) -> None:
+    """Remove the checkpoints of trainings whose jobs are known to have ended."""
+    for name in layout.study.models:
+        files = layout.model(name)
+        if layout.record(stages.TRAINING, name).is_file() and files.weights.is_file():
+            for path in files.folder_of(stages.TRAINING).glob("*checkpoint*.state"):
+                path.unlink()
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:

@@ -9,7 +9,8 @@ import torch
 
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.scans.public import in718_downloads
-from kikuhelpers.study.study import Study, VirtualScan
+from kikuhelpers.study import Study
+from kikuhelpers.study.scans import VirtualData
 
 PIXELS = 120
 
@@ -76,6 +77,6 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
         writer.append(patterns.reshape(-1, *patterns.shape[2:]))
 
 
-def virtual_scan(**changes) -> VirtualScan:
+def virtual_scan(**changes) -> VirtualData:
     settings = {"source": "virtual", "specimen": {"alloy": "wrought"}, "map_shape": (4, 5)}
-    return VirtualScan.model_validate(settings | changes)
+    return VirtualData.model_validate(settings | changes)

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.__main__ import PARTS, main
 from benchmarks.plain import plain_network
-from kikuhelpers.study.study import results_root
+from kikuhelpers.study.load import results_root
 from kikuhelpers.training.vae import KikuchiVAE
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from kikuhelpers.study import load_study
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Model, load_study
+from kikuhelpers.study.models import Model
 from kikuhelpers.training.forecast import (
     activation_bytes,
     estimate_cost,

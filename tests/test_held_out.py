@@ -7,7 +7,7 @@ from orix.quaternion import Rotation
 from orix.vector import Vector3d
 
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
-from kikuhelpers.study.study import StudyError
+from kikuhelpers.study import StudyError
 from kikuhelpers.training.held_out import twin_pair_points, twin_pairs
 
 

@@ -13,7 +13,8 @@ from kikuhelpers.indexing import orientation_maps as maps
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.runs import compilation
-from kikuhelpers.study.study import FileScan, Indexing, Phase
+from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.study import Indexing, Phase
 
 CENTRE = (0.51, 0.34, 0.62)
 SHAPE = (4, 10)
@@ -40,7 +41,7 @@ def patterns(truth):
 
 @pytest.fixture(scope="module")
 def scan():
-    return FileScan(path="simulated.up2", pattern_centre=(0.5, 0.35, 0.6), step_um=0.5)
+    return FileData(path="simulated.up2", pattern_centre=(0.5, 0.35, 0.6), step_um=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.study.study import Model, Training
+from kikuhelpers.study.models import Model, Training
 from kikuhelpers.training.loop import Run
 from kikuhelpers.training.losses import nt_xent
 from kikuhelpers.training.sample import TrainingSet

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.study.study import Augmentation
+from kikuhelpers.study.models import Augmentation
 from kikuhelpers.training.augmentation import augment
 from kikuhelpers.training.losses import kl_divergence, nt_xent, reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters

@@ -9,8 +9,8 @@ import yaml
 
 from kikuhelpers.__main__ import main
 from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.study import PROJECT_ROOT, load_study
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import PROJECT_ROOT, load_study
 
 PROFILE = PROJECT_ROOT / "profiles" / "slurm"
 RULES = {"diffraction_data": 6, "preprocessing": 6, "training": 8, "latent_maps": 48, "tables": 1}

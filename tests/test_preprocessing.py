@@ -11,7 +11,8 @@ from kikuhelpers.patterns.up2 import open_patterns, to_intensity
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
 from kikuhelpers.preprocessing.preprocess import OUTSIDE, PreprocessingError, preprocess
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import FileScan, Preprocessing, ScreenMask
+from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.study import Preprocessing, ScreenMask
 from tests.conftest import screen, write_scan
 
 SHAPE = (3, 4, 120, 120)
@@ -32,7 +33,7 @@ def noisy_patterns(seed=0):
 
 def run(files, patterns, training_patterns=5, binning=1, **settings):
     write_scan(files.raw, patterns)
-    scan = FileScan(path="", training_patterns=training_patterns, binning=binning)
+    scan = FileData(path="", training_patterns=training_patterns, binning=binning)
     preprocess(scan, Preprocessing(**settings), files, seed=1)
     return to_intensity(open_patterns(files.preprocessed)), np.load(files.mask)
 
@@ -53,7 +54,7 @@ def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path)
     other.folder.mkdir()
     run(other, noisy_patterns(seed=1) // 2)
     write_scan(files.raw, own)
-    scan = FileScan(path="", training_patterns=0)
+    scan = FileData(path="", training_patterns=0)
     preprocess(scan, Preprocessing(), files, seed=1, mean_of=other)
     background = np.load(files.background)[screen()]
     np.testing.assert_allclose(background.mean(), own.mean((0, 1))[screen()].mean(), rtol=1e-6)

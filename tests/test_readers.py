@@ -11,7 +11,7 @@ from kikuhelpers.scans import public as public_scans
 from kikuhelpers.scans.readers import ScanError, convert_scan, row_chunks
 from kikuhelpers.scans.virtual.truth import load_truth
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import ArrayScan, FileScan, PublicScan
+from kikuhelpers.study.scans import ArrayData, FileData
 from tests.conftest import PIXELS, virtual_scan, write_scan
 
 SHAPE = (2, 3, PIXELS, PIXELS)
@@ -29,7 +29,7 @@ def files(tmp_path):
 
 def array_scan(path, **changes):
     settings = {"source": "array", "map_shape": SHAPE[:2], "pattern_shape": SHAPE[2:]}
-    return ArrayScan(path=str(path), **(settings | changes))
+    return ArrayData(path=str(path), **(settings | changes))
 
 
 @pytest.mark.parametrize("kind", ["npy", "flat", "h5", "mat", "up2", "kikuchipy"])
@@ -47,10 +47,10 @@ def test_all_sources_give_the_same_scan(tmp_path, files, patterns, kind):
         scipy.io.savemat(path, {"scan1": patterns})
     elif kind == "up2":
         write_scan(path, patterns)
-        scan = FileScan(path=str(path))
+        scan = FileData(path=str(path))
     else:
         kikuchipy.signals.EBSD(patterns).save(path)
-        scan = FileScan(path=str(path))
+        scan = FileData(path=str(path))
     card = convert_scan(scan, files, "mine")
     np.testing.assert_array_equal(open_patterns(files.raw), patterns)
     assert card["map_shape"] == SHAPE[:2]
@@ -70,8 +70,8 @@ def test_floats_fill_16_bit(tmp_path, files, patterns):
 @pytest.mark.parametrize(
     ("scan", "words"),
     [
-        (FileScan(path="nowhere.up2"), "There is no pattern file"),
-        (FileScan(path="nowhere.h5"), "There is no scan file"),
+        (FileData(path="nowhere.up2"), "There is no pattern file"),
+        (FileData(path="nowhere.h5"), "There is no scan file"),
         (array_scan("nowhere.npy"), "There is no scan file"),
         (PublicScan(source="public", name="moon"), "no public scan 'moon'; known are in718_rx"),
         (PublicScan(source="public", name="in718_rx", rows=(0, 30)), "tile's edge"),
@@ -91,7 +91,7 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     small = tmp_path / "small.up2"
     write_scan(small, patterns[..., :100, :100])
     with pytest.raises(PatternFileError, match="120 x 120, which the network takes"):
-        convert_scan(FileScan(path=str(small)), files, "mine")
+        convert_scan(FileData(path=str(small)), files, "mine")
     assert not files.raw.exists(), "what cannot be used is not converted"
     wide = tmp_path / "data.h5"
     with h5py.File(wide, "w") as file:

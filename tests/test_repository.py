@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from kikuhelpers.study.study import PROJECT_ROOT, load_study
+from kikuhelpers.study import PROJECT_ROOT, load_study
 
 NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
 # The order of the data; a module imports only from what stands before it.

@@ -7,7 +7,8 @@ from kikuhelpers.latents.residuals import camera_residual
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.study import FileScan, Preprocessing
+from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.study import Preprocessing
 
 
 @pytest.mark.parametrize("rescale", ["pattern", "map"])
@@ -18,7 +19,7 @@ def test_an_error_of_known_counts_is_found(tmp_path, binning, rescale):
     files = ScanFiles(tmp_path)
     with Up2Writer(files.raw, (3, 4), noise.shape[2:], 1.0) as writer:
         writer.append(noise.reshape(-1, side, side))
-    scan = FileScan(path="", binning=binning, training_patterns=0)
+    scan = FileData(path="", binning=binning, training_patterns=0)
     preprocess(scan, Preprocessing(mask="none", rescale=rescale), files, seed=1)
     mask, background = np.load(files.mask), np.load(files.background)
     inputs = open_patterns(files.preprocessed)

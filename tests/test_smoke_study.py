@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from kikuhelpers.study.study import PROJECT_ROOT
+from kikuhelpers.study import PROJECT_ROOT
 
 # What packing may change in the table: float16 ratios, int16 quaternions.
 KEPT_RATIO, KEPT_DEG = 2e-3, 5e-3

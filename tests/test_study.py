@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from kikuhelpers.study.study import STUDIES_FOLDER, StudyError, load_study
+from kikuhelpers.study import STUDIES_FOLDER, StudyError, load_study
 
 
 def study_file(folder, **changes):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Training
+from kikuhelpers.study.models import Training
 from kikuhelpers.training import loop as training
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.loop import kl_factor, learning_rate_factor, train

@@ -32,7 +32,8 @@ from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.scans.virtual.truth import load_truth
 from kikuhelpers.study.microscope import Microscope
-from kikuhelpers.study.study import Indexing, VirtualScan
+from kikuhelpers.study.scans import VirtualData
+from kikuhelpers.study.study import Indexing
 
 MASK = screen_mask()
 PATTERN_CENTRE = (0.51, 0.34, 0.63)
@@ -58,14 +59,14 @@ PLAIN = {
 }
 
 
-def make_scan(specimen=None, microscope=None, **changes) -> VirtualScan:
+def make_scan(specimen=None, microscope=None, **changes) -> VirtualData:
     settings = {
         "source": "virtual",
         "map_shape": (20, 20),
         "specimen": PLAIN | (specimen or {}),
         "microscope": {"pattern_centre": PATTERN_CENTRE} | (microscope or {}),
     }
-    return VirtualScan.model_validate(settings | changes)
+    return VirtualData.model_validate(settings | changes)
 
 
 def lattices(rotations: np.ndarray, spread_deg: float = 0.0) -> Components:
@@ -173,7 +174,7 @@ def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
     return orientations[0].angle_with(orientations[1], degrees=True)
 
 
-def small_grains(**microscope) -> VirtualScan:
+def small_grains(**microscope) -> VirtualData:
     specimen = {"size_um": (120, 120), "grains": {"median_width_um": 6}}
     still = {"interaction_um": (0, 0), "screen_width_um": 1e9}
     return make_scan(specimen, still | microscope, step_um=6.0)

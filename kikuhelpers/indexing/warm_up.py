@@ -14,10 +14,10 @@ def warm_up() -> None:
         from kikuhelpers.indexing import hough
         from kikuhelpers.preprocessing import preprocess
         from kikuhelpers.scans.virtual.scanning import ScanMaker
-        from kikuhelpers.study.study import VirtualScan
+        from kikuhelpers.study.scans import VirtualData
 
         small = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
-        ScanMaker(VirtualScan.model_validate(small)).chunk(0)
+        ScanMaker(VirtualData.model_validate(small)).chunk(0)
         preprocess.warm_up()
         hough.warm_up()
 

@@ -18,16 +18,15 @@ import psutil
 
 from kikuhelpers.runs.files import digest, load_json, save_json
 from kikuhelpers.runs.results import MissingResultError, Results, name_of
+from kikuhelpers.study.layout import GATHERED
 from kikuhelpers.study.load import PROJECT_ROOT
 from kikuhelpers.study.stages import TRAINING, Job
-from kikuhelpers.study.study import Study
+from kikuhelpers.study import Study
 
 PACKAGES = (
     "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
     "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake",
 )  # fmt: skip
-
-GATHERED = ("run.json", "virtual_specimens.json")  # gathered from records, so written after them
 
 
 class Record:

@@ -13,6 +13,7 @@
     <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,6 +151,7 @@ _TABLES += ("table2.csv", "residuals.csv", "orientation_shares.csv")
 _CURVES = ("learning_curves", "learned_orientations")
 _LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")
+GATHERED = ("run.json", "virtual_specimens.json")  # from records, so written after them
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,8 @@ class Layout:
     def outputs(self, job: Job) -> list[Path]:
         """Return the files that a job makes, its record not among them.
 
-        Of the figures notebook these are what every study has; which figures a study can fill is
-        known only when they are drawn, and stands in ``figures.json``.
+        Which figures a study can fill is known only when they are drawn, and stands in
+        ``figures.json``: before that the figures notebook makes what every study has.
         """
         study, parts, make = self.study, job.parts, []
         if job.stage in (stages.DATA, stages.PREPROCESSING, stages.INDEXING):
@@ -306,4 +308,8 @@ class Layout:
             names = [stem + ending for stem in stems for ending in PICTURES]
             names += ["realism.csv"] if study.comparison else []
             return [*names, "virtual_specimens.json"]
-        return ["figures.json", "run.json"]
+        drawn = self.figures / "figures.json"
+        content = json.loads(drawn.read_text(encoding="utf-8")) if drawn.is_file() else {}
+        pictures = [name for entry in content.values() for name in entry["files"]]
+        scores = {study.scan(name).serves for name in study.virtual_scans} - {"training"}
+        return [*pictures, *(["truth_scores.csv"] if scores else []), drawn.name, "run.json"]

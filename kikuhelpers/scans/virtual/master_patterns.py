@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.ndimage import spline_filter
 
-from kikuhelpers.study.study import PROJECT_ROOT
+from kikuhelpers.study import PROJECT_ROOT
 
 MASTER_PATTERNS = PROJECT_ROOT / "data" / "master_patterns"
 LATTICE_DERIVATIVE = "Ni_lattice"  # change of the matrix's pattern per relative change of a

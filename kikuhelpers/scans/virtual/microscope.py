@@ -22,8 +22,8 @@ from kikuhelpers.scans.virtual.interaction import Components
 from kikuhelpers.scans.virtual.master_patterns import LATTICE_DERIVATIVE, blurred_stack, rungs
 from kikuhelpers.scans.virtual.projection import add_projections
 from kikuhelpers.study.microscope import REFERENCE_PX
+from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
-from kikuhelpers.study.study import VirtualScan
 
 SCREEN_RADIUS_PX = 57.5  # of a 120 px pattern, as on the measured IN718 crop
 HIGHEST_COUNT = 65535
@@ -38,7 +38,7 @@ class VirtualMicroscope:
         Settings of the virtual scan.
     """
 
-    def __init__(self, scan: VirtualScan):
+    def __init__(self, scan: VirtualData):
         self.scan, self.settings = scan, scan.microscope
         size = self.settings.pixels
         self.screen = screen_mask(size)
@@ -131,7 +131,7 @@ def screen_mask(pixels: int = REFERENCE_PX) -> np.ndarray:
     return round_mask((pixels, pixels), (middle, middle), SCREEN_RADIUS_PX * pixels / REFERENCE_PX)
 
 
-def detector_of(scan: VirtualScan) -> kp.detectors.EBSDDetector:
+def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:
     """Return the virtual detector, with the pattern centre (Bruker) of the map's middle."""
     settings = scan.microscope
     return kp.detectors.EBSDDetector(
@@ -143,7 +143,7 @@ def detector_of(scan: VirtualScan) -> kp.detectors.EBSDDetector:
     )
 
 
-def pattern_centres(scan: VirtualScan, points: np.ndarray) -> np.ndarray:
+def pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
     """Return the pattern centre (n, 3), Bruker, of map points (n, 2): rows and columns."""
     settings = scan.microscope
     middle = (np.array(scan.map_shape) - 1) / 2

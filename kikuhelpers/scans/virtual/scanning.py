@@ -21,12 +21,12 @@ from kikuhelpers.scans.virtual.lossy_coding import code_lossily
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.scans.virtual.truth import Truth, create_truth
-from kikuhelpers.study.study import VirtualScan
+from kikuhelpers.study.scans import VirtualData
 
 CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
 
 
-def simulate(scan: VirtualScan, up2_path: str | Path, truth_path: str | Path) -> None:
+def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) -> None:
     """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
 
     The noise depends on all settings of the data except the lossy coding. Two scans of one
@@ -58,7 +58,7 @@ class ScanMaker:
         Settings of the scan.
     """
 
-    def __init__(self, scan: VirtualScan):
+    def __init__(self, scan: VirtualData):
         self.scan = scan
         self.specimen = VirtualSpecimen(scan.specimen, scan.seed)
         self.microscope = VirtualMicroscope(scan)
