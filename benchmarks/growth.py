@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.scans import PIXELS, preprocess_noise, write_noise
 from benchmarks.settings import Sizes
@@ -20,13 +19,12 @@ from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.latents.decoding import decode_map
 from kikuhelpers.latents.encoding import encode_map
 from kikuhelpers.patterns.up2 import open_patterns
-from kikuhelpers.runs.devices import device
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.study.layout import ModelScanFiles, ScanFiles
-from kikuhelpers.study.scans import FileData
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.study import FileScan, Indexing
+from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.vae import KikuchiVAE
 
 _BINNING = 4
@@ -83,10 +81,10 @@ def _work(stage: str, number: int, dimension: int, folder: Path) -> Callable[[],
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan, settings = FileData(path=""), Indexing()
+        scan, settings = FileScan(path=""), Indexing()
         index_patterns(patterns[:, :2], mask, scan, settings, scan.pattern_centre)
         return lambda: index_patterns(patterns, mask, scan, settings, scan.pattern_centre)
-    model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
+    model = on_device(KikuchiVAE(dimension)).eval()
     if stage == "encoding":
         return lambda: encode_map(model, patterns, "auto", outputs.latents)
     latents = np.load(outputs.latents, mmap_mode="r")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.plain import PlainLoop, plain_network
+from benchmarks.plain import PlainLoop
 from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
 from kikuhelpers.latents.decoding import decode_map
@@ -16,9 +16,10 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.models import Model, Training
+from kikuhelpers.study.study import Model, Training
+from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.forecast import training_operations
-from kikuhelpers.training.loop import Run
+from kikuhelpers.training.loop import Trainer
 from kikuhelpers.training.sample import TrainingSet
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -44,11 +45,11 @@ def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
         yield {"part": "matrix multiply", "case": name, "gflop_per_s": best}
 
 
-def training_run(model: Model, sizes: Sizes) -> Run:
+def training_run(model: Model, sizes: Sizes) -> Trainer:
     """Return a training on noise that never ends."""
     n = _BATCHES_IN_SAMPLE * sizes.batch
     settings = Training(presentations=10**9, batch_size=sizes.batch)
-    return Run(model, settings, TrainingSet([_noise(n)], _MASK, np.arange(n)))
+    return Trainer(model, settings, TrainingSet(_noise(n), _MASK))
 
 
 def training(sizes: Sizes) -> Iterator[dict]:
@@ -56,13 +57,13 @@ def training(sizes: Sizes) -> Iterator[dict]:
     for dimension in sizes.dimensions:
         for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
-            run = training_run(model, sizes)
+            trainer = training_run(model, sizes)
             patterns = _noise(_BATCHES_IN_SAMPLE * sizes.batch)
             plain = PlainLoop(model, patterns, _MASK, sizes.batch)
 
-            def step(run=run):
-                run.update()
-                return run.batch
+            def step(trainer=trainer):
+                trainer.take_step()
+                return trainer.batch
 
             speeds = in_turns({"ours": step, "plain": plain.step}, sizes.rounds, sizes.seconds)
             yield {
@@ -80,8 +81,8 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
         np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_MASK.shape))
     )
     for dimension in sizes.dimensions:
-        model = KikuchiVAE(dimension).to(device(), memory_format=torch.channels_last).eval()
-        plain = plain_network(dimension).eval()
+        model = on_device(KikuchiVAE(dimension)).eval()
+        plain = KikuchiVAE(dimension).to(device()).eval()
         latents = encode_map(model, counts, "auto")
         batches = torch.from_numpy(to_intensity(counts[0])).unsqueeze(1).split(sizes.batch)
         codes = torch.from_numpy(latents[0]).split(sizes.batch)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from kikuhelpers.runs.devices import device
@@ -19,22 +19,12 @@ from kikuhelpers.training.vae import KikuchiVAE
 _LEARNING_RATE = 1e-4  # speed does not depend on it; low, so that no loss runs away
 
 
-def plain_network(latent_dim: int) -> KikuchiVAE:
-    """Return the network of Table 2 with torch's own convolutions."""
-    network = KikuchiVAE(latent_dim)
-    for parent in list(network.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                setattr(parent, name, _plain_convolution(layer))
-    return network.to(device())
-
-
 class PlainLoop:
     """A training as in a tutorial; ``step`` takes one batch and returns its size."""
 
     def __init__(self, model: Model, patterns: np.ndarray, mask: np.ndarray, batch: int):
         self.model = model
-        self.network = plain_network(model.latent_dim)
+        self.network = KikuchiVAE(model.latent_dim).to(device())
         weights = list(self.network.parameters())
         if model.loss == "contrastive":
             head = model.contrastive
@@ -70,23 +60,6 @@ class PlainLoop:
         (one, first), (two, second) = (self._vae_loss(view, patterns) for view in views)
         agreement = nt_xent(self.head(first), self.head(second), self.model.contrastive.temperature)
         return (one + two) / 2 + self.model.contrastive.weight * agreement
-
-
-def _plain_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
-    transposed = isinstance(layer, nn.ConvTranspose2d)
-    kind, more = nn.Conv2d, {}
-    if transposed:
-        kind, more = nn.ConvTranspose2d, {"output_padding": layer.output_padding}
-    plain = kind(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,
-        layer.stride,
-        layer.padding,
-        **more,
-    )
-    plain.load_state_dict(layer.state_dict(), strict=True)
-    return plain
 
 
 def _endless(loader: DataLoader) -> Iterator[Tensor]:

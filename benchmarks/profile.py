@@ -30,16 +30,16 @@ def training_profile(sizes: Sizes) -> Iterator[dict]:
     """Measure the share of each kind of operation in training steps of every dimension."""
     for dimension in sizes.dimensions:
         model = Model(latent_dim=dimension)
-        run = training_run(model, sizes)
-        run.update()  # the first allocates and prepares
+        trainer = training_run(model, sizes)
+        trainer.take_step()  # the first allocates and prepares
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             for _ in range(_STEPS):
-                run.update()
+                trainer.take_step()
         seconds = dict.fromkeys([*_KINDS, _REST], 0.0)
         for operation in profiled.key_averages():
             seconds[_kind(operation.key)] += operation.self_cpu_time_total * _MICRO
         total = sum(seconds.values())
-        operations = training_operations(model) * run.batch * _STEPS
+        operations = training_operations(model) * trainer.batch * _STEPS
         yield {
             "part": "profile",
             "case": f"vae {dimension}-D",

@@ -3,12 +3,9 @@
 import json
 
 import pytest
-import torch
 
 from benchmarks.__main__ import PARTS, main
-from benchmarks.plain import plain_network
-from kikuhelpers.study.load import results_root
-from kikuhelpers.training.vae import KikuchiVAE
+from kikuhelpers.study.study import results_root
 
 
 def test_every_part_is_measured_and_written(capsys):
@@ -35,13 +32,3 @@ def test_every_part_is_measured_and_written(capsys):
     printed = capsys.readouterr().out
     assert path.with_suffix(".md").read_text() in printed
     assert len(path.with_suffix(".md").read_text().splitlines()) == len(rows) + 2
-
-
-def test_the_plain_network_is_the_same_function():
-    torch.manual_seed(0)
-    network = plain_network(16)
-    torch.manual_seed(0)
-    ours = KikuchiVAE(16)
-    patterns = torch.rand(2, 1, 120, 120)
-    torch.testing.assert_close(network.encode(patterns), ours.encode(patterns))
-    assert type(next(network.encoder.features.children())) is torch.nn.Conv2d

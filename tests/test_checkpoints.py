@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from kikuhelpers.study.layout import Layout, ModelFiles
 from kikuhelpers.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
-from kikuhelpers.training.loop import Run, train
+from kikuhelpers.training.loop import Trainer, train
 from tests.conftest import make_study
 from tests.test_training import give_sample
 
@@ -28,8 +28,16 @@ TRAINING = {
     "history_steps": 7,
     "checkpoint_seconds": 1e-9,  # after every step
 }
-PROGRAM = "import sys; from kikuhelpers.study import load_study; from kikuhelpers.training.loop import train; "
-PROGRAM += "train(load_study(sys.argv[1]), 'vae-16')"
+PROGRAM = """
+import sys
+from kikuhelpers.study import load_study
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.training.checkpoints import remove_checkpoints
+from kikuhelpers.training.loop import train
+study = load_study(sys.argv[1])
+train(study, "vae-16")
+remove_checkpoints(Layout(study).model("vae-16"))
+"""
 
 
 def start(path: Path) -> subprocess.Popen:
@@ -69,15 +77,15 @@ def test_sigkill_at_random_moments_leaves_the_weights_the_same(tmp_path, monkeyp
 
 def interrupt(study, monkeypatch, after: int) -> ModelFiles:
     """Train and stop after so many steps, with a checkpoint at each."""
-    whole = Run.update
+    whole = Trainer.take_step
 
-    def dies(run):
-        if run.step == after:
+    def dies(trainer):
+        if trainer.step == after:
             raise KeyboardInterrupt
-        whole(run)
+        whole(trainer)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "update", dies)
+        patch.setattr(Trainer, "take_step", dies)
         train(study, "vae-16")
     return Layout(study).model("vae-16")
 
@@ -95,8 +103,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch,
             content = bytearray(files.checkpoint.read_bytes())
             content[len(content) // 2] ^= 1
             files.checkpoint.write_bytes(content)
-            assert load_checkpoint(files)[0]["step"] == 4
-            assert "checkpoint.state is damaged" in capsys.readouterr().out
+            assert load_checkpoint(files)["progress"]["step"] == 4
+            assert "checkpoint.pt is damaged" in capsys.readouterr().out
         history = train(study, "vae-16")
         results.append((load_file(Layout(study).model("vae-16").weights), history))
     (whole, history), (resumed, again) = results
@@ -111,20 +119,20 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch,
         lambda content: content[:70],
         lambda content: b"",
         lambda content: content + b"\0",
-        lambda content: content.replace(b'"step": 2', b'"step": 3'),
+        lambda content: content.replace(b"number 2", b"number 3"),
     ],
     ids=["truncated", "head only", "empty", "longer", "edited"],
 )
 def test_every_damage_is_seen(tmp_path, damage, capsys):
     files = ModelFiles(tmp_path)
     for step in (1, 2):
-        save_checkpoint(files, {"step": step}, {"a": torch.arange(step)})
-    state, tensors = load_checkpoint(files)
-    assert state == {"step": 2} and tensors["a"].tolist() == [0, 1]
+        save_checkpoint(files, {"step": f"number {step}", "a": torch.arange(step)})
+    state = load_checkpoint(files)
+    assert state["step"] == "number 2" and state["a"].tolist() == [0, 1]
     assert not capsys.readouterr().out
     files.checkpoint.write_bytes(damage(files.checkpoint.read_bytes()))
-    assert load_checkpoint(files)[0] == {"step": 1}
-    assert "checkpoint.state is damaged" in capsys.readouterr().out
+    assert load_checkpoint(files)["step"] == "number 1"
+    assert "checkpoint.pt is damaged" in capsys.readouterr().out
     files.checkpoint_before.write_bytes(b"")
     assert load_checkpoint(files) is None
     remove_checkpoints(files)
@@ -141,7 +149,32 @@ def test_a_checkpoint_of_another_training_is_not_used(monkeypatch, changed):
     else:
         sample = Layout(study).scan("wrought").sample
         np.save(sample, -np.load(sample))
-    steps, whole = [], Run.update
-    monkeypatch.setattr(Run, "update", lambda run: (steps.append(run.step), whole(run)))
+    steps, whole = [], Trainer.take_step
+    monkeypatch.setattr(
+        Trainer, "take_step", lambda trainer: (steps.append(trainer.step), whole(trainer))
+    )
+    train(study, "vae-16")
+    assert steps == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("loss", ["vae", "contrastive"])
+def test_a_finished_training_is_never_trained_again(monkeypatch, loss):
+    model = {"vae-16": {"latent_dim": 16, "loss": loss}}
+    study = make_study(training=TRAINING | {"presentations": 16}, models=model)
+    give_sample(study)
+    history, files = train(study, "vae-16"), Layout(study).model("vae-16")
+    made = (files.weights, files.card, files.history, files.kl)
+    before = [path.read_bytes() for path in made]
+    for path in made:  # as Snakemake does where the notebook fails after its training
+        path.unlink()
+    steps, whole = [], Trainer.take_step
+    monkeypatch.setattr(
+        Trainer, "take_step", lambda trainer: (steps.append(trainer.step), whole(trainer))
+    )
+    assert train(study, "vae-16").equals(history)
+    assert steps == []
+    assert [path.read_bytes() for path in made] == before
+    remove_checkpoints(files)
+    assert not list(files.folder.glob("*checkpoint*"))
     train(study, "vae-16")
     assert steps == [0, 1, 2, 3]

@@ -1,12 +1,11 @@
-"""Forecasts: counted operations, linear theory on a known spectrum, an estimate that runs."""
+"""Forecasts: counted operations, linear theory on a known spectrum, and a measured estimate."""
 
 import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.study import load_study
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.models import Model
+from kikuhelpers.study.study import Model
 from kikuhelpers.training.forecast import (
     activation_bytes,
     estimate_cost,
@@ -58,26 +57,23 @@ def test_collapse_on_a_known_spectrum():
     np.testing.assert_allclose(collapse.eigenvalues[:4], variances, rtol=0.2)
 
 
-def test_the_estimate_needs_no_sample_and_leaves_the_random_state():
-    study = load_study("paper")
+def test_the_estimate_is_of_this_sample_and_leaves_the_random_state():
+    study = make_study(training={"epochs": 250})
+    give_sample(study)
     before = torch.get_rng_state()
     table = estimate_cost(study, "vae-16").set_index("estimate")
     assert torch.equal(torch.get_rng_state(), before)
     speed, hours = table.loc["training speed"], table.loc["training time"]
-    assert "no sample yet" in speed["basis"]
-    assert hours["value"] == pytest.approx(24e6 / speed["value"] / 3600, rel=1e-3)
+    assert speed["basis"].startswith("measured here")
+    assert hours["value"] == pytest.approx(250 * 40 / speed["value"] / 3600, rel=1e-3)
     assert table.loc["operations", "value"] == pytest.approx(0.19968, rel=1e-3)
-    assert table.loc["sample", "value"] == pytest.approx(96_000 * 28_800 / 1e9)
-    assert table.loc["paper's training, its own time", "value"] == 6
-    assert "ESTIMATE" in table.loc["training time, RTX 4090", "basis"]
-
-
-def test_the_estimate_on_a_sample():
-    study = make_study()
-    give_sample(study)
-    table = estimate_cost(study, "vae-16").set_index("estimate")
-    assert table.loc["training speed", "basis"].startswith("measured here")
+    assert table.loc["weights and Adam", "value"] == pytest.approx(16 * 140_711 / 1e9)
     assert table.loc["sample", "value"] == pytest.approx(40 * 28_800 / 1e9)
+
+
+def test_the_estimate_of_a_missing_sample_says_what_to_run():
+    with pytest.raises(FileNotFoundError, match="run notebook 02_preprocessing first"):
+        estimate_cost(make_study(), "vae-16")
 
 
 def test_activations_are_what_the_outputs_of_the_layers_take():

@@ -69,7 +69,7 @@ ORDER = [
     "final_notebooks",
     "bench",
 ]
-UNLOCKED_EXTRAS = ("oracles", "simulation", "tensorboard")  # nothing needs them
+UNLOCKED_EXTRAS = ("oracles", "simulation")  # nothing needs them
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 
 

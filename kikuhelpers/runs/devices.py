@@ -17,14 +17,21 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def arithmetic(precision: str) -> torch.autocast:
-    """Return the autocast context of a precision; "auto" is bfloat16 where it is fast."""
+def computed_precision(precision: str) -> str:
+    """Return "bfloat16" or "float32"; "auto" is bfloat16 where the device at hand is fast in it."""
+    if precision != "auto":
+        return precision
     where = device().type
-    fast = torch.cuda.is_bf16_supported() if where == "cuda" else False
+    fast = where == "cuda" and torch.cuda.is_bf16_supported()
     if where == "cpu":
         fast = torch.cpu._is_avx512_bf16_supported()
-    enabled = precision == "bfloat16" or (precision == "auto" and fast)
-    return torch.autocast(where, torch.bfloat16, enabled=enabled)
+    return "bfloat16" if fast else "float32"
+
+
+def arithmetic(precision: str) -> torch.autocast:
+    """Return the autocast context of a precision, see :func:`computed_precision`."""
+    enabled = computed_precision(precision) == "bfloat16"
+    return torch.autocast(device().type, torch.bfloat16, enabled=enabled)
 
 
 def free_memory_bytes() -> int:

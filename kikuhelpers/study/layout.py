@@ -88,12 +88,12 @@ class ModelFiles(_Files):
     @property
     def checkpoint(self) -> Path:
         """State to resume from; no output of the graph, so that it outlives a kill."""
-        return self.folder_of(stages.TRAINING) / "checkpoint.state"
+        return self.folder_of(stages.TRAINING) / "checkpoint.pt"
 
     @property
     def checkpoint_before(self) -> Path:
         """The checkpoint before the last one, should that be damaged."""
-        return self.folder_of(stages.TRAINING) / "checkpoint_before.state"
+        return self.folder_of(stages.TRAINING) / "checkpoint_before.pt"
 
 
 class ModelScanFiles(_Files):

@@ -8,7 +8,7 @@ would change orientation or sharpness (paper, "Encoding of diffraction data").
 import torch
 from torch import Tensor
 
-from kikuhelpers.study.study import Augmentation
+from kikuhelpers.study.models import Augmentation
 
 
 def augment(patterns: Tensor, settings: Augmentation) -> Tensor:

@@ -10,16 +10,16 @@ that follow each other are joined: they hand blocks on and skip the way back to 
 
 A transposed convolution of stride 2 becomes an ordinary one in the same way, which is
 faster forwards at any number of channels; backwards torch's own is, and is taken.
-
-The stored weights keep the shape of the plain layer. Off the CPU the plain layer is used.
 """
 
-import itertools
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from kikuhelpers.runs.devices import device
+from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv
 
 # Channels a convolution should see on both sides, from timings of every layer of Table 2
 # at 16-D to 128-D in bfloat16 with blocks of 1, 2 and 4 px: below 16 a block won, from 16
@@ -28,65 +28,35 @@ FULL_CHANNELS = 16
 _BLOCKS_PX = (2, 4)  # larger blocks multiply more zeros than they win
 
 
-class BlockConv2d(nn.Conv2d):
-    """``nn.Conv2d`` for square kernels; on blocks of pixels once :func:`join` says so."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0):
-        super().__init__(inputs, outputs, kernel, stride, padding)
-        self.blocks = None
-
-    def use_blocks(self, block_in: int) -> None:
-        """Compute on blocks of ``block_in`` pixels, a multiple of the stride."""
-        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
-        block = block_in // stride
-        taps = [(k, p, stride * p + k - padding) for p in range(block) for k in range(kernel)]
-        self.blocks = _Blocks(kernel, taps, block_in, block)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.blocks is None or x.device.type != "cpu":
-            return super().forward(x)
-        size = self.blocks.pixels(x) + 2 * self.padding[0] - self.kernel_size[0]
-        return self.blocks(x, self.weight, self.bias, size // self.stride[0] + 1)
+def on_device(network: KikuchiVAE) -> KikuchiVAE:
+    """Move a network to the device at hand; a CPU gets the fast convolutions."""
+    if device().type == "cpu":
+        use_blocks(network)
+    return network.to(device(), memory_format=torch.channels_last)
 
 
-class BlockConvTranspose2d(nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d`` for square kernels, computed on blocks of pixels."""
+def use_blocks(network: KikuchiVAE) -> None:
+    """Replace the slow layers of a plain network by block convolutions, in place.
 
-    def __init__(self, inputs, outputs, kernel, stride, padding=0, output_padding=0):
-        super().__init__(inputs, outputs, kernel, stride, padding, output_padding)
-        self.use_blocks(1)
-
-    def use_blocks(self, block_in: int) -> None:
-        """Compute from blocks of ``block_in`` pixels, to blocks of stride times as many."""
-        (kernel, _), (stride, _), (padding, _) = self.kernel_size, self.stride, self.padding
-        block = block_in * stride
-        taps = [
-            (k, p, (p + padding - k) // stride)
-            for p in range(block)
-            for k in range(kernel)
-            if (p + padding - k) % stride == 0
-        ]
-        self.blocks = _Blocks(kernel, taps, block_in, block)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return super().forward(x)
-        if self.blocks.leaves:
-            return self.on_blocks(x)
-        return _PlainBackward.apply(self, x, self.weight, self.bias)
-
-    def on_blocks(self, x: Tensor) -> Tensor:
-        """Compute on a CPU, forwards and backwards on blocks."""
-        size = (self.blocks.pixels(x) - 1) * self.stride[0] - 2 * self.padding[0]
-        size += self.kernel_size[0] + self.output_padding[0]
-        return self.blocks(x, self.weight.transpose(0, 1), self.bias, size)
+    The weights are not copied and keep their names: a saved network is the plain one.
+    """
+    encoder, decoder = network.encoder.features, network.decoder.layers
+    # The layers where the patterns are largest: only activations stand between them.
+    encoder[0], encoder[2].conv, encoder[3] = joined(encoder[0], encoder[2].conv, encoder[3])
+    decoder[-5], decoder[-3].conv, decoder[-2] = joined(decoder[-5], decoder[-3].conv, decoder[-2])
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.ConvTranspose2d):
+                setattr(parent, name, BlockConvolution(layer, block_px=1))
+            elif isinstance(layer, nn.Conv2d) and isinstance(parent, ShortcutConv):
+                setattr(parent, name, *joined(layer))
 
 
-def join(*layers: BlockConv2d | BlockConvTranspose2d) -> None:
-    """Compute layers of few channels on blocks, handed on from each to the next as they are.
+def joined(*layers: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    """Return layers of few channels as block convolutions that hand blocks on as they are.
 
     Between the layers there may be element-wise work only, on sizes that the block divides.
-    From :data:`FULL_CHANNELS` channels on nothing is changed.
+    From :data:`FULL_CHANNELS` channels on the layers are returned as they are.
 
     Parameters
     ----------
@@ -96,13 +66,109 @@ def join(*layers: BlockConv2d | BlockConvTranspose2d) -> None:
     """
     first, channels = layers[0], layers[0].out_channels
     if channels >= FULL_CHANNELS:
-        return
+        return list(layers)
     enough = (b for b in _BLOCKS_PX if channels * b**2 >= FULL_CHANNELS)
     block, stride = next(enough, _BLOCKS_PX[-1]), first.stride[0]
-    first.use_blocks(block // stride if first.transposed else block * stride)
-    for layer, then in itertools.pairwise(layers):
-        then.use_blocks(block)
-        layer.blocks.leaves = then.blocks.takes = True
+    blocks = [block // stride if first.transposed else block * stride]
+    blocks += [block] * (len(layers) - 1)
+    return [
+        BlockConvolution(layer, block_px, takes=layer is not first, leaves=layer is not layers[-1])
+        for layer, block_px in zip(layers, blocks, strict=True)
+    ]
+
+
+class BlockConvolution(nn.Module):
+    """A convolution or transposed convolution of a square kernel, computed on blocks of pixels.
+
+    Parameters
+    ----------
+    layer
+        The plain layer, whose weights are used.
+    block_px
+        Width of the input's blocks; a multiple of the stride, if not transposed.
+    takes
+        The input comes in blocks, (n, block_px^2 channels, h / block_px, w / block_px), from
+        the layer before; else it is (n, channels, h, w).
+    leaves
+        The output stays in blocks, for the next layer.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Conv2d | nn.ConvTranspose2d,
+        block_px: int,
+        takes: bool = False,
+        leaves: bool = False,
+    ):
+        super().__init__()
+        self.weight, self.bias, self.transposed = layer.weight, layer.bias, layer.transposed
+        self.kernel, self.stride = layer.kernel_size[0], layer.stride[0]
+        self.padding, self.output_padding = layer.padding[0], layer.output_padding[0]
+        self.takes, self.leaves, self.block_in = takes, leaves, block_px
+        self.block_out = block_px * self.stride if self.transposed else block_px // self.stride
+        taps = self._taps()
+        self.first = min(pixel for _, _, pixel in taps)
+        span = max(pixel for _, _, pixel in taps) - self.first + 1
+        self.width = math.ceil(span / block_px)  # of the kernel between blocks
+        # One entry of 1 per tap; a matrix product with it is a copy of the kernel's values,
+        # and backwards their sum, in an order that does not change from run to run.
+        spread = layer.weight.new_zeros(self.kernel, self.block_out, self.width * block_px)
+        for k, p, pixel in taps:
+            spread[k, p, pixel - self.first] = 1
+        spread = torch.einsum("hpy,wqx->hwpqyx", spread, spread)
+        self.register_buffer("spread", spread.reshape(self.kernel**2, -1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.transposed and not self.leaves:
+            return _PlainBackward.apply(self, x, self.weight, self.bias)
+        return self.on_blocks(x)
+
+    def on_blocks(self, x: Tensor) -> Tensor:
+        """Convolve on blocks, with a backward pass on blocks."""
+        pixels, weight = x.shape[-1] * (self.block_in if self.takes else 1), self.weight
+        if self.transposed:
+            weight = weight.transpose(0, 1)
+            size = (pixels - 1) * self.stride + self.kernel + self.output_padding
+            size -= 2 * self.padding
+        else:
+            size = (pixels + 2 * self.padding - self.kernel) // self.stride + 1
+        padded = (math.ceil(size / self.block_out) + self.width - 1) * self.block_in
+        # The convolution adds blocks of zeros without a copy, but is slow where it adds
+        # more than half its kernel.
+        zeros = min(-self.first // self.block_in, self.width // 2)
+        before = -self.first - zeros * self.block_in
+        after = padded - pixels - before - 2 * zeros * self.block_in
+        if (self.takes and (before or after)) or (self.leaves and size % self.block_out):
+            raise ValueError(f"Blocks do not divide {size} px: do not join these layers.")
+        if before or after:
+            x = functional.pad(x, (before, after, before, after))
+        if not self.takes:
+            x = _ToBlocks.apply(x, self.block_in)
+        bias = self.bias.repeat(self.block_out**2)
+        y = functional.conv2d(x, self._between_blocks(weight), bias, padding=zeros)
+        return y if self.leaves else _FromBlocks.apply(y, self.block_out)[..., :size, :size]
+
+    def _taps(self) -> list[tuple[int, int, int]]:
+        """Which input weighs in which output, along one axis.
+
+        (element k of the kernel, output pixel p of a block, the input pixel that k weighs for
+        p, counted from the start of the same block).
+        """
+        pairs = [(k, p) for p in range(self.block_out) for k in range(self.kernel)]
+        if not self.transposed:
+            return [(k, p, self.stride * p + k - self.padding) for k, p in pairs]
+        taps = [(k, p, *divmod(p + self.padding - k, self.stride)) for k, p in pairs]
+        return [(k, p, pixel) for k, p, pixel, between in taps if not between]
+
+    def _between_blocks(self, weight: Tensor) -> Tensor:
+        """Spread (outputs, inputs, kernel, kernel) to the kernel between blocks."""
+        outputs, inputs = weight.shape[:2]
+        with torch.autocast(weight.device.type, enabled=False):  # copies, not rounds
+            dense = weight.flatten(2) @ self.spread
+        bo, bi, width = self.block_out, self.block_in, self.width
+        dense = dense.view(outputs, inputs, bo, bo, width, bi, width, bi)
+        dense = dense.permute(2, 3, 0, 5, 7, 1, 4, 6)
+        return dense.reshape(bo * bo * outputs, bi * bi * inputs, width, width)
 
 
 class _PlainBackward(torch.autograd.Function):
@@ -112,7 +178,7 @@ class _PlainBackward(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, layer: BlockConvTranspose2d, x: Tensor, weight: Tensor, bias: Tensor):
+    def forward(ctx, layer: BlockConvolution, x: Tensor, weight: Tensor, bias: Tensor):
         ctx.layer = layer
         ctx.save_for_backward(x, weight)
         return layer.on_blocks(x)
@@ -123,13 +189,15 @@ class _PlainBackward(torch.autograd.Function):
         x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)
         bias = gradient.sum((0, 2, 3))  # torch's own sum takes a third of the whole
         # oneDNN takes four times as long where more than half the kernel is padding.
-        extra = max(0, layer.padding[0] - layer.kernel_size[0] // 2)
+        extra = max(0, layer.padding - layer.kernel // 2)
         if extra:
             gradient = functional.pad(gradient, (extra,) * 4)
-        padding = [p - extra for p in layer.padding]
+        stride, padding, output_padding = (
+            (value, value) for value in (layer.stride, layer.padding - extra, layer.output_padding)
+        )
         x, weight, _ = torch.ops.aten.convolution_backward(
-            *(gradient, x, weight, None, layer.stride, padding, layer.dilation),
-            *(True, layer.output_padding, 1, (*ctx.needs_input_grad[1:3], False)),
+            *(gradient, x, weight, None, stride, padding, (1, 1), True, output_padding, 1),
+            (*ctx.needs_input_grad[1:3], False),
         )
         return None, x, weight, bias
 
@@ -166,68 +234,3 @@ class _FromBlocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         return _ToBlocks.apply(gradient, ctx.block), None
-
-
-class _Blocks(nn.Module):
-    """A convolution from blocks of pixels to blocks of pixels.
-
-    Parameters
-    ----------
-    kernel
-        Width of the stored kernel.
-    taps
-        Along one axis: (element k of the kernel, output pixel p of a block, the input
-        pixel that k weighs for p, counted from the start of the same block).
-    block_in, block_out
-        Widths of the blocks.
-    """
-
-    def __init__(
-        self, kernel: int, taps: list[tuple[int, int, int]], block_in: int, block_out: int
-    ):
-        super().__init__()
-        self.block_in, self.block_out = block_in, block_out
-        self.takes = self.leaves = False  # blocks, as the layer before and the next one do
-        self.first = min(pixel for _, _, pixel in taps)
-        span = max(pixel for _, _, pixel in taps) - self.first + 1
-        self.width = math.ceil(span / block_in)  # of the kernel between blocks
-        # One entry of 1 per tap; a matrix product with it is a copy of the kernel's values,
-        # and backwards their sum, in an order that does not change from run to run.
-        spread = torch.zeros(kernel, block_out, self.width * block_in)
-        for k, p, pixel in taps:
-            spread[k, p, pixel - self.first] = 1
-        spread = torch.einsum("hpy,wqx->hwpqyx", spread, spread)
-        self.register_buffer("spread", spread.reshape(kernel**2, -1), persistent=False)
-
-    def pixels(self, x: Tensor) -> int:
-        """Return the width of the input in pixels."""
-        return x.shape[-1] * (self.block_in if self.takes else 1)
-
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor, size: int) -> Tensor:
-        """Convolve (n, c, h, h) to (n, outputs, size, size), or blocks of these."""
-        blocks = math.ceil(size / self.block_out)
-        padded = (blocks + self.width - 1) * self.block_in
-        # The convolution adds blocks of zeros without a copy, but is slow where it adds
-        # more than half its kernel.
-        zeros = min(-self.first // self.block_in, self.width // 2)
-        before = -self.first - zeros * self.block_in
-        after = padded - self.pixels(x) - before - 2 * zeros * self.block_in
-        if (self.takes and (before or after)) or (self.leaves and size % self.block_out):
-            raise ValueError(f"Blocks do not divide {size} px: do not join these layers.")
-        if before or after:
-            x = functional.pad(x, (before, after, before, after))
-        if not self.takes:
-            x = _ToBlocks.apply(x, self.block_in)
-        bias = bias.repeat(self.block_out**2)
-        y = functional.conv2d(x, self._between_blocks(weight), bias, padding=zeros)
-        return y if self.leaves else _FromBlocks.apply(y, self.block_out)[..., :size, :size]
-
-    def _between_blocks(self, weight: Tensor) -> Tensor:
-        """Spread (outputs, inputs, kernel, kernel) to the kernel between blocks."""
-        outputs, inputs = weight.shape[:2]
-        with torch.autocast(weight.device.type, enabled=False):  # copies, not rounds
-            dense = weight.flatten(2) @ self.spread
-        bo, bi, width = self.block_out, self.block_in, self.width
-        dense = dense.view(outputs, inputs, bo, bo, width, bi, width, bi)
-        dense = dense.permute(2, 3, 0, 5, 7, 1, 4, 6)
-        return dense.reshape(bo * bo * outputs, bi * bi * inputs, width, width)

@@ -1,21 +1,20 @@
-"""Checkpoints that a kill cannot spoil: whole or not there, checked, and the one before kept.
+"""Checkpoints that a kill cannot spoil: whole or not there, checked, and the one before stays.
 
-A checkpoint is one file: a line with the SHA-256 of all that follows, a line of JSON, and
-tensors in the safetensors format. Nothing in it is unpickled.
+A checkpoint is one file: a line with the SHA-256 of all that follows, and what
+``torch.save`` writes. It is read as tensors and plain values, so that no code in it runs.
 """
 
 import hashlib
-import json
+import io
 import os
 
-import safetensors.torch
-from torch import Tensor
+import torch
 
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import ModelFiles
 
 
-def save_checkpoint(files: ModelFiles, state: dict, tensors: dict[str, Tensor]) -> None:
+def save_checkpoint(files: ModelFiles, state: dict) -> None:
     """Write a checkpoint; what was the last one becomes the previous one.
 
     Parameters
@@ -23,46 +22,41 @@ def save_checkpoint(files: ModelFiles, state: dict, tensors: dict[str, Tensor]) 
     files
         ``checkpoint`` and ``checkpoint_before`` are written.
     state
-        Plain values, as JSON takes them.
-    tensors
-        Tensors by name, on any device.
+        Tensors, on any device, and plain values, by name.
     """
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    body = json.dumps(state).encode() + b"\n" + safetensors.torch.save(plain)
+    body = io.BytesIO()
+    torch.save(state, body)
     with written_aside(files.checkpoint) as temporary:
         with temporary.open("wb") as file:
-            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n")
-            file.write(body)
+            file.write(hashlib.sha256(body.getbuffer()).hexdigest().encode() + b"\n")
+            file.write(body.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # a power cut must not leave a renamed but empty file
         if files.checkpoint.is_file():
             files.checkpoint.replace(files.checkpoint_before)
 
 
-def load_checkpoint(files: ModelFiles) -> tuple[dict, dict[str, Tensor]] | None:
-    """Return (state, tensors) of the last checkpoint, or of the one before if it is damaged.
+def load_checkpoint(files: ModelFiles) -> dict | None:
+    """Return the state of the last checkpoint, or of the one before if the last is damaged.
 
-    None if there is none to use. A damaged one is named in one printed line.
+    Tensors are on the CPU. None if there is none to use. A damaged one is named in one
+    printed line.
     """
     for path in (files.checkpoint, files.checkpoint_before):
         if not path.is_file():
             continue
         digest, _, body = path.read_bytes().partition(b"\n")
         if hashlib.sha256(body).hexdigest().encode() == digest:
-            state, _, tensors = body.partition(b"\n")
-            return json.loads(state), safetensors.torch.load(tensors)
+            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         print(f"{path} is damaged (its SHA-256 differs): it is left aside.")
     return None
 
 
 def remove_checkpoints(files: ModelFiles) -> None:
-    """Remove the checkpoints of a finished training and what a kill left beside them."""
-    files.checkpoint.unlink(missing_ok=True)
-    files.checkpoint_before.unlink(missing_ok=True)
-    remove_leftovers(files)
+    """Remove the checkpoints of a finished training and what a kill left beside them.
 
-
-def remove_leftovers(files: ModelFiles) -> None:
-    """Remove half-written checkpoints of killed runs."""
-    for path in files.folder.glob(f".{files.checkpoint.stem}.*{files.checkpoint.suffix}"):
+    To be called once the whole job has ended: as long as they are there, a finished training
+    is not trained again.
+    """
+    for path in files.folder.glob(f"*{files.checkpoint.stem}*{files.checkpoint.suffix}"):
         path.unlink(missing_ok=True)

@@ -11,34 +11,39 @@ import time
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kikuhelpers.runs.devices import arithmetic, device, keep_freed_memory
-from kikuhelpers.runs.files import require, save_json, written_aside
+from kikuhelpers.runs.devices import arithmetic, computed_precision, device, keep_freed_memory
+from kikuhelpers.runs.files import save_json, written_aside
 from kikuhelpers.runs.progress import progress_bar
-from kikuhelpers.study.layout import Layout, ModelFiles
-from kikuhelpers.study.study import Model, Study, Training
-from kikuhelpers.training.augmentation import augment
-from kikuhelpers.training.checkpoints import (
-    load_checkpoint,
-    remove_checkpoints,
-    remove_leftovers,
-    save_checkpoint,
-)
-from kikuhelpers.training.history import History
-from kikuhelpers.training.losses import ProjectionHead, kl_divergence, nt_xent, reconstruction_loss
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study.layout import ModelFiles
+from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
+from kikuhelpers.study.stages import TRAINING, fingerprint
+from kikuhelpers.training.block_convolution import on_device
+from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
+from kikuhelpers.training.losses import ProjectionHead, training_loss
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
-from kikuhelpers.training.vae import KikuchiVAE, count_parameters, start_glorot
+from kikuhelpers.training.vae import KikuchiVAE, count_parameters
+
+# Columns of the history: means over the steps of a line, and the extremes of one pattern.
+_MEANS = ("loss", "reconstruction", "kl", "contrastive")
+_MEANS += ("active_units", "gradient_norm", "learning_rate")
+_EXTREMES = ("best", "worst")
+_PROGRESS = ("step", "seconds", "lines", "kl_lines", "_rows")  # of a training, in a checkpoint
 
 
-def train(study: Study, name: str) -> pd.DataFrame:
+def train(results: Results, name: str) -> pd.DataFrame:
     """Train one model of a study, or go on with it, and write its weights.
+
+    A training that has ended is not trained again: its files are written from its last
+    checkpoint, until :func:`kikuhelpers.training.checkpoints.remove_checkpoints` is called.
 
     Parameters
     ----------
-    study
-        The study.
+    results
+        Of a study whose scans have been preprocessed.
     name
         The model's name in it.
 
@@ -51,25 +56,46 @@ def train(study: Study, name: str) -> pd.DataFrame:
     Raises
     ------
     TrainingError
-        Empty sample; a loss that is no longer finite; TensorBoard asked for, not there.
+        Empty sample; a loss that is no longer finite.
     """
     keep_freed_memory()
-    files, model = Layout(study).model(name), study.model(name)
-    run = Run(model, study.training_of(name), load_training_set(study, name))
-    run.resume(files)
-    run.go(files)
-    _save_model(files, run, name)
-    remove_checkpoints(files)
-    return run.history.table()
+    study, files = results.study, results.layout.model(name)
+    settings, data = study.training_of(name), load_training_set(results, name)
+    trainer = Trainer(study.model(name), settings, data)
+    of_settings = fingerprint(study, TRAINING, name)
+    identity = [of_settings, data.digest(), device().type]
+    state = load_checkpoint(files)
+    if state and state["identity"] == identity:
+        trainer.restore(state)
+    saved = time.monotonic()
+    start = saved - trainer.seconds
+    total, done = trainer.steps * trainer.batch, trainer.step * trainer.batch
+    with progress_bar(total, "training", done=done) as bar:
+        while trainer.step < trainer.steps:
+            trainer.take_step()
+            trainer.seconds = time.monotonic() - start
+            bar.update(trainer.batch)
+            ended = trainer.step == trainer.steps
+            if ended or trainer.step % settings.history_steps == 0:
+                bar.set_postfix(loss=f"{trainer.close_line()['loss']:.1f}", refresh=False)
+            if ended or time.monotonic() - saved > settings.checkpoint_seconds:
+                save_checkpoint(files, {"identity": identity} | trainer.state())
+                _write_history(files, trainer)
+                saved, trainer.saved_step = time.monotonic(), trainer.step
+    _write_history(files, trainer)
+    save_json(files.card, {"model": name} | trainer.card())
+    weights = {key: value.cpu().contiguous() for key, value in trainer.network.state_dict().items()}
+    with written_aside(files.weights) as temporary:
+        save_file(weights, temporary, metadata={"fingerprint": of_settings})
+    return pd.DataFrame(trainer.lines)
 
 
-def load_model(study: Study, name: str) -> KikuchiVAE:
+def load_model(results: Results, name: str) -> KikuchiVAE:
     """Return a trained model on the device at hand, ready to encode and decode."""
-    files = Layout(study).model(name)
-    bounds = study.training_of(name).log_variance_bounds
-    model = KikuchiVAE(study.model(name).latent_dim, bounds)
-    model.load_state_dict(load_file(require(files.weights, "notebook 03_training")))
-    return model.to(device(), memory_format=torch.channels_last).eval()
+    bounds = results.study.training_of(name).log_variance_bounds
+    model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
+    model.load_state_dict(results.weights(name))
+    return on_device(model).eval()
 
 
 def training_steps(settings: Training, patterns: int) -> tuple[int, int]:
@@ -91,32 +117,41 @@ def learning_rate_factor(step: int, steps: int, settings: Training) -> float:
 
 def kl_factor(step: int, settings: Training) -> float:
     """Return the weight of the KL term at a step as a fraction of beta."""
-    if step < settings.kl_warmup_steps:
-        return (step + 1) / settings.kl_warmup_steps
-    return 1.0
+    return min(1.0, (step + 1) / max(1, settings.kl_warmup_steps))
 
 
-class Run:
-    """The state of one training."""
+class Trainer:
+    """The state of one training: networks, optimiser, and the history of the loss so far.
+
+    Parameters
+    ----------
+    model, settings
+        The model and how it is trained.
+    data
+        The training sample.
+    """
 
     def __init__(self, model: Model, settings: Training, data: TrainingSet):
         torch.manual_seed(model.seed)
         self.model, self.settings, self.patterns = model, settings, len(data)
-        self.batches, self._sample = Batches(data, model.seed), data.digest()
+        self.batches = Batches(data, model.seed)
+        self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
         self.saved_step: int | None = None  # of the last checkpoint
-        self.history = History(model.latent_dim, device())
+        self.lines: list[dict] = []  # of the history
+        self.kl_lines: list[dict] = []  # KL divergence of each latent dimension, in nats
+        self._rows: list[Tensor] = []  # terms of the steps since the last line
         self.network = KikuchiVAE(model.latent_dim, settings.log_variance_bounds)
-        parts = nn.ModuleDict({"vae": self.network})
+        self.head = None
         if model.loss == "contrastive":
             head = model.contrastive
-            parts["head"] = ProjectionHead(model.latent_dim, head.head_width, head.projection_dim)
-            parts["head"].apply(start_glorot)
-        self.parts = parts.to(device(), memory_format=torch.channels_last)
+            self.head = ProjectionHead(model.latent_dim, head.head_width, head.projection_dim)
+            self.head.to(device())
+        on_device(self.network)
         if settings.compile and device().type == "cuda":
             self.network.compile()
-        self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
+        self.parts = nn.ModuleList([self.network] + ([self.head] if self.head else []))
         self.optimiser = torch.optim.Adam(
             self.parts.parameters(),
             lr=settings.learning_rate,
@@ -124,150 +159,92 @@ class Run:
             fused=True,  # one pass over the weights
         )
 
-    def go(self, files: ModelFiles) -> None:
-        """Train to the end, with a checkpoint every ``checkpoint_seconds``."""
-        board = _tensorboard(files, self.step) if self.settings.tensorboard else None
-        saved = time.monotonic()
-        start = saved - self.seconds
-        done = self.step * self.batch
-        with progress_bar(self.steps * self.batch, "training", done=done) as bar:
-            while self.step < self.steps:
-                self.update()
-                self.seconds = time.monotonic() - start
-                bar.update(self.batch)
-                if self.step % self.settings.history_steps == 0 or self.step == self.steps:
-                    line = self._close_line(files)
-                    bar.set_postfix(loss=f"{line['loss']:.1f}", refresh=False)
-                    for name, value in line.items() if board else ():
-                        board.add_scalar(name, value, self.step)
-                if time.monotonic() - saved > self.settings.checkpoint_seconds:
-                    self._checkpoint(files)
-                    saved = time.monotonic()
-        if board:
-            board.close()
-
-    def update(self) -> None:
+    def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
-        batch = self.batches(self.step, self.batch)
-        rate = self.settings.learning_rate
-        rate *= learning_rate_factor(self.step, self.steps, self.settings)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        with arithmetic(self.settings.precision):
-            terms = self._losses(batch)
+        settings, parameters = self.settings, list(self.parts.parameters())
+        patterns = self.batches(self.step, self.batch)
+        rate = settings.learning_rate * learning_rate_factor(self.step, self.steps, settings)
+        self.optimiser.param_groups[0]["lr"] = rate
+        beta = self.model.beta * kl_factor(self.step, settings)
+        with arithmetic(settings.precision):
+            terms = training_loss(self.network, self.head, patterns, self.mask, self.model, beta)
         self.optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        limit = self.settings.gradient_clip or math.inf
-        terms["gradient_norm"] = nn.utils.clip_grad_norm_(self.parts.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)
         self.optimiser.step()
-        terms["learning_rate"] = torch.full((), rate, device=device())
-        self.history.add(self.step, terms)
+        self._note(terms, norm, rate)
         self.step += 1
 
-    def _losses(self, batch: Tensor) -> dict[str, Tensor]:
-        """Loss terms of one batch; both contrastive views go through in one pass."""
-        contrastive, views, target = torch.zeros((), device=device()), batch, batch
-        if "head" in self.parts:
-            views = augment(torch.cat([batch, batch]), self.model.contrastive.augmentation)
-            target = torch.cat([batch, batch])
-        decoded, mean, log_variance = self.network(views)
-        reconstruction = reconstruction_loss(decoded, target, self.mask)
-        kl_dimensions = kl_divergence(mean, log_variance).mean(dim=0)
-        kl = kl_dimensions.sum()
-        beta = self.model.beta * kl_factor(self.step, self.settings)
-        loss = reconstruction.mean() + beta * kl
-        if "head" in self.parts:
-            first, second = self.parts["head"](mean).chunk(2)
-            contrastive = nt_xent(first, second, self.model.contrastive.temperature)
-            loss = loss + self.model.contrastive.weight * contrastive
-        return {
-            "loss": loss,
-            "reconstruction": reconstruction.mean(),
-            "kl": kl,
-            "kl_dimensions": kl_dimensions,
-            "contrastive": contrastive,
-            "best": reconstruction.min(),
-            "worst": reconstruction.max(),
-            "active_units": (mean.var(dim=0) > ACTIVE_VARIANCE).sum(),
-        }
+    @torch.no_grad()
+    def _note(self, terms: dict[str, Tensor], gradient_norm: Tensor, rate: float) -> None:
+        """Keep the terms of a step on the device, so that no step waits for a number."""
+        reconstruction, kl = terms["reconstruction"], terms["kl"]
+        active_units = (terms["mean"].var(dim=0) > ACTIVE_VARIANCE).sum()
+        rate = torch.full((), rate, device=device())
+        means = (terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"])
+        means += (active_units, gradient_norm, rate)
+        columns = torch.stack([x.float() for x in (*means, *reconstruction.aminmax())])
+        self._rows.append(torch.cat([columns, kl]))
 
-    def _close_line(self, files: ModelFiles) -> dict:
-        """Close a line of the history: the one place where a step waits for the device."""
-        self._check_finite(files)
-        presentations = self.step * self.batch
-        return self.history.close_line(
-            {
-                "step": self.step,
-                "epoch": presentations / self.patterns,
-                "presentations": presentations,
-                "seconds": self.seconds,
-            }
-        )
+    def close_line(self) -> dict:
+        """Add to the history a line on the steps since the last one; waits for the device."""
+        self.check_finite()
+        n, rows = len(_MEANS), torch.stack(self._rows)
+        values = sum(self._rows) / len(self._rows)
+        values[n], values[n + 1] = rows[:, n].min(), rows[:, n + 1].max()
+        values, columns = values.tolist(), (*_MEANS, *_EXTREMES)
+        shown = self.step * self.batch
+        line = {"step": self.step, "epoch": shown / self.patterns, "presentations": shown}
+        line |= dict(zip(columns, values, strict=False)) | {"seconds": self.seconds}
+        kl = {f"kl_{i}": value for i, value in enumerate(values[len(columns) :], start=1)}
+        self.lines.append(line)
+        self.kl_lines.append({"step": self.step} | kl)
+        self._rows = []
+        return line
 
-    def _check_finite(self, files: ModelFiles) -> None:
-        step = self.history.fault()
-        if step is None:
+    def check_finite(self) -> None:
+        """Raise a TrainingError if a term since the last line is not finite."""
+        finite = torch.stack(self._rows).isfinite().all(dim=1).tolist() if self._rows else []
+        if all(finite):
             return
-        kept = "there is no checkpoint yet"
+        step = self.step - len(finite) + finite.index(False)
+        good = "there is no checkpoint yet"
         if self.saved_step is not None:
-            kept = f"the last good checkpoint is that of step {self.saved_step}, {files.checkpoint}"
+            good = f"the last good checkpoint is that of step {self.saved_step}"
         raise TrainingError(
-            f"The loss is no longer finite at step {step} of {self.steps} ({kept}): lower the "
+            f"The loss is no longer finite at step {step} of {self.steps} ({good}): lower the "
             "learning_rate or gradient_clip, or lengthen warmup_steps."
         )
 
-    def _checkpoint(self, files: ModelFiles) -> None:
-        self._check_finite(files)  # so that a broken state never replaces a good one
-        history, window = self.history.state()
-        state = {
-            "settings": self._fingerprint(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": history,
-        }
-        tensors = {"random.cpu": torch.get_rng_state()}
-        if device().type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        tensors |= {f"history.{name}": value for name, value in window.items()}
-        tensors |= {f"parts.{name}": value for name, value in self.parts.state_dict().items()}
-        for index, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in values.items()}
-        save_checkpoint(files, state, tensors)
-        self.saved_step = self.step
-        self.history.write(files)
-
-    def resume(self, files: ModelFiles) -> None:
-        """Take up the last checkpoint, if there is one of the same settings."""
-        remove_leftovers(files)
-        state, tensors = load_checkpoint(files) or ({}, {})
-        if state.get("settings") != self._fingerprint():
-            return
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.saved_step = self.step
-        self.history.restore(state["history"], _under(tensors, "history"))
-        self.parts.load_state_dict(_under(tensors, "parts"))
-        for index, weight in enumerate(self.parts.parameters()):
-            # Fused Adam takes moments of the weight's own memory format only.
-            moments = _under(tensors, f"adam.{index}")
-            for name in ("exp_avg", "exp_avg_sq"):
-                moments[name] = torch.empty_like(weight).copy_(moments[name])
-            moments["step"] = moments["step"].to(weight.device)
-            self.optimiser.state[weight] = moments
-        torch.set_rng_state(tensors["random.cpu"])
-        if device().type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"])
-
-    def _fingerprint(self) -> str:
-        """What must be the same for a checkpoint to be of use."""
-        model = self.model.model_dump_json(exclude={"training"})
-        return f"{model}{self.settings.model_dump_json()}{self._sample}{device().type}"
-
-    def card(self, name: str) -> dict:
-        """Return what is to be known of the trained model."""
+    def state(self) -> dict:
+        """Return all that a checkpoint needs, once it is sure that the state is a good one."""
+        self.check_finite()
+        cuda = device().type == "cuda"
         return {
-            "model": name,
+            "progress": {name: getattr(self, name) for name in _PROGRESS},
+            "parts": self.parts.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Take up what :meth:`state` returned."""
+        vars(self).update(state["progress"], saved_step=state["progress"]["step"])
+        self._rows = [row.to(device()) for row in self._rows]
+        self.parts.load_state_dict(state["parts"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"])
+
+    def card(self) -> dict:
+        """Return what is to be known of the trained model."""
+        precision = computed_precision(self.settings.precision)
+        return {
             "settings": self.model.model_dump(),
-            "training": self.settings.model_dump(),
+            "training": self.settings.model_dump() | {"precision": precision},
+            "precision": precision,
             "patterns": self.patterns,
             "presentations": self.step * self.batch,
             "parameters": {
@@ -276,34 +253,11 @@ class Run:
             },
             "device": str(device()),
             "seconds": self.seconds,
-            "last": self.history.lines[-1],
+            "last": self.lines[-1],
         }
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with a prefix and a dot, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): value
-        for name, value in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
-
-
-def _tensorboard(files: ModelFiles, step: int):
-    """A writer of TensorBoard files; what a killed run wrote after ``step`` is dropped."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise TrainingError(
-            "training.tensorboard needs the package tensorboard: pip install tensorboard, or "
-            "set it to false."
-        ) from None
-    return SummaryWriter(files.tensorboard, purge_step=step or None)
-
-
-def _save_model(files: ModelFiles, run: Run, name: str) -> None:
-    run.history.write(files)
-    weights = {key: value.cpu().contiguous() for key, value in run.network.state_dict().items()}
-    save_json(files.card, run.card(name))
-    with written_aside(files.weights) as temporary:
-        save_file(weights, temporary, metadata={"model": name, "format": "pt"})
+def _write_history(files: ModelFiles, trainer: Trainer) -> None:
+    for path, lines in ((files.history, trainer.lines), (files.kl, trainer.kl_lines)):
+        with written_aside(path) as temporary:
+            pd.DataFrame(lines).to_csv(temporary, index=False)

@@ -10,6 +10,73 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kikuhelpers.study.models import Model
+from kikuhelpers.training.augmentation import augment
+from kikuhelpers.training.vae import KikuchiVAE, start_glorot
+
+
+class ProjectionHead(nn.Module):
+    """The MLP between latent mean and NT-Xent (Chen et al. 2020, section 2)."""
+
+    def __init__(self, latent_dim: int, width: int, projection_dim: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, projection_dim)
+        )
+        self.apply(start_glorot)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        return self.layers(mean)
+
+
+def training_loss(
+    network: KikuchiVAE,
+    head: ProjectionHead | None,
+    patterns: Tensor,
+    mask: Tensor,
+    model: Model,
+    beta: float,
+) -> dict[str, Tensor]:
+    """Loss of a batch and its terms; two contrastive views go through the network in one pass.
+
+    Parameters
+    ----------
+    network, head
+        The VAE, and for a contrastive model its projection head.
+    patterns
+        (n, 1, height, width), in [-1, 1].
+    mask
+        (height, width), 1 inside the screen and 0 outside.
+    model
+        Settings: the views' noise, and temperature and weight of the contrastive term.
+    beta
+        Weight of the KL term in this step.
+
+    Returns
+    -------
+    dict
+        ``loss`` and ``contrastive``: scalars; ``reconstruction``: of each pattern or view;
+        ``kl``: of each latent dimension, mean over the batch; ``mean``: latent means.
+    """
+    views, contrastive = patterns, torch.zeros((), device=patterns.device)
+    if head is not None:
+        patterns = torch.cat([patterns, patterns])
+        views = augment(patterns, model.contrastive.augmentation)
+    decoded, mean, log_variance = network(views)
+    reconstruction = reconstruction_loss(decoded, patterns, mask)
+    kl = kl_divergence(mean, log_variance).mean(dim=0)
+    loss = reconstruction.mean() + beta * kl.sum()
+    if head is not None:
+        contrastive = nt_xent(*head(mean).chunk(2), model.contrastive.temperature)
+        loss = loss + model.contrastive.weight * contrastive
+    return {
+        "loss": loss,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "contrastive": contrastive,
+        "mean": mean,
+    }
+
 
 def reconstruction_loss(decoded: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Half the sum of squared differences inside the mask, per pattern.
@@ -66,16 +133,3 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     similarity.fill_diagonal_(float("-inf"))  # a view is no candidate for itself
     partner = torch.arange(2 * pairs, device=first.device).roll(pairs)
     return functional.cross_entropy(similarity, partner)
-
-
-class ProjectionHead(nn.Module):
-    """The MLP between latent mean and NT-Xent (Chen et al. 2020, section 2)."""
-
-    def __init__(self, latent_dim: int, width: int, projection_dim: int):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, projection_dim)
-        )
-
-    def forward(self, mean: Tensor) -> Tensor:
-        return self.layers(mean)

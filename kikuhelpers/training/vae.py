@@ -4,15 +4,13 @@ Layer sizes follow Calvat et al. 2025 (doi:10.1038/s41524-025-01770-8), Table 2;
 16-D parameter counts are printed in each other's place, all others agree to the digit.
 Not in the paper, and decided here: a shortcut is added after the activation,
 x + LeakyReLU(conv(x)); weights start from Glorot's uniform law with zero biases (the
-default of the MATLAB toolbox that the paper's wording points to). Convolutions of few
-channels are computed on blocks of pixels: same weights, same sums.
+default of the MATLAB toolbox that the paper's wording points to).
 """
 
 import torch
 from torch import Tensor, nn
 
-from kikuhelpers.study.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX
-from kikuhelpers.training.block_convolution import BlockConv2d, BlockConvTranspose2d, join
+from kikuhelpers.study.models import LATENT_DIMENSIONS, NETWORK_INPUT_PX
 
 KERNEL_PX = 9
 LEAK = 0.2
@@ -28,8 +26,7 @@ class ShortcutConv(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = BlockConv2d(channels, channels, KERNEL_PX, padding=KERNEL_PX // 2)
-        join(self.conv)
+        self.conv = nn.Conv2d(channels, channels, KERNEL_PX, padding=KERNEL_PX // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.leaky_relu(self.conv(x), LEAK).add_(x)  # one buffer less
@@ -43,12 +40,11 @@ class Encoder(nn.Module):
         layers, inputs = [], 1
         for channels in (latent_dim // 4, latent_dim // 2, latent_dim):
             layers += [
-                BlockConv2d(inputs, channels, KERNEL_PX, stride=2),
+                nn.Conv2d(inputs, channels, KERNEL_PX, stride=2),
                 nn.LeakyReLU(LEAK),
                 ShortcutConv(channels),
             ]
             inputs = channels
-        join(layers[0], layers[2].conv, layers[3])
         layers += [nn.Conv2d(inputs, 2 * latent_dim, _CODE_PX), nn.LeakyReLU(LEAK), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * latent_dim, 2 * latent_dim)
@@ -73,21 +69,12 @@ class Decoder(nn.Module):
         for shrink, (padding, output_padding) in zip((1, 2, 4, 8), _CROPS, strict=True):
             channels = latent_dim // shrink
             layers += [
-                BlockConvTranspose2d(
-                    inputs,
-                    channels,
-                    KERNEL_PX,
-                    stride=2,
-                    padding=padding,
-                    output_padding=output_padding,
-                ),
+                nn.ConvTranspose2d(inputs, channels, KERNEL_PX, 2, padding, output_padding),
                 nn.LeakyReLU(LEAK),
                 ShortcutConv(channels),
             ]
             inputs = channels
-        layers += [BlockConv2d(inputs, 1, 1), nn.Tanh()]
-        join(layers[-5], layers[-3].conv, layers[-2])
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 1), nn.Tanh())
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.layers(self.project(latent))
