@@ -14,7 +14,7 @@ from kikuhelpers.training.vae import KikuchiVAE
 
 
 @torch.inference_mode()
-def encode_map(
+def encode(
     model: KikuchiVAE, patterns: np.ndarray, precision: str, path: Path | None = None
 ) -> np.ndarray:
     """Return the latent mean of every pattern.
