@@ -22,10 +22,12 @@ def make_study(**changes) -> Study:
         "title": "A test",
         "scans": {
             "wrought": {
-                "source": "virtual",
-                "specimen": {"alloy": "wrought"},
-                "map_shape": [4, 5],
-                "training_patterns": 20,
+                "data": {
+                    "source": "virtual",
+                    "specimen": {"alloy": "wrought"},
+                    "map_shape": [4, 5],
+                },
+                "training": {"patterns": 20},
             }
         },
         "models": {"vae-16": {"latent_dim": 16}},
@@ -48,10 +50,10 @@ def study() -> Study:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    """Keep results, kept files and figures of a test out of the project."""
+    """Keep results, archive and figures of a test out of the project."""
     monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("KIKUHELPERS_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setenv("KIKUHELPERS_KEPT", str(tmp_path / "kept"))
+    monkeypatch.setenv("KIKUHELPERS_ARCHIVE", str(tmp_path / "archive"))
 
 
 @pytest.fixture

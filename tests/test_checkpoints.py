@@ -8,16 +8,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.runs.provenance import Record
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout, ModelFiles
+from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
 from kikuhelpers.training.loop import Trainer, train
-from tests.conftest import make_study
+from tests.conftest import make_study, write_scan
 from tests.test_training import give_sample
 
 KILLS = 3
@@ -31,11 +34,12 @@ TRAINING = {
 PROGRAM = """
 import sys
 from kikuhelpers.study import load_study
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.training.checkpoints import remove_checkpoints
 from kikuhelpers.training.loop import train
 study = load_study(sys.argv[1])
-train(study, "vae-16")
+train(Results(study), "vae-16")
 remove_checkpoints(Layout(study).model("vae-16"))
 """
 
@@ -69,7 +73,7 @@ def test_sigkill_at_random_moments_leaves_the_weights_the_same(tmp_path, monkeyp
             run.send_signal(signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL, "the run ended before it was killed"
         assert start(file).wait() == 0
-        assert not list(files.folder.glob("*checkpoint*"))
+        assert not list(files.weights.parent.glob("*checkpoint*"))
         weights[folder] = load_file(files.weights)
     for name, values in weights["whole"].items():
         assert torch.equal(values, weights["killed"][name]), name
@@ -86,7 +90,7 @@ def interrupt(study, monkeypatch, after: int) -> ModelFiles:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Trainer, "take_step", dies)
-        train(study, "vae-16")
+        train(Results(study), "vae-16")
     return Layout(study).model("vae-16")
 
 
@@ -105,7 +109,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch,
             files.checkpoint.write_bytes(content)
             assert load_checkpoint(files)["progress"]["step"] == 4
             assert "checkpoint.pt is damaged" in capsys.readouterr().out
-        history = train(study, "vae-16")
+        history = train(Results(study), "vae-16")
         results.append((load_file(Layout(study).model("vae-16").weights), history))
     (whole, history), (resumed, again) = results
     assert all(torch.equal(values, resumed[name]) for name, values in whole.items())
@@ -124,7 +128,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch,
     ids=["truncated", "head only", "empty", "longer", "edited"],
 )
 def test_every_damage_is_seen(tmp_path, damage, capsys):
-    files = ModelFiles(tmp_path)
+    files = ModelFiles(lambda stage: tmp_path)
     for step in (1, 2):
         save_checkpoint(files, {"step": f"number {step}", "a": torch.arange(step)})
     state = load_checkpoint(files)
@@ -147,13 +151,14 @@ def test_a_checkpoint_of_another_training_is_not_used(monkeypatch, changed):
     if changed == "settings":
         study = make_study(training=TRAINING | {"presentations": 16, "learning_rate": 1e-4})
     else:
-        sample = Layout(study).scan("wrought").sample
-        np.save(sample, -np.load(sample))
+        patterns = open_patterns(Layout(study).scan("wrought").preprocessed)
+        write_scan(Layout(study).scan("wrought").preprocessed, 65535 - patterns)
+        Record(study, PREPROCESSING, "wrought").close()
     steps, whole = [], Trainer.take_step
     monkeypatch.setattr(
         Trainer, "take_step", lambda trainer: (steps.append(trainer.step), whole(trainer))
     )
-    train(study, "vae-16")
+    train(Results(study), "vae-16")
     assert steps == [0, 1, 2, 3]
 
 
@@ -162,7 +167,7 @@ def test_a_finished_training_is_never_trained_again(monkeypatch, loss):
     model = {"vae-16": {"latent_dim": 16, "loss": loss}}
     study = make_study(training=TRAINING | {"presentations": 16}, models=model)
     give_sample(study)
-    history, files = train(study, "vae-16"), Layout(study).model("vae-16")
+    history, files = train(Results(study), "vae-16"), Layout(study).model("vae-16")
     made = (files.weights, files.card, files.history, files.kl)
     before = [path.read_bytes() for path in made]
     for path in made:  # as Snakemake does where the notebook fails after its training
@@ -171,10 +176,10 @@ def test_a_finished_training_is_never_trained_again(monkeypatch, loss):
     monkeypatch.setattr(
         Trainer, "take_step", lambda trainer: (steps.append(trainer.step), whole(trainer))
     )
-    assert train(study, "vae-16").equals(history)
+    assert train(Results(study), "vae-16").equals(history)
     assert steps == []
     assert [path.read_bytes() for path in made] == before
     remove_checkpoints(files)
-    assert not list(files.folder.glob("*checkpoint*"))
-    train(study, "vae-16")
+    assert not list(files.weights.parent.glob("*checkpoint*"))
+    train(Results(study), "vae-16")
     assert steps == [0, 1, 2, 3]

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Model
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study.models import Model
+from kikuhelpers.training import forecast
 from kikuhelpers.training.forecast import (
     activation_bytes,
     estimate_cost,
     forecast_collapse,
     training_operations,
 )
+from kikuhelpers.training.sample import TrainingSet
 from tests.conftest import make_study, screen
 from tests.test_training import give_sample
 
@@ -38,7 +40,7 @@ def test_operations_are_those_of_table_2(latent_dim):
     assert training_operations(Model(latent_dim=latent_dim, loss="contrastive")) == 2 * counted
 
 
-def test_collapse_on_a_known_spectrum():
+def test_collapse_on_a_known_spectrum(monkeypatch):
     variances = np.array([400.0, 90.0, 30.0, 8.0])
     rng = np.random.default_rng(0)
     inside = np.flatnonzero(screen())
@@ -47,11 +49,9 @@ def test_collapse_on_a_known_spectrum():
     sample[:, inside] = rng.normal(size=(600, 4)) * np.sqrt(variances) @ directions.T
     for beta, kept in ((1, 4), (15, 3), (50, 2), (500, 0)):
         study = make_study(models={"m": {"latent_dim": 16, "beta": beta}})
-        files = Layout(study).scan("wrought")
-        files.folder.mkdir(parents=True, exist_ok=True)
-        np.save(files.sample, sample.reshape(-1, 120, 120).astype(np.float16))
-        np.save(files.mask, screen())
-        collapse = forecast_collapse(study, "m")
+        data = TrainingSet(sample.reshape(-1, 120, 120).astype(np.float16), screen())
+        monkeypatch.setattr(forecast, "load_training_set", lambda results, name, data=data: data)
+        collapse = forecast_collapse(Results(study), "m")
         assert collapse.kept == kept
         assert f"keeps {kept} of 16" in str(collapse)
     np.testing.assert_allclose(collapse.eigenvalues[:4], variances, rtol=0.2)
@@ -61,19 +61,19 @@ def test_the_estimate_is_of_this_sample_and_leaves_the_random_state():
     study = make_study(training={"epochs": 250})
     give_sample(study)
     before = torch.get_rng_state()
-    table = estimate_cost(study, "vae-16").set_index("estimate")
+    table = estimate_cost(Results(study), "vae-16").set_index("estimate")
     assert torch.equal(torch.get_rng_state(), before)
     speed, hours = table.loc["training speed"], table.loc["training time"]
     assert speed["basis"].startswith("measured here")
-    assert hours["value"] == pytest.approx(250 * 40 / speed["value"] / 3600, rel=1e-3)
+    assert hours["value"] == pytest.approx(250 * 20 / speed["value"] / 3600, rel=1e-3)
     assert table.loc["operations", "value"] == pytest.approx(0.19968, rel=1e-3)
     assert table.loc["weights and Adam", "value"] == pytest.approx(16 * 140_711 / 1e9)
-    assert table.loc["sample", "value"] == pytest.approx(40 * 28_800 / 1e9)
+    assert table.loc["sample", "value"] == pytest.approx(20 * 28_800 / 1e9)
 
 
 def test_the_estimate_of_a_missing_sample_says_what_to_run():
-    with pytest.raises(FileNotFoundError, match="run notebook 02_preprocessing first"):
-        estimate_cost(make_study(), "vae-16")
+    with pytest.raises(MissingResultError, match=r"not there yet\. Make it with: .*02_pre"):
+        estimate_cost(Results(make_study()), "vae-16")
 
 
 def test_activations_are_what_the_outputs_of_the_layers_take():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kikuhelpers.study.study import Model
+from kikuhelpers.study.models import Model
 from kikuhelpers.training.losses import nt_xent, training_loss
 from tests.conftest import screen
 

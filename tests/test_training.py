@@ -11,25 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.runs.devices import computed_precision
+from kikuhelpers.runs.files import save_array
+from kikuhelpers.runs.provenance import Record
+from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.study import Training
-from kikuhelpers.training import losses
+from kikuhelpers.study.models import Training
+from kikuhelpers.study.stages import PREPROCESSING, TRAINING, fingerprint
+from kikuhelpers.training import losses, sample
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.loop import kl_factor, learning_rate_factor, load_model, train
 from kikuhelpers.training.sample import TrainingError, batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
-from tests.conftest import make_study, screen
+from tests.conftest import make_study, screen, write_scan
 
 
-def give_sample(study, patterns=40, scan="wrought"):
+def give_sample(study, patterns=20, scan="wrought", mask=None):
+    """Write a preprocessed scan of so many patterns, in two rows, all of them wanted."""
+    mask = screen() if mask is None else mask
     files = Layout(study).scan(scan)
-    files.folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     bands = np.sin(np.linspace(0, 20, 120)) * rng.uniform(0.2, 0.8, (patterns, 1, 1))
-    sample = np.where(screen(), bands + rng.normal(0, 0.05, (patterns, 120, 120)), -1)
-    np.save(files.sample, sample.astype(np.float16))
-    np.save(files.mask, screen())
+    bands = np.where(screen(), bands + rng.normal(0, 0.05, (patterns, 120, 120)), -1)
+    write_scan(files.preprocessed, to_counts(bands).reshape(2, -1, 120, 120))
+    save_array(files.mask, mask)
+    Record(study, PREPROCESSING, scan).close()
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 9))
@@ -55,7 +62,7 @@ def test_it_learns_and_leaves_a_card(loss):
     length = {"presentations": 320, "batch_size": 8, "warmup_steps": 5, "history_steps": 5}
     study = make_study(models={"m": {"latent_dim": 16, "loss": loss}}, training=length)
     give_sample(study)
-    history = train(study, "m")
+    history = train(Results(study), "m")
     assert history["reconstruction"].iloc[-1] < 0.7 * history["reconstruction"].iloc[0]
     assert (history["best"] <= history["reconstruction"]).all()
     assert (history["worst"] >= history["reconstruction"]).all()
@@ -65,16 +72,17 @@ def test_it_learns_and_leaves_a_card(loss):
     assert card["presentations"] == 320
     assert card["precision"] == card["training"]["precision"] == computed_precision("auto")
     assert card["precision"] in ("bfloat16", "float32")
+    Record(study, TRAINING, "m").close()
     with safe_open(files.weights, "pt") as weights:
-        assert weights.metadata()["fingerprint"]
-    assert not load_model(study, "m").training
+        assert weights.metadata() == {"fingerprint": fingerprint(study, TRAINING, "m")}
+    assert not load_model(Results(study), "m").training
 
 
 def test_the_history_can_be_watched_and_names_every_dimension():
     changes = {"presentations": 48, "batch_size": 8, "history_steps": 2}
     study = make_study(training=changes)
     give_sample(study)
-    history = train(study, "vae-16")
+    history = train(Results(study), "vae-16")
     files = Layout(study).model("vae-16")
     written = pd.read_csv(files.history)
     assert list(written["step"]) == [2, 4, 6]
@@ -97,7 +105,7 @@ def test_a_loss_that_explodes_stops_and_keeps_the_last_good_checkpoint(monkeypat
 
     monkeypatch.setattr(losses, "reconstruction_loss", explodes)
     with pytest.raises(TrainingError, match=r"at step 3 of 8 .*checkpoint is that of step 3"):
-        train(study, "vae-16")
+        train(Results(study), "vae-16")
     assert not files.weights.exists()
     state = load_checkpoint(files)
     assert state["progress"]["step"] == 3
@@ -111,7 +119,7 @@ def test_a_fault_is_found_at_a_line_of_the_history(monkeypatch):
         losses, "kl_divergence", lambda mean, log_variance: mean * torch.tensor(float("nan"))
     )
     with pytest.raises(TrainingError, match=r"finite at step 0 of 8 .there is no checkpoint yet"):
-        train(study, "vae-16")
+        train(Results(study), "vae-16")
     assert not Layout(study).model("vae-16").weights.exists()
 
 
@@ -119,7 +127,7 @@ def test_departures_can_be_switched_off():
     paper = {"warmup_steps": 0, "gradient_clip": None, "log_variance_bounds": None}
     settings = make_study(training={"presentations": 24, "precision": "float32"} | paper)
     give_sample(settings)
-    assert np.isfinite(train(settings, "vae-16")["loss"]).all()
+    assert np.isfinite(train(Results(settings), "vae-16")["loss"]).all()
     network = KikuchiVAE(16, None)
     with torch.no_grad():
         network.encoder.head.bias += 50
@@ -132,46 +140,49 @@ def test_kl_warm_up():
     assert kl_factor(0, Training(epochs=1)) == 1
 
 
-def test_missing_or_empty_samples_get_one_sentence(study):
-    with pytest.raises(FileNotFoundError, match="run notebook 02_preprocessing first"):
-        train(study, "vae-16")
-    give_sample(study, patterns=0)
-    with pytest.raises(TrainingError, match="training sample is empty"):
-        train(study, "vae-16")
-
-
-def test_batches_span_the_shares_of_all_scans():
+def two_scans():
     scan = make_study().scans["wrought"].model_dump()
-    study = make_study(scans={"wrought": scan, "am": scan})
-    give_sample(study, patterns=5)
-    give_sample(study, patterns=3, scan="am")
-    data = load_training_set(study)
-    together = np.concatenate(data.shares)
-    points = np.array([7, 0, 4, 5, 0])
-    np.testing.assert_array_equal(data.gather(points), together[points])
+    return make_study(scans={"wrought": scan, "am": scan})
+
+
+def test_missing_or_empty_samples_get_one_sentence(monkeypatch):
+    study = make_study(models={"blind": {"latent_dim": 16, "hold_out": {"scan": "wrought"}}})
+    with pytest.raises(MissingResultError, match=r"not there yet\. Make it with: .*02_pre"):
+        train(Results(study), "blind")
+    give_sample(study)
+    monkeypatch.setattr(sample, "held_out_points", lambda *_: np.ones((2, 10), bool))
+    with pytest.raises(TrainingError, match="training sample is empty"):
+        train(Results(study), "blind")
+
+
+def test_the_sample_is_of_all_scans():
+    study = two_scans()
+    give_sample(study, patterns=6)
+    give_sample(study, patterns=4, scan="am")
+    maps = (open_patterns(Layout(study).scan(name).preprocessed) for name in study.scans)
+    together = np.concatenate([to_intensity(m.reshape(-1, 120, 120)) for m in maps])
+    data = load_training_set(Results(study))
+    np.testing.assert_array_equal(data.patterns, together.astype(np.float16))
 
 
 def test_the_loss_sees_only_what_all_screens_share():
-    scan = make_study().scans["wrought"].model_dump()
-    study = make_study(scans={"wrought": scan, "am": scan})
+    study = two_scans()
     give_sample(study)
-    give_sample(study, scan="am")
-    np.save(Layout(study).scan("am").mask, screen(30))
-    assert (load_training_set(study).mask == screen(30)).all()
-    np.save(Layout(study).scan("am").mask, ~screen())
+    give_sample(study, scan="am", mask=screen(30))
+    assert (load_training_set(Results(study)).mask == screen(30)).all()
+    give_sample(study, scan="am", mask=~screen())
     with pytest.raises(TrainingError, match="No pixel lies inside"):
-        load_training_set(study)
+        load_training_set(Results(study))
 
 
-def test_held_out_points_are_never_drawn():
+def test_held_out_points_are_never_drawn(monkeypatch):
     model = {"latent_dim": 16, "hold_out": {"scan": "wrought"}}
     study = make_study(models={"vae-16": {"latent_dim": 16}, "blind": model})
     give_sample(study, patterns=6)
-    layout = Layout(study)
-    np.save(layout.scan("wrought").sample_points, np.array([0, 2, 3, 5, 6, 8]))
-    layout.model("blind").folder.mkdir(parents=True)
-    np.save(layout.model("blind").held_out, np.isin(np.arange(9), [0, 1, 5]).reshape(3, 3))
-    seen, everything = load_training_set(study, "blind"), load_training_set(study)
-    assert seen.numbers.tolist() == [1, 2, 4, 5] and len(everything) == 6
-    np.testing.assert_array_equal(seen.gather(np.arange(4)), everything.gather(seen.numbers))
+    held_out = np.array([[True, False, False], [True, False, True]])
+    monkeypatch.setattr(sample, "held_out_points", lambda *_: held_out)
+    results = Results(study)
+    seen, everything = load_training_set(results, "blind"), load_training_set(results)
+    assert len(everything) == 6
+    np.testing.assert_array_equal(seen.patterns, everything.patterns[[1, 2, 4]])
     assert seen.digest() != everything.digest()

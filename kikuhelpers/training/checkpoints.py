@@ -58,5 +58,7 @@ def remove_checkpoints(files: ModelFiles) -> None:
     To be called once the whole job has ended: as long as they are there, a finished training
     is not trained again.
     """
-    for path in files.folder.glob(f"*{files.checkpoint.stem}*{files.checkpoint.suffix}"):
+    last = files.checkpoint
+    half_written = last.parent.glob(f".{last.stem}.*{last.suffix}")
+    for path in (last, files.checkpoint_before, *half_written):
         path.unlink(missing_ok=True)
