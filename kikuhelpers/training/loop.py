@@ -27,10 +27,9 @@ from kikuhelpers.training.losses import ProjectionHead, training_loss
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
-# Columns of the history: means over the steps of a line, and the extremes of one pattern.
-_MEANS = ("loss", "reconstruction", "kl", "contrastive")
-_MEANS += ("active_units", "gradient_norm", "learning_rate")
-_EXTREMES = ("best", "worst")
+# Columns of the history: means over the steps of a line, and at last the extremes of a pattern.
+_COLUMNS = ("loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm")
+_COLUMNS += ("learning_rate", "best", "worst")
 _PROGRESS = ("step", "seconds", "lines", "kl_lines", "_rows")  # of a training, in a checkpoint
 
 
@@ -180,23 +179,21 @@ class Trainer:
         """Keep the terms of a step on the device, so that no step waits for a number."""
         reconstruction, kl = terms["reconstruction"], terms["kl"]
         active_units = (terms["mean"].var(dim=0) > ACTIVE_VARIANCE).sum()
-        rate = torch.full((), rate, device=device())
-        means = (terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"])
-        means += (active_units, gradient_norm, rate)
-        columns = torch.stack([x.float() for x in (*means, *reconstruction.aminmax())])
-        self._rows.append(torch.cat([columns, kl]))
+        row = [terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"]]
+        row += [active_units, gradient_norm, torch.full((), rate, device=device())]
+        row += reconstruction.aminmax()
+        self._rows.append(torch.cat([torch.stack([x.float() for x in row]), kl]))
 
     def close_line(self) -> dict:
         """Add to the history a line on the steps since the last one; waits for the device."""
         self.check_finite()
-        n, rows = len(_MEANS), torch.stack(self._rows)
-        values = sum(self._rows) / len(self._rows)
-        values[n], values[n + 1] = rows[:, n].min(), rows[:, n + 1].max()
-        values, columns = values.tolist(), (*_MEANS, *_EXTREMES)
-        shown = self.step * self.batch
+        rows, best, worst = torch.stack(self._rows), _COLUMNS.index("best"), _COLUMNS.index("worst")
+        values = sum(rows) / len(rows)  # summed in the order of steps
+        values[best], values[worst] = rows[:, best].min(), rows[:, worst].max()
+        values, shown = values.tolist(), self.step * self.batch
         line = {"step": self.step, "epoch": shown / self.patterns, "presentations": shown}
-        line |= dict(zip(columns, values, strict=False)) | {"seconds": self.seconds}
-        kl = {f"kl_{i}": value for i, value in enumerate(values[len(columns) :], start=1)}
+        line |= dict(zip(_COLUMNS, values, strict=False)) | {"seconds": self.seconds}
+        kl = {f"kl_{i}": value for i, value in enumerate(values[len(_COLUMNS) :], start=1)}
         self.lines.append(line)
         self.kl_lines.append({"step": self.step} | kl)
         self._rows = []

@@ -69,13 +69,8 @@ def training_loss(
     if head is not None:
         contrastive = nt_xent(*head(mean).chunk(2), model.contrastive.temperature)
         loss = loss + model.contrastive.weight * contrastive
-    return {
-        "loss": loss,
-        "reconstruction": reconstruction,
-        "kl": kl,
-        "contrastive": contrastive,
-        "mean": mean,
-    }
+    terms = {"reconstruction": reconstruction, "kl": kl, "contrastive": contrastive}
+    return terms | {"loss": loss, "mean": mean}
 
 
 def reconstruction_loss(decoded: Tensor, target: Tensor, mask: Tensor) -> Tensor:
