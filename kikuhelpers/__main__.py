@@ -27,6 +27,7 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import Job, jobs_of
+from kikuhelpers.training.checkpoints import remove_checkpoints
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
 # A finished job runs again if its inputs or its settings changed, not when code did.
@@ -146,8 +147,7 @@ def _remove_checkpoints(layout: Layout) -> None:
     for name in layout.study.models:
         files = layout.model(name)
         if layout.record(stages.TRAINING, name).is_file() and files.weights.is_file():
-            for path in files.folder_of(stages.TRAINING).glob("*checkpoint*.state"):
-                path.unlink()
+            remove_checkpoints(files)
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:

@@ -8,8 +8,6 @@ import hashlib
 import io
 import os
 
-import torch
-
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import ModelFiles
 
@@ -24,6 +22,8 @@ def save_checkpoint(files: ModelFiles, state: dict) -> None:
     state
         Tensors, on any device, and plain values, by name.
     """
+    import torch  # takes seconds: whoever only removes checkpoints need not wait
+
     body = io.BytesIO()
     torch.save(state, body)
     with written_aside(files.checkpoint) as temporary:
@@ -42,6 +42,8 @@ def load_checkpoint(files: ModelFiles) -> dict | None:
     Tensors are on the CPU. None if there is none to use. A damaged one is named in one
     printed line.
     """
+    import torch
+
     for path in (files.checkpoint, files.checkpoint_before):
         if not path.is_file():
             continue
