@@ -14,7 +14,6 @@ from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.patterns.up2 import open_patterns, to_counts
 from kikuhelpers.scans.virtual import illumination, scanning
 from kikuhelpers.scans.virtual.interaction import Components, components, interaction_offsets
-from kikuhelpers.scans.virtual.lossy_coding import code_lossily
 from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
     blurred_stack,
@@ -28,7 +27,7 @@ from kikuhelpers.scans.virtual.microscope import (
     screen_mask,
 )
 from kikuhelpers.scans.virtual.rotations import from_vectors, multiply
-from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
+from kikuhelpers.scans.virtual.scanning import ScanMaker, code_lossily, simulate
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.scans.virtual.truth import load_truth
 from kikuhelpers.study.microscope import Microscope
