@@ -7,11 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scans import PIXELS, preprocess_noise, write_noise
+from benchmarks.scans import PIXELS, files_in, preprocess_noise, write_noise
 from benchmarks.settings import Sizes
 from benchmarks.simulation import virtual_scan
 from kikuhelpers.indexing.hough import index_patterns
@@ -22,8 +21,9 @@ from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
-from kikuhelpers.study.layout import ModelScanFiles, ScanFiles
-from kikuhelpers.study.study import FileScan, Indexing
+from kikuhelpers.study.layout import ModelScanFiles
+from kikuhelpers.study.scans import ScanIndexing
+from kikuhelpers.study.study import Indexing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -38,7 +38,7 @@ def growth(sizes: Sizes) -> Iterator[dict]:
         for factor in sizes.growth:
             n = factor * sizes.growth_patterns
             with tempfile.TemporaryDirectory() as folder:
-                _prepare(stage, n, sizes.growth_dimension, Path(folder))
+                _prepare(stage, n, sizes.growth_dimension, folder)
                 points.append(_in_own_process(stage, n, sizes.growth_dimension, folder))
         yield {
             "part": "growth",
@@ -58,19 +58,19 @@ def _in_own_process(stage: str, patterns: int, dimension: int, folder: str) -> d
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _prepare(stage: str, patterns: int, dimension: int, folder: Path) -> None:
+def _prepare(stage: str, patterns: int, dimension: int, folder: str) -> None:
     """Write what the stage reads."""
     if stage == "simulation":
         return
-    write_noise(ScanFiles(folder), patterns, _BINNING if stage == "preprocessing" else 1)
+    write_noise(files_in(folder), patterns, _BINNING if stage == "preprocessing" else 1)
     if stage == "decoding":
         latents = np.random.default_rng(0).standard_normal((2, patterns // 2, dimension))
-        save_array(ModelScanFiles(folder).latents, latents.astype(np.float32))
+        save_array(files_in(folder, ModelScanFiles).latents, latents.astype(np.float32))
 
 
-def _work(stage: str, number: int, dimension: int, folder: Path) -> Callable[[], object]:
+def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], object]:
     """Return the work of a stage; what is compiled or loaded once is there already."""
-    files, outputs = ScanFiles(folder), ModelScanFiles(folder)
+    files, outputs = files_in(folder), files_in(folder, ModelScanFiles)
     if stage == "simulation":
         virtual = virtual_scan(number)
         ScanMaker(virtual).chunk(0)
@@ -81,9 +81,10 @@ def _work(stage: str, number: int, dimension: int, folder: Path) -> Callable[[],
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan, settings = FileScan(path=""), Indexing()
-        index_patterns(patterns[:, :2], mask, scan, settings, scan.pattern_centre)
-        return lambda: index_patterns(patterns, mask, scan, settings, scan.pattern_centre)
+        scan = ScanIndexing()
+        more = mask, scan, Indexing(), scan.pattern_centre, 1.0
+        index_patterns(patterns[:, :2], *more)
+        return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()
     if stage == "encoding":
         return lambda: encode_map(model, patterns, "auto", outputs.latents)
@@ -96,7 +97,7 @@ def _main() -> None:
     parser.add_argument("stage")
     parser.add_argument("patterns", type=int)
     parser.add_argument("dimension", type=int)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder")
     asked = parser.parse_args()
     imported = peak_memory_bytes() / 2**20
     work = _work(asked.stage, asked.patterns, asked.dimension, asked.folder)

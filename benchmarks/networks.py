@@ -2,12 +2,12 @@
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.plain import PlainLoop
+from benchmarks.scans import files_in
 from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
 from kikuhelpers.latents.decoding import decode_map
@@ -16,7 +16,7 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.study import Model, Training
+from kikuhelpers.study.models import Model, Training
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.forecast import training_operations
 from kikuhelpers.training.loop import Trainer
@@ -87,7 +87,7 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
         batches = torch.from_numpy(to_intensity(counts[0])).unsqueeze(1).split(sizes.batch)
         codes = torch.from_numpy(latents[0]).split(sizes.batch)
         with tempfile.TemporaryDirectory() as folder:
-            files = ModelScanFiles(Path(folder))
+            files = files_in(folder, ModelScanFiles)
             jobs = {
                 "encoding": (
                     lambda m=model: encode_map(m, counts, "auto"),

@@ -1,6 +1,7 @@
-"""What one would write without this package: the plain PyTorch loop to compare with.
+"""The plain PyTorch loop that one would write without this package, to compare with.
 
-float32, contiguous, a DataLoader of float32 arrays, ordinary convolutions of the same shapes.
+It computes in float32, takes contiguous arrays from a DataLoader, and has torch's own
+convolutions of the same shapes.
 """
 
 from collections.abc import Iterator

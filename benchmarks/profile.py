@@ -1,7 +1,7 @@
 """Where the time of a training step goes: why few latent dimensions run at fewer GFLOP/s.
 
-The fewer the channels, the less arithmetic there is per pixel that is read, activated, copied
-and written; only the convolutions profit from the processor's matrix units.
+A network of fewer channels does less arithmetic per pixel that is read, activated, copied and
+written. Only the convolutions profit from the matrix units of the processor.
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,7 @@ from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.scans.virtual.rotations import random_rotations
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.scans import ScanIndexing
 from kikuhelpers.study.study import Indexing, Preprocessing
 
 _READ_BYTES = 4 << 20
@@ -29,11 +29,15 @@ _MAP_ROWS = 2
 _SETTINGS = Preprocessing(mask="none")  # kikuchipy's rescaling knows no mask
 
 
+def files_in(folder: str, kind: type = ScanFiles) -> ScanFiles:
+    """Return the files of a scan, or of another kind, in one folder whatever stage makes them."""
+    return kind(lambda stage: Path(folder))
+
+
 def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
     """Write a scan of noise, row by row."""
     side = NETWORK_INPUT_PX * binning
     row = np.random.default_rng(0).integers(20000, 40000, (_MAP_ROWS, side, side), np.uint16)
-    files.folder.mkdir(parents=True, exist_ok=True)
     with Up2Writer(files.raw, (_MAP_ROWS, patterns // _MAP_ROWS), (side, side), 1.0) as writer:
         for _ in range(patterns // _MAP_ROWS):
             writer.append(row)
@@ -41,20 +45,21 @@ def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
 
 def preprocess_noise(files: ScanFiles, binning: int) -> int:
     """Preprocess a scan of noise; return its number of patterns."""
-    preprocess(FileData(path="", binning=binning, training_patterns=0), _SETTINGS, files, seed=1)
-    return int(np.prod(open_patterns(files.raw).shape[:2]))
+    raw = open_patterns(files.raw)
+    preprocess(raw, binning, _SETTINGS, files, 1.0)
+    return int(np.prod(raw.shape[:2]))
 
 
 def preprocessing(sizes: Sizes) -> Iterator[dict]:
     """Measure preprocessing from UP2 to UP2, from the disk where the system allows."""
     for binning, patterns in ((4, sizes.scan_patterns), (1, sizes.binned_scan_patterns)):
         with tempfile.TemporaryDirectory() as folder:
-            files = ScanFiles(Path(folder))
+            files = files_in(folder)
             write_noise(files, patterns, binning)
 
             def ours(files=files, binning=binning):
                 # A scan is preprocessed once: no earlier output is there to be replaced.
-                new = ScanFiles(_new_folder(files))
+                new = files_in(_new_folder(files))
                 os.link(files.raw, new.raw)
                 return preprocess_noise(new, binning)
 
@@ -63,7 +68,7 @@ def preprocessing(sizes: Sizes) -> Iterator[dict]:
                 return patterns
 
             def copying(files=files, patterns=patterns):
-                shutil.copyfile(files.raw, _new_folder(files) / files.raw.name)
+                shutil.copyfile(files.raw, Path(_new_folder(files), files.raw.name))
                 return patterns
 
             def kikuchipys(files=files, binning=binning, patterns=patterns):
@@ -85,12 +90,12 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *PIXELS)
-    settings, scan = Indexing(), FileData(path="", pattern_centre=_CENTRE)
+    settings, scan = Indexing(), ScanIndexing(pattern_centre=_CENTRE)
     mask = np.ones(PIXELS, bool)
     indexer = band_indexer(PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
 
     def ours():
-        index_patterns(patterns, mask, scan, settings, _CENTRE)
+        index_patterns(patterns, mask, scan, settings, _CENTRE, 1.0)
         return len(flat)
 
     def bare():
@@ -136,8 +141,8 @@ def _read(path: Path) -> None:
             pass
 
 
-def _new_folder(files: ScanFiles) -> Path:
-    return Path(tempfile.mkdtemp(dir=files.folder))
+def _new_folder(files: ScanFiles) -> str:
+    return tempfile.mkdtemp(dir=files.raw.parent)
 
 
 def _forget(path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.__main__ import PARTS, main
-from kikuhelpers.study.study import results_root
+from kikuhelpers.study.load import results_root
 
 
 def test_every_part_is_measured_and_written(capsys):

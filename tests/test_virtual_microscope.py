@@ -14,7 +14,6 @@ from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.patterns.up2 import open_patterns, to_counts
 from kikuhelpers.scans.virtual import illumination, scanning
 from kikuhelpers.scans.virtual.interaction import Components, components, interaction_offsets
-from kikuhelpers.scans.virtual.lossy_coding import code_lossily
 from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
     blurred_stack,
@@ -28,11 +27,11 @@ from kikuhelpers.scans.virtual.microscope import (
     screen_mask,
 )
 from kikuhelpers.scans.virtual.rotations import from_vectors, multiply
-from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
+from kikuhelpers.scans.virtual.scanning import ScanMaker, code_lossily, simulate
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.scans.virtual.truth import load_truth
 from kikuhelpers.study.microscope import Microscope
-from kikuhelpers.study.scans import VirtualData
+from kikuhelpers.study.scans import ScanIndexing, VirtualData
 from kikuhelpers.study.study import Indexing
 
 MASK = screen_mask()
@@ -167,7 +166,7 @@ def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
     low, high = inside.min(axis=1, keepdims=True), inside.max(axis=1, keepdims=True)
     counts = np.zeros((*scan.map_shape, *MASK.shape), np.uint16)
     counts[..., MASK] = to_counts(2 * (inside - low) / (high - low) - 1).reshape(20, 20, -1)
-    found = index_patterns(counts, MASK, scan, Indexing(), PATTERN_CENTRE)
+    found = index_patterns(counts, MASK, ScanIndexing(), Indexing(), PATTERN_CENTRE, scan.step_um)
     orientations = [
         Orientation(q.reshape(-1, 4), symmetry.Oh) for q in (found.rotations.data, truth.rotation)
     ]

@@ -1,14 +1,14 @@
 """Simulate the master patterns of the phases and of a stretched matrix, once, with de-ebsd.
 
 ``python data/master_patterns/simulate.py`` writes ``data/master_patterns/*.npz``.
-Bloch waves as in EMsoft (Callahan and De Graef 2013, 10.1017/S1431927613001840), with the planes
-and Bethe thresholds of the Ni master pattern that ships with kikuchipy. The depths that electrons
-come from differ: that pattern has only those of a loss below 0.1 keV, from about 2 nm, whose bands
-are broader than measured ones. Here depths are exponential, with one decay length for all phases.
+Bloch waves are those of EMsoft (Callahan and De Graef 2013, 10.1017/S1431927613001840), with the
+planes and Bethe thresholds of the Ni master pattern that ships with kikuchipy. The depths of the
+electrons differ. That pattern has only electrons of a loss below 0.1 keV, from about 2 nm; its
+bands are broader than measured ones. Here depths are exponential, with one decay length for all.
 
-Only the upper hemisphere is stored: all structures are centrosymmetric, M(-k) = M(k). The grid
-is kikuchipy's square Lambert one: rows along y, columns along x, of the Cartesian crystal frame
-of EMsoft and orix, x along a and z along c.
+Only the upper hemisphere is stored, since all structures are centrosymmetric: M(-k) = M(k). The
+grid is kikuchipy's square Lambert one, rows along y and columns along x of the Cartesian crystal
+frame of EMsoft and orix: x along a, z along c.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def simulate_lattice_derivative(grid: int = GRID, step: float = LATTICE_STEP):
     """Return dM / d(ln a) of Ni, in standard deviations of M, its mean removed.
 
     Depths, reflections and each direction's choice of strong and weak ones are the same on both
-    sides; what is left is geometry and structure factors. (grid, grid) float64, and metadata.
+    sides, so that only geometry and structure factors differ. (grid, grid) float64, and metadata.
     """
     matrix = _simulate(_crystal(NICKEL), DMIN_NM, grid, unstretched := _ordered_solver())
     wide, narrow = (

@@ -2,9 +2,8 @@
 
 from pydantic import field_validator
 
+from kikuhelpers.study.models import NETWORK_INPUT_PX
 from kikuhelpers.study.values import Count, Fraction, NonNegative, Positive, Settings
-
-REFERENCE_PX = 120  # width of the patterns for which dose, read noise and gain are stated
 
 
 class Microscope(Settings):
@@ -18,7 +17,7 @@ class Microscope(Settings):
     pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)
     sample_tilt_deg: float = 70.0
     detector_tilt_deg: float = 0.0
-    pixels: Count = REFERENCE_PX  # width and height of a pattern
+    pixels: Count = NETWORK_INPUT_PX  # width and height of a pattern
     # Full widths at half maximum of the interaction volume on the surface, down the slope (x)
     # and along it (y). It measures 0.1 to 0.2 um at 20 kV in Ni. Down the slope it is longer
     # by 1 / cos 70°.
@@ -48,9 +47,9 @@ class Microscope(Settings):
     @field_validator("pixels")
     @classmethod
     def _whole_blocks(cls, pixels: int) -> int:
-        if pixels % REFERENCE_PX:
+        if pixels % NETWORK_INPUT_PX:
             raise ValueError(
-                f"pixels must be a multiple of {REFERENCE_PX}, the width of the network's "
+                f"pixels must be a multiple of {NETWORK_INPUT_PX}, the width of the network's "
                 f"input, not {pixels}"
             )
         return pixels

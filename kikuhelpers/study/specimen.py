@@ -1,11 +1,11 @@
 """Settings of the virtual specimens: an alloy is a choice of parts and of their strengths.
 
-All alloys have the same parts; what an alloy lacks is None. A part that is given only in
-half keeps the alloy's own defaults for the rest: ``{"alloy": "am", "cells": {"size_um":
-[1, 2]}}`` is an AM specimen with smaller cells.
+All alloys have the same parts; a part that an alloy lacks is None. Where a study gives only
+some values of a part, the others keep the alloy's own defaults: ``{"alloy": "am", "cells":
+{"size_um": [1, 2]}}`` is an AM specimen with smaller cells.
 
-Sizes and strengths are typical of Ni alloys in the paper's own maps and in the sources
-named; they are meant to be plausible, not to be measured values of one alloy.
+Sizes and strengths are typical of Ni alloys in the paper's own maps and in the sources named.
+They are meant to be plausible; they are not measured values of one alloy.
 """
 
 from typing import Annotated, Any, Literal
@@ -31,12 +31,12 @@ Particle = Literal["Laves", "NbC", "TiN", "oxide"]
 class Grains(Settings):
     """Grains of log-normal size, equiaxed or columnar."""
 
-    # Across y; the length along x is aspect_ratio times this. The default is near the
-    # measured IN718 crop's median of 45 um: some 15-25 grains in 200 x 200 um.
+    # Across y; the length along x is aspect_ratio times this. The default is near the median of
+    # the measured IN718 crop, 45 um, and gives 15 to 25 grains in 200 x 200 um.
     median_width_um: Positive = 48.0
     log_sigma: NonNegative = 0.35  # standard deviation of the width's logarithm
     aspect_ratio: Positive = 1.0  # length along x over width along y
-    # Boundaries of metals are not straight; standard deviation and length of their waves.
+    # Grain boundaries are not straight: standard deviation and length of their waves.
     waviness_um: NonNegative = 1.0
     waviness_length_um: Positive = 12.0
     fibre_spread_deg: NonNegative | None = None  # of <001> about x, each way; None: random
@@ -58,8 +58,8 @@ class Twins(Settings):
 
     grain_fraction: Fraction = 0.6  # of the grains that can have any
     per_grain: tuple[Count, Count] = (1, 5)  # fewest and most, all on one {111} plane
-    # Thickness, log-uniform from thinner than one step to wide; wider on the surface, where
-    # the plane is cut obliquely.
+    # Thickness, log-uniform, from thinner than one step to wide. A lamella is wider on the
+    # surface, which cuts its plane obliquely.
     lamella_width_um: Range = (0.25, 8.0)
 
     @model_validator(mode="after")
@@ -72,26 +72,26 @@ class LatticeRotation(Settings):
     """Smooth rotation of the lattice in the sample frame, of twins and parents alike."""
 
     deviation_deg: NonNegative = 0.3  # standard deviation of each vector component
-    length_um: Positive = 15.0  # over which it stays alike
-    gradient_deg_per_100um: NonNegative = 0.0  # along x; about an axis of each grain's own
+    length_um: Positive = 15.0  # correlation length
+    gradient_deg_per_100um: NonNegative = 0.0  # along x; each grain has its own axis
 
 
 class Cells(Settings):
     """Dislocation cells, bundled into low-angle rotation domains; each grain has its own.
 
-    After the cells of the paper's AM map (Fig. 7). In additively made IN718 the walls hold
-    dislocations and segregated particles (Tucho et al., Mater. Sci. Eng. A, 2017); they are
+    They follow the cells of the paper's AM map (Fig. 7). In additively made IN718 the walls hold
+    dislocations and segregated particles (Tucho et al., Mater. Sci. Eng. A, 2017). The walls are
     rich in Nb, so their lattice is larger.
     """
 
     size_um: Range = (2.0, 5.0)  # square root of a cell's area, of each grain
     elongation: Range = (1.0, 3.0)  # of each grain
     misorientation_deg: NonNegative = 0.3  # between cells; standard deviation per component
-    # Walls are not straight either; standard deviation and length of their waves.
+    # Walls are not straight either: standard deviation and length of their waves.
     waviness_um: NonNegative = 0.2
     waviness_length_um: Positive = 1.5
     wall_width_um: Positive = 0.4  # full width at half maximum
-    wall_density_ratio: Range = (10.0, 30.0)  # middle of a wall over interior, of each grain
+    wall_density_ratio: Range = (10.0, 30.0)  # middle of a wall over interior; of each grain
     segregation_strain: NonNegative = 0.003  # at the middle of a wall
     segregation_width_um: Positive = 0.8  # full width at half maximum
     domain_size_um: Positive = 17.0
@@ -121,7 +121,7 @@ class Scratches(Settings):
 
 
 class Deformation(Settings):
-    """What a few per cent of strain add. Strengths are per per cent of strain."""
+    """What a few per cent of strain add. Strengths are those of one per cent of strain."""
 
     strain_percent: Positive = 3.0
     tension_axis: Literal["x", "y"] = "y"  # of the sample; picks each crystal's slip plane
@@ -129,7 +129,7 @@ class Deformation(Settings):
     slip_band_spacing_um: Positive = 5.0  # on average, along the surface
     slip_band_width_um: Positive = 0.6  # full width at half maximum
     slip_band_density_per_percent: NonNegative = 8.0  # added at the middle of a strong band
-    boundary_length_um: Positive = 5.0  # decay of the next two away from grain boundaries
+    boundary_length_um: Positive = 5.0  # over which the next two decay from a grain boundary
     boundary_density_per_percent: NonNegative = 4.0
     boundary_rotation_deg_per_percent: NonNegative = 0.5  # standard deviation per component
     # A grain rotates unevenly also far from its boundaries.
@@ -139,9 +139,9 @@ class Deformation(Settings):
 
 class _Specimen(Settings):
     size_um: tuple[Positive, Positive] = (200.0, 200.0)  # x, y; fields go on outside of it
-    # Mosaic spread (standard deviation per component) = this * sqrt(density): the density
-    # goes as the square of the spread (Gay, Hirsch & Kelly, Acta Metall. 1 (1953) 315).
-    # Densities are ordinal, relative to the annealed matrix: they are not in m^-2.
+    # Mosaic spread (standard deviation per component) = this * sqrt(density), because the
+    # density goes as the square of the spread (Gay, Hirsch & Kelly, Acta Metall. 1 (1953) 315).
+    # Densities are relative to the annealed matrix and ordinal: they are not in m^-2.
     unit_spread_deg: NonNegative = 0.08
     elastic_strain: NonNegative = 0.0003  # standard deviation of a smooth field
     elastic_length_um: Positive = 20.0

@@ -15,7 +15,6 @@ from kikuhelpers.study.specimen import Cells
 
 PERIOD = 96  # cells, after which the cloud repeats: longer than most grains
 JITTER = 0.4  # of the spacing: the cloud is a shaken square grid, so that cells are alike
-OVERLAP = 4  # cells of the next period that are added, so that no cell misses a neighbour
 # Candidates for the nearest wall of a cell, the cell itself included. Stretched cells need more
 # than round ones, because the nearest seed in the cloud is not the nearest in the sample.
 NEIGHBOURS = 5
@@ -26,20 +25,17 @@ class SeedCloud:
 
     def __init__(self, rng: np.random.Generator):
         grid = np.stack(np.indices((PERIOD, PERIOD)), -1).reshape(-1, 2) + 0.5
-        grid += rng.uniform(-JITTER, JITTER, grid.shape)
-        shifts = PERIOD * np.stack(np.indices((3, 3)) - 1, -1).reshape(-1, 1, 2)
-        tiled = (grid + shifts).reshape(-1, 2)
-        near = ((tiled > -OVERLAP) & (tiled < PERIOD + OVERLAP)).all(1)
+        self._seeds = grid + rng.uniform(-JITTER, JITTER, grid.shape)
+        self._tree = KDTree(self._seeds, boxsize=PERIOD)
         self.count = len(grid)
-        self._seeds = tiled[near]
-        self._number = np.flatnonzero(near) % self.count
-        self._tree = KDTree(self._seeds)
 
     def nearest(self, points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray]:
         """Return numbers (n, few) of the nearest seeds and their offsets (n, few, 2)."""
-        wrapped = points % PERIOD
-        index = self._tree.query(wrapped, k=list(range(1, few + 1)))[1]
-        return self._number[index], self._seeds[index] - wrapped[:, None]
+        wrapped = (points % PERIOD)[:, None]
+        number = self._tree.query(wrapped[:, 0], k=list(range(1, few + 1)))[1]
+        seeds = self._seeds[number]
+        # The nearest seed may lie in the next period.
+        return number, seeds + PERIOD * np.round((wrapped - seeds) / PERIOD) - wrapped
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ class GrainMap:
         Number of the first grain of the necklace; equal to ``count`` without one.
     count
         Number of all grains.
+    recrystallised
+        Numbers of the grains that may hold twins: the necklace's, or all without a necklace.
     centres_um
         (count, 2) centres.
     radii_um
@@ -93,6 +95,7 @@ class GrainMap:
         if necklace is not None:
             self._add_necklace(necklace, size_um, necklace_rng)
         self.count = len(self.radii_um)
+        self.recrystallised = np.arange(self.first_small if necklace else 0, self.count)
 
     def locate(self, points_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the grain (n,) and the distance from its boundary (n,) in um."""

@@ -21,7 +21,7 @@ from kikuhelpers.scans.virtual import illumination
 from kikuhelpers.scans.virtual.interaction import Components
 from kikuhelpers.scans.virtual.master_patterns import LATTICE_DERIVATIVE, blurred_stack, rungs
 from kikuhelpers.scans.virtual.projection import add_projections
-from kikuhelpers.study.microscope import REFERENCE_PX
+from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
 
@@ -108,7 +108,7 @@ class VirtualMicroscope:
             (n, height, width) uint16, 0 outside the screen.
         """
         settings = self.settings
-        parts = (settings.pixels // REFERENCE_PX) ** 2  # pixels in one of a 120 px pattern
+        parts = (settings.pixels // NETWORK_INPUT_PX) ** 2  # pixels in one of a 120 px pattern
         flicker = settings.flicker * rng.standard_normal((len(signal), len(self._terms)), "f4")
         scale = np.sqrt((self._terms**2).sum(0).mean())
         if scale:
@@ -125,10 +125,10 @@ class VirtualMicroscope:
         return patterns
 
 
-def screen_mask(pixels: int = REFERENCE_PX) -> np.ndarray:
+def screen_mask(pixels: int = NETWORK_INPUT_PX) -> np.ndarray:
     """Return the round screen, (pixels, pixels) bool, true inside."""
-    middle = (pixels - 1) / 2
-    return round_mask((pixels, pixels), (middle, middle), SCREEN_RADIUS_PX * pixels / REFERENCE_PX)
+    middle, radius = (pixels - 1) / 2, SCREEN_RADIUS_PX * pixels / NETWORK_INPUT_PX
+    return round_mask((pixels, pixels), (middle, middle), radius)
 
 
 def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:

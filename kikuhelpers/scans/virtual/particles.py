@@ -1,11 +1,9 @@
 """Second-phase particles: discs at random places, or on the nearest cell walls."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from kikuhelpers.scans.virtual.cells import CellStructure
-from kikuhelpers.scans.virtual.grains import PowerDiagram
+from kikuhelpers.scans.virtual.grains import GrainMap, PowerDiagram
 from kikuhelpers.scans.virtual.rotations import random_rotations
 from kikuhelpers.study.specimen import PHASES, Particles
 
@@ -32,8 +30,8 @@ class ParticleMap:
         self,
         settings: Particles,
         size_um: tuple[float, float],
+        grains: GrainMap,
         cells: CellStructure | None,
-        grain_at: Callable[[np.ndarray], np.ndarray],
         rng: np.random.Generator,
     ):
         largest = settings.radius_um[1]
@@ -47,7 +45,7 @@ class ParticleMap:
         phase = rng.choice(phases, count, p=shares / shares.sum())
         present = np.ones(count, bool)
         if cells is not None and count:
-            centres, present = _move_to_walls(centres, AT_WALL * radii, cells, grain_at)
+            centres, present = _move_to_walls(centres, AT_WALL * radii, grains, cells)
         self.centres_um, self.radii_um = centres[present], radii[present]
         self.rotations, self.phase = rotations[present], phase[present]
         self._discs = PowerDiagram(self.centres_um, self.radii_um) if present.any() else None
@@ -59,11 +57,11 @@ class ParticleMap:
         return self._discs.inside(points_um)
 
 
-def _move_to_walls(centres, tolerance, cells, grain_at):
+def _move_to_walls(centres, tolerance, grains, cells):
     """Return centres moved to the nearest walls, and which of them arrived."""
-    home = grain_at(centres)
+    home = grains.locate(centres)[0]
     for _ in range(MOVES):
         there = cells.locate(centres, home)
         centres = centres + there.to_wall_um[:, None] * there.wall_normal
     arrived = cells.locate(centres, home).to_wall_um <= tolerance
-    return centres, arrived & (grain_at(centres) == home)
+    return centres, arrived & (grains.locate(centres)[0] == home)

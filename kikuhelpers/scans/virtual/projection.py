@@ -96,19 +96,20 @@ def add_projections(out, target, weight, turn, offset, plane_x, plane_y, stack, 
             column = min(max(int(first[j]), 0), size - 2)
             row = min(max(int(second[j]), 0), size - 2)
             dx, dy = first[j] - column, second[j] - row
-            w00, w01 = (1 - dy) * (1 - dx), (1 - dy) * dx
-            w10, w11 = dy * (1 - dx), dy * dx
-            value = low_share * (
-                w00 * low[row, column]
-                + w01 * low[row, column + 1]
-                + w10 * low[row + 1, column]
-                + w11 * low[row + 1, column + 1]
-            )
+            value = low_share * _between_pixels(low, row, column, dy, dx)
             if high_share != 0:
-                value += high_share * (
-                    w00 * high[row, column]
-                    + w01 * high[row, column + 1]
-                    + w10 * high[row + 1, column]
-                    + w11 * high[row + 1, column + 1]
-                )
+                value += high_share * _between_pixels(high, row, column, dy, dx)
             row_of[j] += value
+
+
+@numba.njit(nogil=True, fastmath=True, inline="always")
+def _between_pixels(image, row, column, dy, dx):
+    """Bilinear interpolation."""
+    w00, w01 = (1 - dy) * (1 - dx), (1 - dy) * dx
+    w10, w11 = dy * (1 - dx), dy * dx
+    return (
+        w00 * image[row, column]
+        + w01 * image[row, column + 1]
+        + w10 * image[row + 1, column]
+        + w11 * image[row + 1, column + 1]
+    )

@@ -6,24 +6,27 @@ hold the interpreter's lock.
 """
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from kikuhelpers.patterns.streaming import side_by_side
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.progress import progress_bar
 from kikuhelpers.scans.virtual.interaction import components
-from kikuhelpers.scans.virtual.lossy_coding import code_lossily
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.scans.virtual.truth import Truth, create_truth
 from kikuhelpers.study.scans import VirtualData
 
 CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
+TILE_COLUMNS = 20  # patterns side by side in an image that is coded, as in the published tiles
+LEVELS = 255  # of an 8-bit image
 
 
 def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) -> None:
@@ -88,3 +91,36 @@ class ScanMaker:
         own = seen.domain == state.domain[seen.point]
         own_share = np.bincount(seen.point, seen.share * own, len(points)).astype(np.float32)
         return self.microscope.signal(seen, points), Truth(**vars(state), own_share=own_share)
+
+
+def code_lossily(patterns: np.ndarray, quality: int) -> np.ndarray:
+    """Return patterns as they come back from 8-bit WebP.
+
+    The measured crop was published so (see ``data/README.md``). Its originals are not public,
+    so nobody can say what the coding took from them; the originals of virtual patterns are known.
+
+    Parameters
+    ----------
+    patterns
+        (n, height, width) uint16 counts; each is stretched to its own range before coding.
+    quality
+        Of the WebP coder, 0 to 100.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, height, width) uint16 counts.
+    """
+    n, height, width = patterns.shape
+    low, high = (end(patterns, axis=(1, 2), keepdims=True) for end in (np.min, np.max))
+    span = np.maximum(high - low, 1).astype(np.float32)
+    rows = -(-n // TILE_COLUMNS)
+    tiles = np.zeros((rows * TILE_COLUMNS, height, width), np.uint8)
+    tiles[:n] = np.round((patterns - low) * (LEVELS / span))
+    grid = (rows, TILE_COLUMNS, height, width)
+    image = tiles.reshape(grid).swapaxes(1, 2).reshape(rows * height, -1)
+    file = io.BytesIO()
+    Image.fromarray(image).convert("RGB").save(file, "WEBP", quality=quality)
+    coded = np.asarray(Image.open(file))[..., 0].reshape(rows, height, TILE_COLUMNS, width)
+    coded = coded.swapaxes(1, 2).reshape(-1, height, width)[:n]
+    return np.round(low + coded * (span / LEVELS)).astype(np.uint16)

@@ -100,14 +100,7 @@ class VirtualSpecimen:
         else:
             large = fibre_rotations(first_small, spread_deg, texture)
         parents = np.concatenate([large, random_rotations(count - first_small, texture)])
-        self._twins = TwinLamellae(
-            settings.twins,
-            parents,
-            self._grains.centres_um,
-            self._grains.radii_um,
-            np.arange(first_small if settings.necklace else 0, count),
-            rngs["twins"],
-        )
+        self._twins = TwinLamellae(settings.twins, self._grains, parents, rngs["twins"])
         self._crystals = np.concatenate([parents, self._twins.rotations])
         self._density = rngs["density"].uniform(*settings.grains.density, count)
         self._rotation_field = RandomField(3, settings.rotation.length_um, rngs["rotation"])
@@ -119,11 +112,7 @@ class VirtualSpecimen:
             self._cells = CellStructure(settings.cells, count, rngs["cells"])
         if settings.particles:
             self._particles = ParticleMap(
-                settings.particles,
-                size_um,
-                self._cells,
-                lambda points: self._grains.locate(points)[0],
-                rngs["particles"],
+                settings.particles, size_um, self._grains, self._cells, rngs["particles"]
             )
         # The labels that each crystal may need; the last labels are the particles'.
         self._domains = self._cells.domains if self._cells else 1

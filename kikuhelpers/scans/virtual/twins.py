@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kikuhelpers.scans.virtual.grains import GrainMap
 from kikuhelpers.scans.virtual.rotations import from_vectors, inverse, multiply, rotate
 from kikuhelpers.study.specimen import Twins
 
@@ -18,12 +19,10 @@ class TwinLamellae:
     ----------
     settings
         None for no twins.
+    grains
+        The grains; lamellae grow in the recrystallised ones.
     crystals
         (grains, 4) lab2crystal of the parents.
-    centres_um, radii_um
-        (grains, 2) and (grains,) of the grains.
-    candidates
-        Numbers of the grains that may hold twins.
     rng
         Random numbers.
 
@@ -36,10 +35,8 @@ class TwinLamellae:
     def __init__(
         self,
         settings: Twins | None,
+        grains: GrainMap,
         crystals: np.ndarray,
-        centres_um: np.ndarray,
-        radii_um: np.ndarray,
-        candidates: np.ndarray,
         rng: np.random.Generator,
     ):
         most = settings.per_grain[1] if settings else 0
@@ -48,18 +45,19 @@ class TwinLamellae:
         self._half_width = np.full((len(crystals), most), -1.0)  # on the surface; -1: none
         self._number = np.zeros((len(crystals), most), np.int32)
         rotations = []
-        twinned = round(settings.grain_fraction * len(candidates)) if settings else 0
-        for grain in rng.permutation(candidates)[:twinned]:
+        twinned = round(settings.grain_fraction * len(grains.recrystallised)) if settings else 0
+        for grain in rng.permutation(grains.recrystallised)[:twinned]:
             plane, across = _twin_plane(crystals[grain], rng)
             in_plane = np.linalg.norm(across)
             self._across[grain] = across / in_plane
             twin = multiply(from_vectors(TWIN_ANGLE_DEG * plane), crystals[grain])
             wanted = rng.integers(*settings.per_grain, endpoint=True)
             thickness = np.exp(rng.uniform(*np.log(settings.lamella_width_um), wanted))
-            slabs = _place_slabs(thickness / in_plane / 2, REACH * radii_um[grain], rng)
+            slabs = _place_slabs(thickness / in_plane / 2, REACH * grains.radii_um[grain], rng)
             for column, (middle, half_width) in enumerate(slabs):
                 rotations.append(twin)
-                self._middle[grain, column] = middle + centres_um[grain] @ self._across[grain]
+                centre = grains.centres_um[grain] @ self._across[grain]
+                self._middle[grain, column] = middle + centre
                 self._half_width[grain, column] = half_width
                 self._number[grain, column] = len(rotations)
         self.rotations = np.reshape(rotations, (-1, 4))
@@ -68,11 +66,10 @@ class TwinLamellae:
         """Return the number (n,) int32 of the lamella at points of known grain, 0 for none."""
         position = (points_um * self._across[grain]).sum(1)
         twin = np.zeros(len(points_um), np.int32)
-        for middle, half_width, number in zip(
-            self._middle.T, self._half_width.T, self._number.T, strict=True
-        ):
-            hit = np.abs(position - middle[grain]) <= half_width[grain]
-            twin[hit] = number[grain[hit]]
+        for column in range(self._number.shape[1]):
+            away = np.abs(position - self._middle[grain, column])
+            hit = away <= self._half_width[grain, column]
+            twin[hit] = self._number[grain[hit], column]
         return twin
 
 
