@@ -1,18 +1,15 @@
 """Plots of the stage notebooks 01 to 06: what a stage read and what it made."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.figures.drawing import (
-    LATENT_COLOURS,
-    add_colour_bar,
-    clip_limits,
-    letter,
-    show_map,
-    show_pattern,
-)
-from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
-from kikuhelpers.training.forecast import Collapse
+from kikuhelpers.figures import drawing
+from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
+
+if TYPE_CHECKING:  # a notebook without a network needs no torch
+    from kikuhelpers.training.forecast import Collapse
 
 LABELS = {
     "pq": "IQ (pq)",
@@ -35,29 +32,31 @@ def pattern_row(patterns: dict[str, np.ndarray], mask: np.ndarray | None = None)
     figure, axes = _grid(len(patterns))
     for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):
         inside = np.ones(pattern.shape, bool) if mask is None else mask
-        limits = clip_limits(pattern[inside].astype(float), (0.5, 99.5))
-        show_pattern(ax, pattern, inside, limits)
-        letter(ax, "", title)
+        drawing.show_pattern(ax, pattern, inside)
+        drawing.letter(ax, "", title, TEXT_PT)
     return figure
 
 
 @print_style
 def map_row(
-    maps: dict[str, np.ndarray], step_um: float, colours: str = LATENT_COLOURS, title: str = ""
+    maps: dict[str, np.ndarray],
+    step_um: float,
+    colours: str = drawing.LATENT_COLOURS,
+    title: str = "",
 ) -> PaperFigure:
     """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
     figure, axes = _grid(len(maps))
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
-        image = show_map(ax, values, step_um, colours)
-        letter(ax, "", LABELS.get(name, name))
-        bar = add_colour_bar(image, ax)
+        image = drawing.show_map(ax, values, step_um, colours)
+        drawing.letter(ax, "", LABELS.get(name, name), TEXT_PT)
+        bar = drawing.add_colour_bar(image, ax)
         bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
     figure.suptitle(title)
     return figure
 
 
 @print_style
-def collapse_forecast(collapse: Collapse, title: str) -> PaperFigure:
+def collapse_forecast(collapse: "Collapse", title: str) -> PaperFigure:
     """Draw the eigenvalues of the training sample against beta."""
     figure = new_figure(height_mm=55)
     ax = figure.subplots()
@@ -77,11 +76,8 @@ def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
     left, right = figure.subplots(1, 2)
     shown = history["presentations"] / 1000
     for column in ("worst", "reconstruction", "best"):
-        left.semilogy(
-            shown,
-            history[column],
-            label=f"{column} pattern" if column != "reconstruction" else "mean",
-        )
+        label = "mean" if column == "reconstruction" else f"{column} pattern"
+        left.semilogy(shown, history[column], label=label)
     left.set_ylabel("half sum of squares per pattern")
     right.plot(shown, history["kl"], label="KL (nats)")
     right.plot(shown, history["active_units"], label="active latent features")
