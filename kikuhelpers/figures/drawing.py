@@ -57,7 +57,7 @@ def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOUR
         image = ax.imshow(values)
     else:
         low, high = limits or clip_limits(values)
-        cmap = colormaps[colours].with_extremes(bad="black")
+        cmap = colormaps.get_cmap(colours).with_extremes(bad="black")
         image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high)
     bare(ax)
     draw_scale_bar(ax, values.shape[:2], step_um)
@@ -132,7 +132,7 @@ def show_pattern(
 ) -> AxesImage:
     """Draw one pattern (h, w), white outside the mask (h, w), by default between its own limits."""
     low, high = limits or pattern_limits(pattern, mask)
-    cmap = colormaps[colours].with_extremes(bad="white")
+    cmap = colormaps.get_cmap(colours).with_extremes(bad="white")
     image = ax.imshow(np.ma.array(pattern, mask=~mask), cmap=cmap, vmin=low, vmax=high)
     bare(ax)
     return image

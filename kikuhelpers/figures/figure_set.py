@@ -14,7 +14,8 @@ from kikuhelpers.runs.results import MissingResultError, Results, present
 from kikuhelpers.study.study import Study
 
 # Module and file name of each figure, by the paper's number
-FIGURES = {int(path.stem[3:5]): path.stem for path in Path(__file__).parent.glob("fig[0-9]*.py")}
+_STEMS = sorted(path.stem for path in Path(__file__).parent.glob("fig[0-9]*.py"))
+FIGURES = {int(stem[3:5]): stem for stem in _STEMS}
 
 
 class FigureSet:
