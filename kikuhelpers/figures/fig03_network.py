@@ -18,8 +18,8 @@ from kikuhelpers.figures.style import (
 )
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
-from kikuhelpers.study.study import NETWORK_INPUT_PX, Contrastive
+from kikuhelpers.study import NETWORK_INPUT_PX, roles
+from kikuhelpers.study.models import Contrastive
 from kikuhelpers.tables.table2 import CONVOLUTION, LINEAR, TRANSPOSED, Layer, trace_layers
 from kikuhelpers.training.augmentation import augment
 

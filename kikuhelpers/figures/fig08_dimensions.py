@@ -15,8 +15,7 @@ from kikuhelpers.figures.style import (
 )
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
-from kikuhelpers.study.study import LATENT_DIMENSIONS
+from kikuhelpers.study import LATENT_DIMENSIONS, roles
 
 RING_PX = 3  # width of a ring of the radial profile
 DIFFERENCE_PERCENT = 99.5  # of all differences, the end of their common scale

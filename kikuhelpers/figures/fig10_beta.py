@@ -7,10 +7,10 @@ import pandas as pd
 
 from kikuhelpers.figures.drawing import letter, pattern_limits, show_pattern
 from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
-from kikuhelpers.latents.encoding import rank_correlation
+from kikuhelpers.latents.measures import rank_correlation
 from kikuhelpers.latents.view import View, names
-from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study import Study, roles
 
 PAPER_BETAS = (1, 15, 50)
 GENERATED_SHOWN = 4  # two by two
@@ -58,11 +58,11 @@ def draw(results: Results) -> PaperFigure:
     for ax in lines:
         ax.set_ylim(histories["best"].min() / 1.2, histories["worst"].max() * LEGEND_ROOM)
     panel = string.ascii_uppercase[len(models)]
-    if results.layout.orientation_shares.is_file():
-        _draw_shares(below, panel, results, models)
-    else:
-        path = results.layout.orientation_shares
-        figure.missing.append(f"Fig. 10{panel}: {path.name} is not there: run notebook 09.")
+    try:
+        shares = results.open(results.layout.figures / "orientation_shares.csv")
+        _draw_shares(below, panel, shares, study, models)
+    except MissingResultError as error:
+        figure.missing.append(f"Fig. 10{panel}: {error.what}.")
     trained = [f"{study.model(name).beta:g}" for name in models]
     sentence = "Fig. 10: β = {} was not trained at this dimension."
     figure.note_lacking(sentence, map(str, PAPER_BETAS), trained)
@@ -94,12 +94,9 @@ def _draw_history(ax, history: pd.DataFrame) -> None:
     ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
 
 
-def _draw_shares(place, panel: str, results: Results, models: list[str]) -> None:
+def _draw_shares(place, panel: str, table: pd.DataFrame, study: Study, models: list[str]) -> None:
     """Each grain's error against its share of the training sample, a plot per model."""
-    table, wrong_deg = (
-        pd.read_csv(results.layout.orientation_shares),
-        results.study.tables.wrong_deg,
-    )
+    wrong_deg = study.tables.wrong_deg
     axes = np.ravel(place.subplots(1, len(models), squeeze=False, sharex=True, sharey=True))
     for number, (ax, model) in enumerate(zip(axes, models, strict=True), start=1):
         grains = table[(table["model"] == model) & (table["share_pct"] > 0)]
@@ -112,6 +109,6 @@ def _draw_shares(place, panel: str, results: Results, models: list[str]) -> None
             axis.set_major_formatter("{x:g}")
         rank = rank_correlation(grains[["share_pct"]].to_numpy(), off.to_numpy())[0]
         lost = f"{100 * (off > wrong_deg).mean():.0f} % of {len(grains)} grains lost"
-        beta = f"β = {results.study.model(model).beta:g}"
+        beta = f"β = {study.model(model).beta:g}"
         letter(ax, f"{panel}.{number}", f"{beta}: {lost}, |ρ| {rank:.2f}")
     axes[0].set_ylabel("median misorientation\nof a grain (°)")

@@ -8,9 +8,7 @@ from kikuhelpers.figures import drawing
 from kikuhelpers.figures.style import PAGE_MM, PaperFigure, new_figure, print_style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
-from kikuhelpers.study.layout import PREPROCESSED
-from kikuhelpers.study.study import Study
+from kikuhelpers.study import PREPROCESSED, Study, roles
 
 PAPER_BETAS = (15, 50)
 _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from kikuhelpers.figures.style import PaperFigure, dropped_figure, save_figure
 from kikuhelpers.runs.files import save_json
-from kikuhelpers.runs.results import MissingResultError, Results, present
-from kikuhelpers.study.study import Study
+from kikuhelpers.runs.results import MissingResultError, Results
 
 # Module and file name of each figure, by the paper's number
 _STEMS = sorted(path.stem for path in Path(__file__).parent.glob("fig[0-9]*.py"))
@@ -23,18 +22,15 @@ class FigureSet:
 
     Parameters
     ----------
-    study
-        A study whose stages have run up to the tables. Models without results are left out.
-    archive
-        Whether the archive of results serves where the results folder has nothing.
+    results
+        Of a study whose stages have run up to Table 1. Models without results are left out.
     """
 
-    def __init__(self, study: Study, archive: bool = False):
-        study, left_out = present(study, archive)
-        self.results = Results(study, archive)
-        self.folder = self.results.layout.figures
+    def __init__(self, results: Results):
+        self.results = results.complete()
+        self.folder = results.layout.figures
         self.card: dict[str, dict] = {}
-        if left_out:
+        if left_out := self.results.left_out:
             self.card["all figures"] = {"files": [], "missing": left_out, "choices": []}
 
     def make(self, number: int) -> PaperFigure:
@@ -47,7 +43,7 @@ class FigureSet:
         try:
             figure = import_module(f"kikuhelpers.figures.{stem}").draw(self.results)
         except MissingResultError as missing:
-            figure = dropped_figure(f"Fig. {number}: {missing}")
+            figure = dropped_figure(f"Fig. {number}: {missing.what}.")
         files = ()
         for ending in (".png", ".pdf"):
             (self.folder / f"{stem}{ending}").unlink(missing_ok=True)

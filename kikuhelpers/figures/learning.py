@@ -10,9 +10,8 @@ from kikuhelpers.baselines.decompositions import load_spectrum
 from kikuhelpers.figures.drawing import letter
 from kikuhelpers.figures.style import SMALL_PT, TEXT_PT, PaperFigure, new_figure, print_style
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
+from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
 from kikuhelpers.study.baselines import largest_pca
-from kikuhelpers.study.study import LATENT_DIMENSIONS, Study
 from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
@@ -73,7 +72,7 @@ def learned_orientations(results: Results) -> PaperFigure:
     dashes as in :func:`learning_curves`, markers tell how models alike were trained. Models
     that hold out grains are left out.
     """
-    study, table = results.study, pd.read_csv(results.layout.orientation_shares)
+    study, table = results.study, pd.read_csv(results.layout.figures / "orientation_shares.csv")
     figure = new_figure(_HEIGHT_MM, _SINGLE_MM, layout="constrained")
     figure.suptitle(f"Wrong points by how often their orientation was shown\n{title_of(study)}")
     ax, trainings = figure.subplots(), {}

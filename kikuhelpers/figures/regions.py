@@ -11,8 +11,7 @@ from scipy.ndimage import convolve, maximum_filter, minimum_filter
 from kikuhelpers.latents.features import BLOCK, Choice, cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
-from kikuhelpers.study.study import StudyError
+from kikuhelpers.study import StudyError, roles
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in

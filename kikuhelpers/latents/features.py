@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kurtosis
 
-from kikuhelpers.latents.encoding import morans_i, rank_correlation
+from kikuhelpers.latents.measures import morans_i, rank_correlation
 from kikuhelpers.latents.view import View
 
 BLOCK = 16  # features measured at a time, to bound memory on large maps

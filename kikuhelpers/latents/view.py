@@ -1,7 +1,9 @@
 """A scan, or a region of it, as tables and figures see it: maps, latents and patterns by name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from orix.crystal_map import CrystalMap
 from kikuhelpers.indexing.orientation_maps import ipf_colours
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study.layout import PREPROCESSED
+from kikuhelpers.study import PREPROCESSED
 
 _ALLOYS = {"am": "AM alloy", "wrought": "wrought alloy"}
 
@@ -64,9 +66,19 @@ class View:
         """(h, w) bool, True inside the screen."""
         return self.results.mask(self.scan)
 
+    @cached_property
+    def _opened(self) -> dict[tuple, Any]:
+        return {}
+
+    def _open(self, opener: Callable, *names: str) -> Any:
+        """Open a result of the whole scan, once."""
+        if (opener, *names) not in self._opened:
+            self._opened[opener, *names] = opener(*names)
+        return self._opened[opener, *names]
+
     def orientations(self, kind: str = PREPROCESSED) -> CrystalMap:
         """Orientations of the whole scan, from its preprocessed or a model's patterns."""
-        return self.results.orientations(kind, self.scan)
+        return self._open(self.results.orientations, kind, self.scan)
 
     def property_map(self, name: str, kind: str = PREPROCESSED) -> np.ndarray:
         """A property of the orientation map, for example "pq", (rows, columns) float."""
@@ -75,7 +87,7 @@ class View:
 
     def truth(self, name: str) -> np.ndarray:
         """A field of :class:`~kikuhelpers.scans.virtual.truth.Truth`, (rows, columns, ...)."""
-        return self.crop(self.results.truth(self.scan)[name])
+        return self.crop(self._open(self.results.truth, self.scan)[name])
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""
@@ -93,11 +105,11 @@ class View:
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""
-        return self.crop(self.results.latents(model, self.scan))
+        return self.crop(self._open(self.results.latents, model, self.scan))
 
     def features(self, model: str) -> pd.DataFrame:
         """Measures of every latent feature on the whole scan; row i is feature i + 1."""
-        return self.results.features(model, self.scan)
+        return self._open(self.results.features, model, self.scan)
 
     def losses(self, kind: str) -> np.ndarray:
         """Loss of every pattern of the box, (rows, columns)."""

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from kikuhelpers.latents.encoding import rank_correlation, variance_between
 from kikuhelpers.latents.features import cell_feature, spot_feature, standardised_in_grains
+from kikuhelpers.latents.measures import rank_correlation, variance_between
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
