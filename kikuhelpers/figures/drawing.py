@@ -115,16 +115,8 @@ def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
 
 
 def _write(ax: Axes, text: str, point, offset_pt, **style) -> None:
-    ax.annotate(
-        text,
-        point,
-        offset_pt,
-        textcoords="offset points",
-        color="white",
-        fontsize=SMALL_PT,
-        path_effects=_OUTLINE,
-        **style,
-    )
+    look = {"color": "white", "fontsize": SMALL_PT, "path_effects": _OUTLINE} | style
+    ax.annotate(text, point, offset_pt, textcoords="offset points", **look)
 
 
 def show_pattern(
@@ -176,14 +168,6 @@ def add_ipf_key(host: Axes):
     key.plot_ipf_color_key(show_title=False)
     for text in key.texts:
         text.set_fontsize(SMALL_PT)
-    key.annotate(
-        "colours: X direction",
-        (0.5, 0),
-        (0, -12),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        fontsize=SMALL_PT,
-    )
+    below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
+    key.annotate("colours: X direction", (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
     return key

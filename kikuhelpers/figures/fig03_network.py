@@ -7,15 +7,9 @@ import numpy as np
 import torch
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 
+from kikuhelpers.figures import style
 from kikuhelpers.figures.drawing import pattern_limits
-from kikuhelpers.figures.style import (
-    PAGE_MM,
-    SMALL_PT,
-    TEXT_PT,
-    PaperFigure,
-    new_figure,
-    print_style,
-)
+from kikuhelpers.figures.style import PAGE_MM, SMALL_PT, TEXT_PT, PaperFigure
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import NETWORK_INPUT_PX, roles
@@ -40,24 +34,17 @@ _VAE_SHAPES = (
     (47, 0, 6, 8, 8, "z", _LATENT),
     (59, 0, 12, 7, 15, "Decoder", _DECODER),
 )
-_VAE_ARROWS = (
-    ((17, 0), (20, 0)),
-    ((32, 0), (35, 4)),
-    ((32, 0), (35, -4)),
-    ((41, 4), (44, 0)),
-    ((41, -4), (44, 0)),
-    ((50, 0), (53, 0)),
-    ((65, 0), (68, 0)),
-)
+_VAE_ARROWS = [(17, 0, 20, 0), (32, 0, 35, 4), (32, 0, 35, -4), (41, 4, 44, 0), (41, -4, 44, 0)]
+_VAE_ARROWS += [(50, 0, 53, 0), (65, 0, 68, 0)]
 _VIEW_SHAPES = (
     (39, 0, 12, 12, 6, "Encoder", _ENCODER),
     (52, 0, 8, 7, 7, "μ, σ", _LATENT),
     (66, 0, 12, 6, 12, "Decoder", _DECODER),
 )
-_VIEW_ARROWS = tuple(((a, 0), (b, 0)) for a, b in ((30.5, 33), (45, 48), (56, 60), (72, 75)))
+_VIEW_ARROWS = [(30.5, 0, 33, 0), (45, 0, 48, 0), (56, 0, 60, 0), (72, 0, 75, 0)]
 
 
-@print_style
+@style.print_style
 def draw(results: Results) -> PaperFigure:
     """Draw the VAE (A), its contrastive variant (B) and the layers with their sizes (C)."""
     study = results.study
@@ -67,7 +54,7 @@ def draw(results: Results) -> PaperFigure:
     view = View.whole(results, roles.decoded_scan(study))
     point = view.typical_point(name)
     pattern, decoded = view.pattern(*point), view.pattern(*point, name)
-    figure = new_figure(_HEIGHT_MM, layout="none")
+    figure = style.new_figure(_HEIGHT_MM, layout="none")
     canvas = _Canvas(figure, view.mask, pattern_limits(pattern, view.mask))
     title = f"Fig. 3  The networks, with patterns of the {view.label}"
     canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1)
@@ -108,8 +95,8 @@ class _Canvas:
         """Shapes and arrows around (x, y)."""
         for dx, dy, *shape in shapes:
             self.shape(x + dx, y + dy, *shape)
-        for ends in arrows:
-            self.arrow(*((x + dx, y + dy) for dx, dy in ends))
+        for x0, y0, x1, y1 in arrows:
+            self.arrow((x + x0, y + y0), (x + x1, y + y1))
 
     def pattern(self, x, y, side, values, label):
         """A pattern around (x, y) with a label above."""

@@ -29,10 +29,10 @@ def draw(results: Results) -> PaperFigure:
         panels.append(Panel(panel, view, _CHOOSE[panel](view, model, taken)))
     known = any_virtual(views.values())
     maps_mm = (1 + known) * row_mm(views.values(), len(panels), TITLE_MM + BAR_MM) + BAR_MM
-    figure = new_figure(maps_mm + (_PATH_MM if path else 0), layout="constrained")
-    figure.missing.extend(missing)
     named = [*views.values(), *([View.whole(results, path.scan)] if path else [])]
-    figure.suptitle(f"Fig. 4  Latent feature maps, {model}: {names(named)}")
+    title = f"Fig. 4  Latent feature maps, {model}: {names(named)}"
+    figure = new_figure(maps_mm + (_PATH_MM if path else 0), title, layout="constrained")
+    figure.missing.extend(missing)
     top = figure
     if path:
         top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, _PATH_MM])

@@ -26,20 +26,12 @@ def draw(results: Results) -> PaperFigure:
     rotation = rotation_feature(field, model, {cells.index})
     spots = spot_feature(field, model, {cells.index, rotation.index})
     latent = (cells, rotation, spots, ORIENTATIONS)
-    lines = (
-        ("A", field, latent),
-        ("C", zoom, latent),
-        ("B", field, _PHYSICAL),
-        ("D", zoom, _PHYSICAL),
-    )
-    rows = [
-        [Panel(f"{letter}.{n}", view, shown) for n, shown in enumerate(maps, 1)]
-        for letter, view, maps in lines
-    ]
-    title = (
-        f"Fine step ({field.step_um:g} µm), {model}: {field.label}; C, D: zooms of the dashed box"
-    )
-    figure, axes = draw_rows(7, title, rows)
+    rows = []
+    for letters, maps in (("AC", latent), ("BD", _PHYSICAL)):
+        for letter, view in zip(letters, (field, zoom), strict=True):
+            rows.append([Panel(f"{letter}.{n}", view, shown) for n, shown in enumerate(maps, 1)])
+    title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
+    figure, axes = draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows)
     for ax in axes[::2, : len(latent)].flat:
         draw_box(ax, *zoom.within(field))
     return figure
@@ -51,8 +43,6 @@ def _zoom(field: View) -> View:
     if zoom is not None and zoom.scan == field.scan:
         return zoom
     (top, bottom), (left, right), (rows, columns) = field.rows, field.columns, field.shape
-    rows, columns = (
-        (top + rows // 4, bottom - rows // 4),
-        (left + columns // 4, right - columns // 4),
-    )
-    return View(field.results, field.scan, rows, columns)
+    rows, columns = rows // 4, columns // 4
+    middle = (top + rows, bottom - rows), (left + columns, right - columns)
+    return View(field.results, field.scan, *middle)

@@ -4,15 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from kikuhelpers.figures import style
 from kikuhelpers.figures.drawing import DIFFERENCE_COLOURS, letter, pattern_limits, show_pattern
-from kikuhelpers.figures.style import (
-    PAGE_MM,
-    TEXT_PT,
-    PaperFigure,
-    dropped_figure,
-    new_figure,
-    print_style,
-)
+from kikuhelpers.figures.style import PAGE_MM, TEXT_PT, PaperFigure
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, roles
@@ -24,12 +18,12 @@ _PROFILE_MM = 36.0
 _BAR_PLACE = (0.05, 0.5, 0.9, 0.07)  # of the colour bar in its axes
 
 
-@print_style
+@style.print_style
 def draw(results: Results) -> PaperFigure:
     """Draw one pattern decoded by each VAE, its differences, and their radial profile."""
     study, models = results.study, roles.vaes(results.study)
     if not models:
-        return dropped_figure("Fig. 8: this study has no conventional VAE.")
+        return style.dropped_figure("Fig. 8: this study has no conventional VAE.")
     view = View.whole(results, roles.decoded_scan(study))
     point = view.typical_point(models[-1])
     original = view.pattern(*point)
@@ -44,9 +38,9 @@ def draw(results: Results) -> PaperFigure:
     lines += [(2, "C", successive)] if successive else []
     columns, tile_mm = len(models) + 1, min(PAGE_MM / (len(models) + 1), _LARGEST_TILE_MM) + 4
     heights = [tile_mm] * len(lines) + [_PROFILE_MM]
-    figure = new_figure(sum(heights) + 6, layout="constrained")
     where, typical = f"point ({point[0]}, {point[1]})", f"median loss of {models[-1]}"
-    figure.suptitle(f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}")
+    title = f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}"
+    figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
     figure.choices.append(f"Fig. 8: {where} has the {typical}")
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     ax = figure.add_subplot(grid[1, 0])
@@ -98,9 +92,9 @@ def radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> None:
-    for differences, style in ((to_input, "-"), (successive, "--")):
+    for differences, dash in ((to_input, "-"), (successive, "--")):
         for number, (label, values) in enumerate(differences.items()):
-            ax.plot(*radial_rms(values, mask), style, color=f"C{number}", label=label)
+            ax.plot(*radial_rms(values, mask), dash, color=f"C{number}", label=label)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.set_xlabel("distance from the middle of the screen (px)")

@@ -27,8 +27,8 @@ def draw(results: Results) -> PaperFigure:
     study, models = results.study, roles.beta_series(results.study)
     views = [View.whole(results, scan) for scan in study.decoded_scans]
     maps_mm = len(models) * _ROW_MM
-    figure = new_figure(maps_mm + _SHARES_MM + 12, layout="constrained")
-    figure.suptitle(f"Fig. 10  Best, worst and generated patterns by β: {names(views)}")
+    title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
+    figure = new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
     grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
     lines = []

@@ -23,8 +23,8 @@ def draw(results: Results) -> PaperFigure:
     variants = [PREPROCESSED, *compared_models(study)]
     width = PAGE_MM / (len(variants) + _KEY_SHARE) - 3
     height = 2 * (width * view.shape[0] / view.shape[1] + _TITLES_MM) + 6
-    figure = new_figure(height)
-    figure.suptitle(f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}")
+    title = f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}"
+    figure = new_figure(height, title)
     ratios = [1] * len(variants) + [_KEY_SHARE]
     grid = figure.add_gridspec(2, len(variants) + 1, width_ratios=ratios)
     quality = {

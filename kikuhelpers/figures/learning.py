@@ -38,8 +38,7 @@ def learning_curves(results: Results) -> PaperFigure:
     of the sample.
     """
     study = results.study
-    figure = new_figure(_HEIGHT_MM, layout="constrained")
-    figure.suptitle(f"Learning curves: {title_of(study)}")
+    figure = new_figure(_HEIGHT_MM, f"Learning curves: {title_of(study)}", layout="constrained")
     axes = figure.subplots(1, 2)
     for name, look in _looks(study):
         history = results.history(name)
@@ -73,8 +72,8 @@ def learned_orientations(results: Results) -> PaperFigure:
     that hold out grains are left out.
     """
     study, table = results.study, pd.read_csv(results.layout.figures / "orientation_shares.csv")
-    figure = new_figure(_HEIGHT_MM, _SINGLE_MM, layout="constrained")
-    figure.suptitle(f"Wrong points by how often their orientation was shown\n{title_of(study)}")
+    title = f"Wrong points by how often their orientation was shown\n{title_of(study)}"
+    figure = new_figure(_HEIGHT_MM, title, _SINGLE_MM, layout="constrained")
     ax, trainings = figure.subplots(), {}
     for name, look in _looks(study):
         model = study.model(name)
@@ -92,10 +91,9 @@ def learned_orientations(results: Results) -> PaperFigure:
         sums = sums.groupby(np.floor(np.log2(shown))).sum()
         middles = 2 ** (sums.index.to_numpy() + 0.5)
         ax.plot(middles, sums["wrong"] / sums["indexed"], marker=marker, ms=3, lw=0.9, **look)
-    ax.set(
-        xscale="log", ylim=(-2, 102), xlabel="patterns of the grain's orientation shown in training"
-    )
+    ax.set(xscale="log", ylim=(-2, 102))
     ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("patterns of the grain's orientation shown in training")
     ax.set_ylabel(f"more than {study.tables.wrong_deg:g}° off (% of indexed points)")
     ax.legend(**_BESIDE)
     return figure

@@ -93,8 +93,7 @@ def draw_rows(
     columns = len(rows[0]) + any_virtual(views)
     extra_mm = TITLE_MM + BAR_MM * bars
     heights = [row_mm([view], max(columns, 2), extra_mm) for view in views]
-    figure = new_figure(sum(heights) + 6)
-    figure.suptitle(f"Fig. {number}  {title}")
+    figure = new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     noted: set[Choice] = set()
     for line, row, view in zip(axes, rows, views, strict=True):

@@ -42,8 +42,8 @@ def realism_figure(
     width = PAGE_MM / _COLUMNS
     tall = width * views[0].shape[0] / views[0].shape[1] + _TITLE_MM
     heights = [tall + _BAR_MM, width + _TITLE_MM, _PLOT_MM]
-    figure = new_figure(sum(heights) + 6, layout="constrained")
-    figure.suptitle(f"A measured and a virtual scan: {views[0].label}, {views[1].label}")
+    title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
+    figure = new_figure(sum(heights) + 6, title, layout="constrained")
     grid = figure.add_gridspec(3, 1, height_ratios=heights)
     maps, patterns, plots = (figure.add_subfigure(row).subplots(1, _COLUMNS) for row in grid)
     quality = [view.property_map("pq") for view in views]

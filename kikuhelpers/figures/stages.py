@@ -22,6 +22,7 @@ LABELS = {
     "misorientation_deg": "misorientation (°)",
 }
 _ROW_MM = 40.0
+_CURVE_MM = 55.0
 _CAPTION_MM = 8.0
 _PER_ROW = 5
 
@@ -45,34 +46,32 @@ def map_row(
     title: str = "",
 ) -> PaperFigure:
     """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
-    figure, axes = _grid(len(maps))
+    figure, axes = _grid(len(maps), title)
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
         image = drawing.show_map(ax, values, step_um, colours)
         drawing.letter(ax, "", LABELS.get(name, name), TEXT_PT)
         bar = drawing.add_colour_bar(image, ax)
         bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
-    figure.suptitle(title)
     return figure
 
 
 @print_style
 def collapse_forecast(collapse: "Collapse", title: str) -> PaperFigure:
     """Draw the eigenvalues of the training sample against beta."""
-    figure = new_figure(height_mm=55)
+    kept = f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}"
+    figure = new_figure(_CURVE_MM, kept)
     ax = figure.subplots()
     ax.semilogy(np.arange(1, len(collapse.eigenvalues) + 1), collapse.eigenvalues, ".-")
     ax.axhline(collapse.beta, color="0.5", label=f"beta = {collapse.beta:g}")
-    ax.set_xlabel("principal component")
-    ax.set_ylabel("eigenvalue")
+    ax.set(xlabel="principal component", ylabel="eigenvalue")
     ax.legend()
-    figure.suptitle(f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}")
     return figure
 
 
 @print_style
 def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
     """Draw the loss terms over the presentations, with the best and the worst pattern's."""
-    figure = new_figure(height_mm=55)
+    figure = new_figure(_CURVE_MM, title)
     left, right = figure.subplots(1, 2)
     shown = history["presentations"] / 1000
     for column in ("worst", "reconstruction", "best"):
@@ -86,7 +85,6 @@ def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
     for ax in (left, right):
         ax.set_xlabel("patterns presented (thousands)")
         ax.legend()
-    figure.suptitle(title)
     return figure
 
 
@@ -102,11 +100,11 @@ def feature_gallery(
     return map_row(maps, step_um, title=title)
 
 
-def _grid(count: int):
+def _grid(count: int, title: str = ""):
     """A figure with so many axes, at most five in a row."""
     columns = min(_PER_ROW, max(count, 1))
     rows = max(1, -(-count // columns))
-    figure = new_figure(height_mm=rows * _ROW_MM + _CAPTION_MM)
+    figure = new_figure(rows * _ROW_MM + _CAPTION_MM, title)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in axes[count:]:
         ax.set_visible(False)

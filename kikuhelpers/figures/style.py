@@ -28,17 +28,8 @@ PRINT_DPI = 300
 
 # Tried in this order until a PNG is small enough: (dots per inch, colours or all of them).
 ALL_COLOURS = None
-PNG_STEPS = (
-    (PRINT_DPI, ALL_COLOURS),
-    (250, ALL_COLOURS),
-    (200, ALL_COLOURS),
-    (250, 256),
-    (200, 256),
-    (200, 128),
-    (200, 64),
-    (150, 64),
-    (100, 32),
-)
+PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
+PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
 PRINT_STYLE = {
@@ -51,14 +42,6 @@ PRINT_STYLE = {
     "axes.labelpad": 1.5,
     "axes.linewidth": 0.5,
     "figure.titlesize": TEXT_PT + 1,
-    "xtick.labelsize": SMALL_PT,
-    "ytick.labelsize": SMALL_PT,
-    "xtick.major.size": 2.0,
-    "ytick.major.size": 2.0,
-    "xtick.major.width": 0.5,
-    "ytick.major.width": 0.5,
-    "xtick.major.pad": 1.5,
-    "ytick.major.pad": 1.5,
     "legend.fontsize": SMALL_PT,
     "legend.frameon": False,
     "lines.linewidth": 1.0,
@@ -67,6 +50,8 @@ PRINT_STYLE = {
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
 }
+_TICKS = {"labelsize": SMALL_PT, "major.size": 2.0, "major.width": 0.5, "major.pad": 1.5}
+PRINT_STYLE |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
 
 
 class PaperFigure(Figure):
@@ -95,10 +80,15 @@ class PaperFigure(Figure):
         return _png(self, *SCREEN_STEP)
 
 
-def new_figure(height_mm: float, width_mm: float = PAGE_MM, layout: str = "compressed"):
-    """Return an empty :class:`PaperFigure` of a size in millimetres."""
+def new_figure(
+    height_mm: float, title: str = "", width_mm: float = PAGE_MM, layout: str = "compressed"
+) -> PaperFigure:
+    """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     size = (width_mm * INCH_PER_MM, height_mm * INCH_PER_MM)
-    return PaperFigure(figsize=size, layout=layout)
+    figure = PaperFigure(figsize=size, layout=layout)
+    if title:
+        figure.suptitle(title)
+    return figure
 
 
 def dropped_figure(*sentences: str) -> PaperFigure:

@@ -27,10 +27,8 @@ def truth_figure(results: Results, scan: str) -> PaperFigure:
     width = PAGE_MM / _COLUMNS
     tall = width * view.shape[0] / view.shape[1]
     heights = [tall + _TITLE_MM + _BAR_MM] * 2 + [width + _TITLE_MM]
-    figure = new_figure(sum(heights) + 6)
-    figure.suptitle(
-        f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
-    )
+    title = f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
+    figure = new_figure(sum(heights) + 6, title)
     axes = figure.subplots(3, _COLUMNS, height_ratios=heights)
     for ax, (panel, title, values, colours, limits) in zip(axes[:2].flat, _maps(view), strict=True):
         image = drawing.show_map(ax, values, view.step_um, colours, limits)
