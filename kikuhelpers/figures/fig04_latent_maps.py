@@ -6,7 +6,7 @@ from kikuhelpers.figures.drawing import pattern_limits, show_pattern
 from kikuhelpers.figures.panels import BAR_MM, TITLE_MM, Panel, note_choice, row_mm
 from kikuhelpers.figures.regions import panel_views, path_view
 from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
-from kikuhelpers.figures.truth_panel import any_virtual, draw_truth_along, show_truth
+from kikuhelpers.figures.truth_panel import draw_truth_along, show_truth
 from kikuhelpers.latents.features import cell_feature, grain_feature, rotation_feature
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
@@ -27,7 +27,7 @@ def draw(results: Results) -> PaperFigure:
     for panel, view in views.items():
         taken = {panels[0].shown.index} if panel == "B" else ()
         panels.append(Panel(panel, view, _CHOOSE[panel](view, model, taken)))
-    known = any_virtual(views.values())
+    known = any(view.is_virtual for view in views.values())
     maps_mm = (1 + known) * row_mm(views.values(), len(panels), TITLE_MM + BAR_MM) + BAR_MM
     named = [*views.values(), *([View.whole(results, path.scan)] if path else [])]
     title = f"Fig. 4  Latent feature maps, {model}: {names(named)}"

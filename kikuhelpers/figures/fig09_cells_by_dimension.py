@@ -19,7 +19,8 @@ def draw(results: Results) -> PaperFigure:
     view = region(results, "5B", roles.scan_of(study, "am"))
     if view is None:
         return dropped_figure("Fig. 9: this study has no AM scan.")
-    models = roles.vaes(study)
+    if not (models := roles.vaes(study)):
+        return dropped_figure("Fig. 9: this study has no conventional VAE.")
     row = [
         Panel(letter, view, cell_feature(view, model))
         for letter, model in zip(string.ascii_uppercase, models, strict=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from kikuhelpers.figures import drawing
 from kikuhelpers.figures.style import PAGE_MM, PaperFigure, new_figure
-from kikuhelpers.figures.truth_panel import any_virtual, show_truth
+from kikuhelpers.figures.truth_panel import show_truth
 from kikuhelpers.latents.features import Choice
 from kikuhelpers.latents.view import View
 
@@ -90,7 +90,7 @@ def draw_rows(
         (rows, columns).
     """
     views = [row[0].view for row in rows]
-    columns = len(rows[0]) + any_virtual(views)
+    columns = len(rows[0]) + any(view.is_virtual for view in views)
     extra_mm = TITLE_MM + BAR_MM * bars
     heights = [row_mm([view], max(columns, 2), extra_mm) for view in views]
     figure = new_figure(sum(heights) + 6, f"Fig. {number}  {title}")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.figures import drawing
+from kikuhelpers.figures.drawing import LATENT_COLOURS
 from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
 
 if TYPE_CHECKING:  # a notebook without a network needs no torch
@@ -40,10 +41,7 @@ def pattern_row(patterns: dict[str, np.ndarray], mask: np.ndarray | None = None)
 
 @print_style
 def map_row(
-    maps: dict[str, np.ndarray],
-    step_um: float,
-    colours: str = drawing.LATENT_COLOURS,
-    title: str = "",
+    maps: dict[str, np.ndarray], step_um: float, colours: str = LATENT_COLOURS, title: str = ""
 ) -> PaperFigure:
     """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
     figure, axes = _grid(len(maps), title)

@@ -25,11 +25,6 @@ _PATH_COLOUR = "#b5367a"  # from the colours of the density
 _WORDS = "truth: log10 density, annealed 0;\nboundaries blue, particles green"
 
 
-def any_virtual(views: list[View]) -> bool:
-    """Tell whether any of the views is of a virtual specimen, whose truth can be drawn."""
-    return any(view.is_virtual for view in views)
-
-
 def show_truth(ax, view: View, bar: bool = False) -> None:
     """Draw dislocation density, the boundaries of domains and the particles of a view.
 
