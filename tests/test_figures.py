@@ -1,5 +1,8 @@
 """Figures: choices by measure, files, scale bars, and panels that a study cannot fill."""
 
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import matplotlib
@@ -9,24 +12,35 @@ import pytest
 import torch
 from PIL import Image
 
-from kikuhelpers.figures import selection, stages, style
+from kikuhelpers.figures import (
+    fig07_fine_step,
+    fig08_dimensions,
+    fig09_cells_by_dimension,
+    regions,
+    stages,
+    style,
+)
 from kikuhelpers.figures.drawing import bar_length_um, draw_scale_bar, show_map
-from kikuhelpers.figures.latent_maps import figure_7, figure_9
-from kikuhelpers.figures.network_diagram import layer_text, trace_layers
-from kikuhelpers.figures.orientations import compared_models
-from kikuhelpers.figures.patterns import radial_rms
-from kikuhelpers.figures.regions import most_structured_box, steepest_path, structure_in_grains
-from kikuhelpers.figures.selection import standardised_in_grains
+from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
+from kikuhelpers.figures.fig11_reindexed import compared_models
+from kikuhelpers.figures.figure_set import FIGURES, FigureSet
+from kikuhelpers.figures.regions import most_structured_box, path_points, steepest_path
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
-from kikuhelpers.figures.views import path_points
-from kikuhelpers.study.study import Study, StudyError
+from kikuhelpers.latents import features
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import Study, StudyError, roles
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
-WROUGHT, AM = (
-    {"source": "virtual", "map_shape": [40, 40], "specimen": {"alloy": alloy}}
-    for alloy in ("wrought", "am")
-)
+
+
+def virtual_scan(alloy: str, step_um: float = 1.0, **settings) -> dict:
+    data = {"source": "virtual", "map_shape": [40, 40], "specimen": {"alloy": alloy}}
+    return {"data": data | {"step_um": step_um}, **settings}
+
+
+WROUGHT, AM = (virtual_scan(alloy) for alloy in ("wrought", "am"))
 
 
 def make_study(scans=None, models=None) -> Study:
@@ -70,10 +84,10 @@ def planted():
 @pytest.mark.parametrize(
     ("choose", "index"),
     [
-        (selection.grain_feature, 0),
-        (selection.cell_feature, 1),
-        (selection.spot_feature, 2),
-        (selection.rotation_feature, 3),
+        (features.grain_feature, 0),
+        (features.cell_feature, 1),
+        (features.spot_feature, 2),
+        (features.rotation_feature, 3),
     ],
 )
 def test_the_planted_feature_is_chosen(planted, choose, index):
@@ -84,8 +98,8 @@ def test_the_planted_feature_is_chosen(planted, choose, index):
 
 
 def test_a_taken_or_inactive_feature_is_not_chosen(planted):
-    assert selection.cell_feature(planted, "vae-16", {1}).index not in (1, 4)
-    chosen = [c.index for c in selection.structured_features(planted, "vae-16", 3)]
+    assert features.cell_feature(planted, "vae-16", {1}).index not in (1, 4)
+    chosen = [c.index for c in features.structured_features(planted, "vae-16", 3)]
     assert chosen == [0, 1, 2]
 
 
@@ -94,10 +108,10 @@ def test_structure_is_found_inside_grains_not_at_their_boundary(planted):
     latents[..., 1] = np.random.default_rng(1).standard_normal(latents.shape[:2])
     latents[5:15, 22:38, 1] += 3 * np.sign(np.sin(np.arange(16) / 2))  # lines in one grain
     planted.shape = latents.shape[:2]
-    structure = structure_in_grains(planted, "m")
+    structure = regions.structure_in_grains(planted, "m")
     assert most_structured_box(structure, (10, 16)) == ((5, 15), (22, 38))
     planted.features = lambda model: pd.DataFrame({"active": [False] * 5})
-    assert not structure_in_grains(planted, "m").any()
+    assert not regions.structure_in_grains(planted, "m").any()
 
 
 def test_the_box_of_the_highest_mean_is_found():
@@ -138,14 +152,14 @@ def test_a_gallery_of_no_active_feature_is_empty(planted):
 def test_the_sign_and_scale_of_a_feature_do_not_matter(planted):
     flipped = SimpleNamespace(**vars(planted))
     flipped.latents = lambda model: -7 * planted.latents(model)
-    for choose in (selection.cell_feature, selection.rotation_feature):
+    for choose in (features.cell_feature, features.rotation_feature):
         assert choose(flipped, "m").index == choose(planted, "m").index
 
 
 def test_grains_are_standardised_one_by_one(planted):
     grains = planted.grains().copy()
     grains[0] = -1
-    standard = standardised_in_grains(planted.latents("m"), grains)
+    standard = features.standardised_in_grains(planted.latents("m"), grains)
     for grain in (0, 1):
         inside = standard[grains == grain]
         np.testing.assert_allclose(inside.mean(axis=0), 0, atol=1e-9)
@@ -164,55 +178,85 @@ def test_models_by_role():
             "views": {"latent_dim": 128, "loss": "contrastive"},
         }
     )
-    assert selection.vaes(study) == ["small", "middle", "big"]
-    assert selection.largest_vae(study) == "big"
-    assert selection.beta_series(study) == ["middle", "b15", "b50"]
+    assert roles.vaes(study) == ["small", "middle", "big"]
+    assert roles.largest_vae(study) == "big"
+    assert roles.beta_series(study) == ["middle", "b15", "b50"]
     assert compared_models(study) == ["small", "big", "b15", "b50", "views"]
 
 
 def test_scans_by_role():
-    scans = {
-        "fine": {**AM, "step_um": 0.2},
-        "first": {**AM, "alloy": "am", "step_um": 1.0},
-        "w": WROUGHT,
-    }
+    scans = {"fine": virtual_scan("am", 0.2), "first": AM, "w": WROUGHT}
     study = make_study(scans={name: scans[name] for name in ("first", "fine", "w")})
-    assert selection.scan_of(study, "am") == "first"
-    assert selection.scan_of(study, "wrought") == "w"
-    assert selection.fine_scan(study) == "fine"
-    assert selection.fine_scan(make_study(scans={"first": scans["first"]})) is None
-    assert selection.decoded_scan(study) == "w"
+    assert roles.scan_of(study, "am") == "first"
+    assert roles.scan_of(study, "wrought") == "w"
+    assert roles.fine_scan(study) == "fine"
+    assert roles.fine_scan(make_study(scans={"first": scans["first"]})) is None
+    assert roles.decoded_scan(study) == "w"
 
 
 def test_scans_that_serve_less_are_left_alone():
     serve = {"t": "training", "m": "maps", "a": "all"}
     study = make_study(scans={name: {**WROUGHT, "serves": part} for name, part in serve.items()})
     assert (study.mapped_scans, study.decoded_scans) == (["m", "a"], ["a"])
-    assert (selection.scan_of(study, "wrought"), selection.decoded_scan(study)) == ("m", "a")
-    assert study.scan("t").model_dump() == study.scan("a").model_dump(), "results are the same"
+    assert (roles.scan_of(study, "wrought"), roles.decoded_scan(study)) == ("m", "a")
     with pytest.raises(ValueError, match="Table 1 would be empty"):
         make_study(scans={"m": {**WROUGHT, "serves": "maps"}})
 
 
 def test_a_measured_scan_of_another_alloy_counts_as_wrought():
-    study = make_study(scans={"x": {"source": "file", "path": "x.up2", "alloy": "other"}})
-    assert selection.scan_of(study, "wrought") == "x"
+    study = make_study(scans={"x": {"data": {"path": "x.up2"}}})
+    assert roles.scan_of(study, "wrought") == "x"
 
 
 @pytest.mark.parametrize(
     ("scans", "draw", "words"),
     [
-        (None, figure_7, ["Fig. 7", "no AM scan of a finer step"]),
-        ({"a": AM}, figure_7, ["Fig. 7", "no AM scan of a finer step"]),
-        (None, figure_9, ["Fig. 9", "no AM scan"]),
+        (None, fig07_fine_step.draw, ["Fig. 7", "no AM scan of a finer step"]),
+        ({"a": AM}, fig07_fine_step.draw, ["Fig. 7", "no AM scan of a finer step"]),
+        (None, fig09_cells_by_dimension.draw, ["Fig. 9", "no AM scan"]),
     ],
 )
 def test_a_figure_that_cannot_be_filled_says_why(scans, draw, words):
-    figure = draw(make_study(scans))
+    figure = draw(Results(make_study(scans)))
     assert not figure.axes
     assert len(figure.missing) == 1
     assert all(word in figure.missing[0] for word in words)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_every_figure_of_the_paper_has_its_file():
+    assert list(FIGURES) == list(range(1, 12))
+
+
+def test_a_figure_without_its_results_is_dropped_and_accounted_for():
+    figures = FigureSet(Results(make_study()))
+    old = figures.folder / "fig01_overview.png"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    assert not figures.make(1).axes
+    assert not old.exists(), "an older picture of other results does not stay"
+    [sentence] = figures.close()
+    assert sentence.startswith("Fig. 1: ") and "not" in sentence
+    assert [path.name for path in figures.folder.iterdir()] == ["figures.json"]
+
+
+def test_a_missing_role_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(View, "whole", classmethod(lambda cls, results, scan: scan))
+    results = Results(make_study())
+    views, missing = regions.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
+    assert views == {"A": "w"}
+    assert missing == ["Fig. 5B, C: this study has no AM scan."]
+
+
+def test_a_box_is_counted_from_its_outer_box():
+    outer, inner = (View(None, "w", rows, rows) for rows in ((10, 40), (15, 20)))
+    assert inner.within(outer) == ((5, 10), (5, 10))
+
+
+@pytest.mark.parametrize("module", ["torch", "kikuchipy", "pyebsdindex", "orix"])
+def test_plots_of_the_stages_load_nothing_heavy(module):
+    code = f"import sys, kikuhelpers.figures.stages; sys.exit({module!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---------------------------------------------------------------------- files
@@ -227,16 +271,27 @@ def noisy_figure():
     return figure
 
 
-def test_both_files_are_small_whole_and_the_same_again(noisy_figure, tmp_path):
+def test_files_are_whole_and_the_same_again(noisy_figure, tmp_path):
     first = [path.read_bytes() for path in save_figure(noisy_figure, tmp_path / "new", "f")]
     png, pdf = save_figure(noisy_figure, tmp_path / "new", "f")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["f.pdf", "f.png"]
-    assert all(path.stat().st_size < MAX_BYTES for path in (png, pdf))
+    assert png.stat().st_size < MAX_BYTES
     assert [png.read_bytes(), pdf.read_bytes()] == first
     with Image.open(png) as image:
         image.verify()
     assert pdf.read_bytes().rstrip().endswith(b"%%EOF")
     assert b"CreationDate" not in pdf.read_bytes()
+
+
+def test_a_pdf_is_for_print_however_large(noisy_figure, tmp_path):
+    _, pdf = save_figure(noisy_figure, tmp_path, "f")
+    content = pdf.read_bytes()
+    [ax] = noisy_figure.axes
+    inches = ax.get_window_extent().width / noisy_figure.dpi
+    [width] = map(int, re.findall(rb"/Subtype /Image.*?/Width (\d+)", content, re.DOTALL))
+    assert width == pytest.approx(300 * inches, abs=2)
+    assert len(content) > MAX_BYTES
+    assert b"/FontFile2" in content and b"/Type3" not in content, "embedded TrueType fonts"
 
 
 def test_a_rare_colour_survives_in_a_figure_of_few_colours(noisy_figure, tmp_path):
@@ -275,7 +330,7 @@ def test_a_small_figure_keeps_the_finest_resolution(tmp_path):
 
 def test_the_style_of_the_figures_stays_with_the_figures():
     before = dict(matplotlib.rcParams)
-    figure_7(make_study())
+    fig07_fine_step.draw(Results(make_study()))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -312,8 +367,7 @@ def test_a_point_without_a_value_is_black():
 def test_the_drawn_layers_are_those_of_the_network(dimension):
     with torch.device("meta"):
         model = KikuchiVAE(dimension)
-        encoder = trace_layers(model.encoder, torch.zeros(1, 1, 120, 120))
-        decoder = trace_layers(model.decoder, torch.zeros(1, dimension))
+    encoder, decoder = (drawn_layers(dimension, part)[1:] for part in ("encoder", "decoder"))
     assert [layer.px for layer in encoder] == [56, 56, 24, 24, 8, 8, 1, 1]
     assert [layer.px for layer in decoder] == [4, 11, 11, 27, 27, 61, 61, 120, 120, 120]
     assert [layer.shortcut for layer in encoder] == [False, True] * 3 + [False] * 2
@@ -321,13 +375,12 @@ def test_the_drawn_layers_are_those_of_the_network(dimension):
     for part, layers in ((model.encoder, encoder), (model.decoder, decoder)):
         assert sum(layer.parameters for layer in layers) == count_parameters(part)
     assert layer_text(encoder[0]).startswith(f"{dimension // 4} × 56²\nconv 9×9 /2")
-    assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_radial_profile_finds_a_rim():
     mask = np.hypot(*(np.indices((120, 120)) - 59.5)) < 57
     difference = np.where(np.hypot(*(np.indices((120, 120)) - 59.5)) > 45, 0.5, 0.1)
-    radius, rms = radial_rms(difference, mask)
+    radius, rms = fig08_dimensions.radial_rms(difference, mask)
     np.testing.assert_allclose(rms[radius < 42], 0.1)
     np.testing.assert_allclose(rms[radius > 48], 0.5)
 

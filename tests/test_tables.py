@@ -18,8 +18,8 @@ from kikuhelpers.tables.table1 import (
     save_table1,
     summarise,
     table1,
-    table2,
 )
+from kikuhelpers.tables.table2 import table2
 from tests.conftest import make_study
 from tests.test_training import give_sample
 

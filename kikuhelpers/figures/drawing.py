@@ -7,7 +7,6 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from orix.quaternion.symmetry import Oh
 
 from kikuhelpers.figures.style import SMALL_PT
 
@@ -58,7 +57,7 @@ def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOUR
         image = ax.imshow(values)
     else:
         low, high = limits or clip_limits(values)
-        cmap = colormaps[colours].with_extremes(bad="black")
+        cmap = colormaps.get_cmap(colours).with_extremes(bad="black")
         image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high)
     bare(ax)
     draw_scale_bar(ax, values.shape[:2], step_um)
@@ -93,26 +92,10 @@ def draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangl
     rows, columns = shape
     length_um = bar_length_um(columns * step_um)
     left, bottom = 0.05 * columns - 0.5, rows - 0.5 - 0.05 * max(rows, columns)
-    bar = Rectangle(
-        (left, bottom),
-        length_um / step_um,
-        0.018 * max(rows, columns),
-        facecolor="white",
-        edgecolor="black",
-        linewidth=0.4,
-    )
-    ax.add_patch(bar)
-    ax.annotate(
-        f"{length_um:g} µm",
-        (left + length_um / step_um / 2, bottom),
-        (0, 1.5),
-        textcoords="offset points",
-        color="white",
-        fontsize=SMALL_PT,
-        ha="center",
-        va="bottom",
-        path_effects=_OUTLINE,
-    )
+    size = length_um / step_um, 0.018 * max(rows, columns)
+    bar = ax.add_patch(Rectangle((left, bottom), *size, fc="white", ec="black", lw=0.4))
+    middle = (left + length_um / step_um / 2, bottom)
+    _write(ax, f"{length_um:g} µm", middle, (0, 1.5), ha="center", va="bottom")
     return bar
 
 
@@ -122,26 +105,27 @@ def draw_box(ax: Axes, rows: tuple[int, int], columns: tuple[int, int], label: s
     size = (columns[1] - columns[0], rows[1] - rows[0])
     for colour, style in (("black", "solid"), ("white", (0, (2, 2)))):
         ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, ls=style, lw=0.9))
-    ax.annotate(
-        label,
-        corner,
-        (1.5, -1.5),
-        textcoords="offset points",
-        color="white",
-        fontsize=SMALL_PT,
-        fontweight="bold",
-        va="top",
-        path_effects=_OUTLINE,
-    )
+    _write(ax, label, corner, (1.5, -1.5), fontweight="bold", va="top")
+
+
+def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
+    """Draw a ring around a point of a map, its label beside it."""
+    ax.plot(column, row, "o", mfc="none", mec="white", ms=4, mew=0.8)
+    _write(ax, label, (column, row), (3, 3), fontweight="bold")
+
+
+def _write(ax: Axes, text: str, point, offset_pt, **style) -> None:
+    look = {"color": "white", "fontsize": SMALL_PT, "path_effects": _OUTLINE} | style
+    ax.annotate(text, point, offset_pt, textcoords="offset points", **look)
 
 
 def show_pattern(
-    ax: Axes, pattern: np.ndarray, mask: np.ndarray, limits=(-1.0, 1.0), colours="gray"
-):
-    """Draw one pattern (h, w), white outside the mask (h, w)."""
-    cmap = colormaps[colours].with_extremes(bad="white")
-    inside = np.ma.array(pattern, mask=~mask)
-    image = ax.imshow(inside, cmap=cmap, vmin=limits[0], vmax=limits[1])
+    ax: Axes, pattern: np.ndarray, mask: np.ndarray, limits=None, colours: str = "gray"
+) -> AxesImage:
+    """Draw one pattern (h, w), white outside the mask (h, w), by default between its own limits."""
+    low, high = limits or pattern_limits(pattern, mask)
+    cmap = colormaps.get_cmap(colours).with_extremes(bad="white")
+    image = ax.imshow(np.ma.array(pattern, mask=~mask), cmap=cmap, vmin=low, vmax=high)
     bare(ax)
     return image
 
@@ -163,11 +147,10 @@ def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "
     return bar
 
 
-def letter(ax: Axes, panel: str, text: str = "", title_pt: float | None = None) -> None:
+def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
-    title = ax.set_title(rf"$\bf{{{panel}}}$ {text}" if panel else text, loc="left")
-    if title_pt:
-        title.set_fontsize(title_pt)
+    title = rf"$\bf{{{panel}}}$ {text}" if panel else text
+    ax.set_title(title, loc="left", fontsize=size_pt)
 
 
 def add_ipf_key(host: Axes):
@@ -177,20 +160,14 @@ def add_ipf_key(host: Axes):
     -------
     orix.plot.InversePoleFigurePlot
     """
+    from orix.quaternion.symmetry import Oh  # late: a notebook without orientations needs no orix
+
     host.set_axis_off()
     key = host.inset_axes(KEY_PLACE, projection="ipf", symmetry=Oh)
     key.set_in_layout(False)  # its labels stay inside the host; the layout need not know
     key.plot_ipf_color_key(show_title=False)
     for text in key.texts:
         text.set_fontsize(SMALL_PT)
-    key.annotate(
-        "colours: X direction",
-        (0.5, 0),
-        (0, -12),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        fontsize=SMALL_PT,
-    )
+    below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
+    key.annotate("colours: X direction", (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
     return key

@@ -8,27 +8,56 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
-from kikuhelpers.figures import selection
-from kikuhelpers.figures.views import View, path_points, whole
-from kikuhelpers.study.study import Study, StudyError
+from kikuhelpers.latents.features import BLOCK, Choice, cell_feature, standardised_in_grains
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import StudyError, roles
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
+_ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
 
-def region(study: Study, panel: str, scan: str | None) -> View | None:
+def region(results: Results, panel: str, scan: str | None) -> View | None:
     """View of a panel's region of interest; of the whole ``scan`` if none is given for it."""
-    box = study.figures.regions.get(panel)
+    box = results.study.figures.regions.get(panel)
     if box is None:
-        return whole(study, scan) if scan is not None else None
-    view = whole(study, box.scan)
+        return View.whole(results, scan) if scan is not None else None
+    view = View.whole(results, box.scan)
     if box.size is not None:
-        structure = structure_in_grains(view, selection.largest_vae(study))
-        return View(study, box.scan, *most_structured_box(structure, box.size, box.rank))
+        structure = structure_in_grains(view, roles.largest_vae(results.study))
+        return View(results, box.scan, *most_structured_box(structure, box.size, box.rank))
     ends = zip((box.rows, box.columns), view.shape, strict=True)
-    return View(study, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
+    return View(results, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
+
+
+def panel_views(
+    results: Results, number: int, panels: dict[str, str]
+) -> tuple[dict[str, View], list[str]]:
+    """Views of a figure's panels, and one sentence for each role that no scan plays.
+
+    Parameters
+    ----------
+    results
+        Of the study.
+    number
+        Of the figure.
+    panels
+        Role of a scan, "wrought" or "am", by the panel's letter.
+    """
+    views, lacking = {}, {}
+    for letter, role in panels.items():
+        view = region(results, f"{number}{letter}", roles.scan_of(results.study, role))
+        if view is None:
+            lacking.setdefault(role, []).append(letter)
+        else:
+            views[letter] = view
+    return views, [
+        f"Fig. {number}{', '.join(letters)}: this study has no {_ROLES[role]} scan."
+        for role, letters in lacking.items()
+    ]
 
 
 def structure_in_grains(view: View, model: str) -> np.ndarray:
@@ -41,9 +70,9 @@ def structure_in_grains(view: View, model: str) -> np.ndarray:
     grains, latents = view.grains(), view.latents(model)
     active = np.flatnonzero(view.features(model)["active"].to_numpy(bool))
     total = np.zeros(view.shape)
-    for start in range(0, len(active), selection.BLOCK):
-        values = np.array(latents[..., active[start : start + selection.BLOCK]])
-        values = selection.standardised_in_grains(values, grains)
+    for start in range(0, len(active), BLOCK):
+        values = np.array(latents[..., active[start : start + BLOCK]])
+        values = standardised_in_grains(values, grains)
         around = convolve(values, _FOUR_NEIGHBOURS, mode="nearest")
         total += (values * around).sum(axis=-1)
     return total / max(1, len(active))
@@ -79,19 +108,18 @@ def most_structured_box(
     return (row, row + height), (column, column + width)
 
 
-def path_view(study: Study, model: str) -> tuple[View, selection.Choice, np.ndarray]:
+def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     """View of the box around the path of Fig. 4C, the feature, and the path's points (n, 2).
 
     The feature is that of most structure in the grains of the whole scan.
     """
-    path = study.figures.path_4c
-    scan = whole(study, path.scan)
-    choice = selection.cell_feature(scan, model)
+    path = results.study.figures.path_4c
+    scan = View.whole(results, path.scan)
+    choice = cell_feature(scan, model)
     start, stop = path.start, path.stop
     if path.length is not None:
-        feature = np.array(scan.latents(model)[..., choice.index, None])
         grains = scan.grains()
-        standard = selection.standardised_in_grains(feature, grains)[..., 0]
+        standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
         width = 2 * PATH_CLEARANCE_POINTS + 1
         clear = minimum_filter(grains, width) == maximum_filter(grains, width)
         start, stop = steepest_path(standard, np.where(clear, grains, -1), path.length)
@@ -99,7 +127,13 @@ def path_view(study: Study, model: str) -> tuple[View, selection.Choice, np.ndar
     first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
     last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)
     rows, columns = zip(first.tolist(), last.tolist(), strict=True)
-    return View(study, path.scan, rows, columns), choice, points
+    return View(results, path.scan, rows, columns), choice, points
+
+
+def path_points(start: tuple[int, int], stop: tuple[int, int]) -> np.ndarray:
+    """Return the points (n, 2) of a straight path, both ends included, one per step."""
+    count = max(abs(stop[0] - start[0]), abs(stop[1] - start[1])) + 1
+    return np.round(np.linspace(start, stop, count)).astype(int)
 
 
 def steepest_path(

@@ -1,18 +1,16 @@
 """Plots of the stage notebooks 01 to 06: what a stage read and what it made."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.figures.drawing import (
-    LATENT_COLOURS,
-    add_colour_bar,
-    clip_limits,
-    letter,
-    show_map,
-    show_pattern,
-)
-from kikuhelpers.figures.style import PaperFigure, new_figure, print_style
-from kikuhelpers.training.forecast import Collapse
+from kikuhelpers.figures import drawing
+from kikuhelpers.figures.drawing import LATENT_COLOURS
+from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
+
+if TYPE_CHECKING:  # a notebook without a network needs no torch
+    from kikuhelpers.training.forecast import Collapse
 
 LABELS = {
     "pq": "IQ (pq)",
@@ -25,6 +23,7 @@ LABELS = {
     "misorientation_deg": "misorientation (°)",
 }
 _ROW_MM = 40.0
+_CURVE_MM = 55.0
 _CAPTION_MM = 8.0
 _PER_ROW = 5
 
@@ -35,9 +34,8 @@ def pattern_row(patterns: dict[str, np.ndarray], mask: np.ndarray | None = None)
     figure, axes = _grid(len(patterns))
     for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):
         inside = np.ones(pattern.shape, bool) if mask is None else mask
-        limits = clip_limits(pattern[inside].astype(float), (0.5, 99.5))
-        show_pattern(ax, pattern, inside, limits)
-        letter(ax, "", title)
+        drawing.show_pattern(ax, pattern, inside)
+        drawing.letter(ax, "", title, TEXT_PT)
     return figure
 
 
@@ -46,42 +44,37 @@ def map_row(
     maps: dict[str, np.ndarray], step_um: float, colours: str = LATENT_COLOURS, title: str = ""
 ) -> PaperFigure:
     """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
-    figure, axes = _grid(len(maps))
+    figure, axes = _grid(len(maps), title)
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
-        image = show_map(ax, values, step_um, colours)
-        letter(ax, "", LABELS.get(name, name))
-        bar = add_colour_bar(image, ax)
+        image = drawing.show_map(ax, values, step_um, colours)
+        drawing.letter(ax, "", LABELS.get(name, name), TEXT_PT)
+        bar = drawing.add_colour_bar(image, ax)
         bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
-    figure.suptitle(title)
     return figure
 
 
 @print_style
-def collapse_forecast(collapse: Collapse, title: str) -> PaperFigure:
+def collapse_forecast(collapse: "Collapse", title: str) -> PaperFigure:
     """Draw the eigenvalues of the training sample against beta."""
-    figure = new_figure(height_mm=55)
+    kept = f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}"
+    figure = new_figure(_CURVE_MM, kept)
     ax = figure.subplots()
     ax.semilogy(np.arange(1, len(collapse.eigenvalues) + 1), collapse.eigenvalues, ".-")
     ax.axhline(collapse.beta, color="0.5", label=f"beta = {collapse.beta:g}")
-    ax.set_xlabel("principal component")
-    ax.set_ylabel("eigenvalue")
+    ax.set(xlabel="principal component", ylabel="eigenvalue")
     ax.legend()
-    figure.suptitle(f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}")
     return figure
 
 
 @print_style
 def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
     """Draw the loss terms over the presentations, with the best and the worst pattern's."""
-    figure = new_figure(height_mm=55)
+    figure = new_figure(_CURVE_MM, title)
     left, right = figure.subplots(1, 2)
     shown = history["presentations"] / 1000
     for column in ("worst", "reconstruction", "best"):
-        left.semilogy(
-            shown,
-            history[column],
-            label=f"{column} pattern" if column != "reconstruction" else "mean",
-        )
+        label = "mean" if column == "reconstruction" else f"{column} pattern"
+        left.semilogy(shown, history[column], label=label)
     left.set_ylabel("half sum of squares per pattern")
     right.plot(shown, history["kl"], label="KL (nats)")
     right.plot(shown, history["active_units"], label="active latent features")
@@ -90,7 +83,6 @@ def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
     for ax in (left, right):
         ax.set_xlabel("patterns presented (thousands)")
         ax.legend()
-    figure.suptitle(title)
     return figure
 
 
@@ -106,11 +98,11 @@ def feature_gallery(
     return map_row(maps, step_um, title=title)
 
 
-def _grid(count: int):
+def _grid(count: int, title: str = ""):
     """A figure with so many axes, at most five in a row."""
     columns = min(_PER_ROW, max(count, 1))
     rows = max(1, -(-count // columns))
-    figure = new_figure(height_mm=rows * _ROW_MM + _CAPTION_MM)
+    figure = new_figure(rows * _ROW_MM + _CAPTION_MM, title)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in axes[count:]:
         ax.set_visible(False)

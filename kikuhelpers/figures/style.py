@@ -2,11 +2,13 @@
 
 Widths are those of one and two journal columns; every text is 6 pt or larger at that
 width. Files carry no date and no software version, so that a run repeated on the same
-results writes the same bytes, and each stays below 400 kB, so that git can hold it.
+results writes the same bytes. A PNG stays below 400 kB, so that git can hold it; a PDF is
+for print, with pictures of 300 dpi and text as text, however large.
 """
 
 import functools
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,22 +23,13 @@ PAGE_MM = 183.0
 INCH_PER_MM = 1 / 25.4
 TEXT_PT = 7.0
 SMALL_PT = 6.0
-MAX_BYTES = 400_000
+MAX_BYTES = 400_000  # of a PNG
+PRINT_DPI = 300
 
-# Tried in this order until a file is small enough: (dots per inch, colours or all of them).
+# Tried in this order until a PNG is small enough: (dots per inch, colours or all of them).
 ALL_COLOURS = None
-PNG_STEPS = (
-    (300, ALL_COLOURS),
-    (250, ALL_COLOURS),
-    (200, ALL_COLOURS),
-    (250, 256),
-    (200, 256),
-    (200, 128),
-    (200, 64),
-    (150, 64),
-    (100, 32),
-)
-PDF_STEPS_DPI = (300, 200, 150, 120, 100, 75, 50)
+PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
+PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
 PRINT_STYLE = {
@@ -49,22 +42,16 @@ PRINT_STYLE = {
     "axes.labelpad": 1.5,
     "axes.linewidth": 0.5,
     "figure.titlesize": TEXT_PT + 1,
-    "xtick.labelsize": SMALL_PT,
-    "ytick.labelsize": SMALL_PT,
-    "xtick.major.size": 2.0,
-    "ytick.major.size": 2.0,
-    "xtick.major.width": 0.5,
-    "ytick.major.width": 0.5,
-    "xtick.major.pad": 1.5,
-    "ytick.major.pad": 1.5,
     "legend.fontsize": SMALL_PT,
     "legend.frameon": False,
     "lines.linewidth": 1.0,
     "image.interpolation": "nearest",  # a map shows its points, nothing between them
-    "pdf.fonttype": 42,  # text stays text in the PDF
+    "pdf.fonttype": 42,  # TrueType fonts in the PDF: its text stays text
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
 }
+_TICKS = {"labelsize": SMALL_PT, "major.size": 2.0, "major.width": 0.5, "major.pad": 1.5}
+PRINT_STYLE |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
 
 
 class PaperFigure(Figure):
@@ -84,14 +71,24 @@ class PaperFigure(Figure):
         self.missing: list[str] = []
         self.choices: list[str] = []
 
+    def note_lacking(self, sentence: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+        """Add a sentence to ``missing`` that names, in its {}, what is wanted and not there."""
+        if lacking := [name for name in wanted if name not in set(there)]:
+            self.missing.append(sentence.format(", ".join(lacking)))
+
     def _repr_png_(self) -> bytes:
         return _png(self, *SCREEN_STEP)
 
 
-def new_figure(height_mm: float, width_mm: float = PAGE_MM, layout: str = "compressed"):
-    """Return an empty :class:`PaperFigure` of a size in millimetres."""
+def new_figure(
+    height_mm: float, title: str = "", width_mm: float = PAGE_MM, layout: str = "compressed"
+) -> PaperFigure:
+    """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     size = (width_mm * INCH_PER_MM, height_mm * INCH_PER_MM)
-    return PaperFigure(figsize=size, layout=layout)
+    figure = PaperFigure(figsize=size, layout=layout)
+    if title:
+        figure.suptitle(title)
+    return figure
 
 
 def dropped_figure(*sentences: str) -> PaperFigure:
@@ -114,7 +111,7 @@ def print_style(draw):
 
 
 def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
-    """Write a figure as PNG and PDF, each below 400 kB and each whole or not at all.
+    """Write a figure as PNG below 400 kB and as PDF for print, each whole or not at all.
 
     Parameters
     ----------
@@ -133,25 +130,19 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
     Raises
     ------
     ValueError
-        Even the coarsest rendering is too large.
+        Even the coarsest PNG is too large.
     """
-    makers = {
-        ".png": (functools.partial(_png, figure, *step) for step in PNG_STEPS),
-        ".pdf": (functools.partial(_pdf, figure, dpi) for dpi in PDF_STEPS_DPI),
-    }
-    content = {ending: _first_small(steps, stem + ending) for ending, steps in makers.items()}
-    for ending, data in content.items():
-        with written_aside(Path(folder) / f"{stem}{ending}") as temporary:
+    pngs = (_png(figure, *step) for step in PNG_STEPS)
+    small = next((png for png in pngs if len(png) < MAX_BYTES), None)
+    if small is None:
+        raise ValueError(
+            f"{stem}.png cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it."
+        )
+    content = {Path(folder) / f"{stem}.png": small, Path(folder) / f"{stem}.pdf": _pdf(figure)}
+    for path, data in content.items():
+        with written_aside(path) as temporary:
             temporary.write_bytes(data)
-    return tuple(Path(folder) / f"{stem}{ending}" for ending in content)
-
-
-def _first_small(steps, name: str) -> bytes:
-    for render in steps:
-        data = render()
-        if len(data) < MAX_BYTES:
-            return data
-    raise ValueError(f"{name} cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it.")
+    return tuple(content)
 
 
 @print_style
@@ -170,8 +161,8 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
 
 
 @print_style
-def _pdf(figure: Figure, dpi: int) -> bytes:
+def _pdf(figure: Figure) -> bytes:
     data = io.BytesIO()
     undated = {"CreationDate": None, "Creator": None, "Producer": None}
-    figure.savefig(data, format="pdf", dpi=dpi, bbox_inches="tight", metadata=undated)
+    figure.savefig(data, format="pdf", dpi=PRINT_DPI, bbox_inches="tight", metadata=undated)
     return data.getvalue()

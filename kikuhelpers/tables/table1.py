@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of the paper, from result files and from the network itself.
+"""Table 1 of the paper, from result files.
 
 Table 1 compares the maps of decoded patterns with those of the preprocessed ones they
 came from; baselines stand below the models. Populations: confidence, ``cm`` and
@@ -8,32 +8,21 @@ Table 1 of the paper prints radians under the heading degrees; both are given he
 
 import numpy as np
 import pandas as pd
-import torch
 from orix.crystal_map import CrystalMap
-from torch import nn
 
 from kikuhelpers.indexing.orientation_maps import misorientation_map
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import (
-    LATENT_DIMENSIONS,
-    NETWORK_INPUT_PX,
-    PREPROCESSED,
-    PROJECT_ROOT,
-    Study,
-)
+from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, Study
 from kikuhelpers.tables.intervals import block_labels, table1_intervals
-from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
 
 PAPER_TABLE1 = PROJECT_ROOT / "data" / "paper_table1.csv"
-PAPER_TABLE2 = PROJECT_ROOT / "data" / "paper_table2_parameters.csv"
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio": "sharpness"}
 FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
 RESIDUAL = "residual (½Σ²)"
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
 _WHOLE = ("latent_dim", "seed", "presentations")  # whole numbers, some missing
-_TABLE2_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, ShortcutConv)
 
 
 def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
@@ -173,32 +162,6 @@ def title_of(study: Study) -> str:
     return f"{study.title}{' (virtual specimens)' if study.virtual_scans else ''}"
 
 
-def table2() -> pd.DataFrame:
-    """Return Table 2, read off the networks: one row per layer, channels per dimension.
-
-    The last rows count parameters, ours and as the paper prints them (thousands).
-    """
-    columns = {dim: _layers(dim) for dim in LATENT_DIMENSIONS}
-    table = columns[LATENT_DIMENSIONS[0]].drop(columns="channels")
-    for dim, layers in columns.items():
-        table[str(dim)] = layers["channels"]
-    counts = pd.read_csv(PAPER_TABLE2)
-    networks = {dim: KikuchiVAE(dim) for dim in LATENT_DIMENSIONS}
-    for part in ("encoder", "decoder"):
-        row = {str(d): count_parameters(getattr(n, part)) for d, n in networks.items()}
-        printed = counts.set_index("part").loc[part].to_dict()
-        table.loc[len(table)] = {"part": part, "layer": "parameters", **row}
-        table.loc[len(table)] = {"part": part, "layer": "parameters, paper (k)", **printed}
-    return table.fillna("")
-
-
-def save_table2(results: Results) -> pd.DataFrame:
-    """Write table2.csv; return the table."""
-    table = table2()
-    save_csv(table, results.layout.figures / "table2.csv")
-    return table
-
-
 def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
     def cell(name: str, digits: int) -> str:
         values = [row.get(f"{prefix}{name}_{label}") for label in QUANTILES]
@@ -217,43 +180,3 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
         "sharpness ratio": cell("sharpness_ratio", 2),
         RESIDUAL: "" if prefix or pd.isna(residual) else f"{residual:.1f}",
     }
-
-
-def _layers(latent_dim: int) -> pd.DataFrame:
-    """List the layers of a network with their output sizes, without computing anything."""
-    rows = []
-
-    def note(part: str):
-        def hook(layer, _, output):
-            shortcut = isinstance(layer, ShortcutConv)
-            conv = layer.conv if shortcut else layer
-            linear = isinstance(conv, nn.Linear)
-            kernel = "" if linear else " x ".join(str(k) for k in conv.kernel_size)
-            size = 1 if linear else output.shape[-1]
-            rows.append(
-                {
-                    "part": part,
-                    "layer": "fully connected" if linear else _kind(conv),
-                    "output px": f"{size} x {size}",
-                    "kernel": kernel,
-                    "stride": "" if linear else conv.stride[0],
-                    "shortcut": "*" if shortcut else "",
-                    "channels": output.shape[1],
-                }
-            )
-
-        return hook
-
-    with torch.device("meta"):
-        network = KikuchiVAE(latent_dim)
-        inside = {m.conv for m in network.modules() if isinstance(m, ShortcutConv)}
-        for part in ("encoder", "decoder"):
-            for layer in getattr(network, part).modules():
-                if isinstance(layer, _TABLE2_LAYERS) and layer not in inside:
-                    layer.register_forward_hook(note(part))
-        network(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
-    return pd.DataFrame(rows)
-
-
-def _kind(conv: nn.Module) -> str:
-    return "transposed convolution" if isinstance(conv, nn.ConvTranspose2d) else "convolution"

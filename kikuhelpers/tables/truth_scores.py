@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from kikuhelpers.figures import selection
-from kikuhelpers.figures.views import View, whole
-from kikuhelpers.latents.encoding import rank_correlation, variance_between
-from kikuhelpers.runs.available import with_results
+from kikuhelpers.latents.features import cell_feature, spot_feature, standardised_in_grains
+from kikuhelpers.latents.measures import rank_correlation, variance_between
+from kikuhelpers.latents.view import View
 from kikuhelpers.runs.files import save_csv
-from kikuhelpers.study.layout import Layout
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import roles
 from kikuhelpers.study.specimen import PHASES
-from kikuhelpers.study.study import Study
 
 PHYSICAL = {"pq": "IQ", "kam_deg": "KAM", "grod_deg": "GROD", "sharpness": "sharpness"}
 BLIND, BEST = "chosen blind", "best of all"
@@ -46,8 +45,8 @@ def truth_scores(maps: np.ndarray, view: View) -> pd.DataFrame:
     pairs = np.stack([truth["grain"], truth["twin"]], axis=-1).reshape(-1, 2)
     crystals = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(view.shape)
     inside = np.where(matrix.reshape(view.shape), crystals, -1)
-    standard = selection.standardised_in_grains(maps, inside).reshape(len(matrix), -1)[matrix]
-    density = selection.standardised_in_grains(np.log(truth["density"])[..., None], inside).ravel()
+    standard = standardised_in_grains(maps, inside).reshape(len(matrix), -1)[matrix]
+    density = standardised_in_grains(np.log(truth["density"])[..., None], inside).ravel()
     domains = truth["domain"].ravel()[matrix]
     divided = len(np.unique(domains)) > len(np.unique(crystals.ravel()[matrix]))
     between = variance_between(standard, domains)
@@ -62,7 +61,7 @@ def truth_scores(maps: np.ndarray, view: View) -> pd.DataFrame:
 
 def _stands_out(maps: np.ndarray, crystals: np.ndarray, marked: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of the distance to the crystal's mean, (D,)."""
-    standard = selection.standardised_in_grains(maps, crystals)
+    standard = standardised_in_grains(maps, crystals)
     if not 0 < marked.sum() < marked.size:
         return np.full(maps.shape[-1], np.nan)
     ranks = rankdata(np.abs(standard.reshape(len(marked), -1)), axis=0)
@@ -71,7 +70,7 @@ def _stands_out(maps: np.ndarray, crystals: np.ndarray, marked: np.ndarray) -> n
     return wins / (count * (len(marked) - count))
 
 
-def truth_score_table(study: Study) -> pd.DataFrame:
+def truth_score_table(results: Results) -> pd.DataFrame:
     """Score the physical maps and the VAEs' features of the virtual scans that figures show.
 
     Returns
@@ -82,23 +81,23 @@ def truth_score_table(study: Study) -> pd.DataFrame:
         grains for density and domains, of highest kurtosis for particles), and for each score
         the best of all its features, which the truth alone can tell.
     """
-    rows = []
-    shown = [selection.scan_of(study, alloy) for alloy in ("wrought", "am")]
-    for scan in filter(None, [*shown, selection.fine_scan(study)]):
+    rows, study = [], results.study
+    shown = [roles.scan_of(study, role) for role in ("wrought", "am")]
+    for scan in filter(None, [*shown, roles.fine_scan(study)]):
         if not study.is_virtual(scan):
             continue
-        view = whole(study, scan)
+        view = View.whole(results, scan)
         physical = np.stack([view.property_map(name) for name in PHYSICAL], axis=-1)
         scores = truth_scores(physical, view)
         rows.append(scores.assign(scan=scan, map=list(PHYSICAL.values())))
-        for model in selection.vaes(study):
+        for model in roles.vaes(study):
             active = np.flatnonzero(view.features(model)["active"])
             if not len(active):
                 continue
             scores = truth_scores(np.array(view.latents(model)[..., active]), view)
             scores.index = active
-            cells = selection.cell_feature(view, model).index
-            spots = selection.spot_feature(view, model).index
+            cells = cell_feature(view, model).index
+            spots = spot_feature(view, model).index
             blind = scores.loc[cells].copy()
             blind["particles"] = scores.loc[spots, "particles"]
             both = pd.DataFrame([blind, scores.max()])
@@ -106,9 +105,9 @@ def truth_score_table(study: Study) -> pd.DataFrame:
     return pd.concat(rows)[["scan", "map", "density", "domains", "particles"]] if rows else None
 
 
-def save_truth_scores(study: Study) -> pd.DataFrame | None:
+def save_truth_scores(results: Results) -> pd.DataFrame | None:
     """Write truth_scores.csv; return the table, or None of a study without virtual scans."""
-    table = truth_score_table(with_results(study)[0])
+    table = truth_score_table(results)
     if table is not None:
-        save_csv(table, Layout(study).figures / "truth_scores.csv")
+        save_csv(table, results.layout.figures / "truth_scores.csv")
     return table

@@ -1,19 +1,17 @@
-"""What a figure shows, chosen by measures and never by hand.
+"""The latent feature that a panel shows, chosen by a measure and never by hand.
 
 The number of a latent feature depends on the seed of the training. So each panel names a
 property, and the feature that has most of it is drawn, with the measure in its title.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import kurtosis
 
-from kikuhelpers.figures.views import View
-from kikuhelpers.latents.encoding import morans_i, rank_correlation
-from kikuhelpers.study.study import Study
+from kikuhelpers.latents.measures import morans_i, rank_correlation
+from kikuhelpers.latents.view import View
 
 BLOCK = 16  # features measured at a time, to bound memory on large maps
 
@@ -37,78 +35,16 @@ class Choice:
         """Measure and its value, for a title."""
         return f"{self.measure} {self.value:.2f}"
 
-
-# ------------------------------------------------------------ scans and models
-
-
-def scan_of(study: Study, alloy: str) -> str | None:
-    """Return the first mapped scan of an alloy, "wrought" ("other" counts as such) or "am"."""
-    return _first(study, study.mapped_scans, alloy)
+    def map_of(self, view: View) -> np.ndarray:
+        """Latent means of the feature over a view, (rows, columns)."""
+        return np.array(view.latents(self.model)[..., self.index])
 
 
-def decoded_scan(study: Study) -> str:
-    """Return the first wrought scan whose patterns are decoded; without any, another one."""
-    return _first(study, study.decoded_scans, "wrought") or study.decoded_scans[0]
-
-
-def _first(study: Study, names: list[str], alloy: str) -> str | None:
-    kinds = {"am"} if alloy == "am" else {"wrought", "other"}
-    return next((name for name in names if study.scan(name).alloy in kinds), None)
-
-
-def fine_scan(study: Study) -> str | None:
-    """Return the AM scan of the smallest step, if it is finer than the first AM scan."""
-    first = scan_of(study, "am")
-    if first is None:
-        return None
-    scans = {name: study.scan(name) for name in study.mapped_scans}
-    steps = {name: scan.step_um for name, scan in scans.items() if scan.alloy == "am"}
-    finest = min(steps, key=steps.get)
-    return finest if steps[finest] < steps[first] else None
-
-
-def vaes(study: Study) -> list[str]:
-    """Return the conventional VAEs (beta = 1), one per latent dimension, smallest first."""
-    by_dimension = {}
-    for name, model in study.models.items():
-        if model.loss == "vae" and model.beta == 1:
-            by_dimension.setdefault(model.latent_dim, name)
-    return [by_dimension[dimension] for dimension in sorted(by_dimension)]
-
-
-def largest_vae(study: Study) -> str:
-    """Return the conventional VAE of most dimensions; without any, the largest model."""
-    names = vaes(study) or sorted(study.models, key=lambda name: study.model(name).latent_dim)
-    return names[-1]
-
-
-def beta_series(study: Study) -> list[str]:
-    """Return beta-VAEs of one dimension, lowest beta first, led by their conventional VAE.
-
-    Where beta-VAEs of several dimensions were trained, the dimension of most of them is
-    taken. Without any, the list holds the largest conventional VAE alone.
-    """
-    others = [n for n, model in study.models.items() if model.loss == "vae" and model.beta != 1]
-    if not others:
-        return [largest_vae(study)]
-    dimension = Counter(study.model(name).latent_dim for name in others).most_common(1)[0][0]
-    series = [name for name in [*vaes(study), *others] if study.model(name).latent_dim == dimension]
-    return sorted(series, key=lambda name: study.model(name).beta)
-
-
-def contrastive_models(study: Study) -> list[str]:
-    """Return the models trained with the contrastive loss."""
-    return [name for name, model in study.models.items() if model.loss == "contrastive"]
-
-
-# ------------------------------------------------------------------- features
-
-
-def grain_feature(view: View, model: str) -> Choice:
+def grain_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     """Feature that shows the grains best: orientation's share of variance x Moran's I."""
     table = view.features(model)
     score = (table["rho_orientation"] * table["moran_i"]).to_numpy()
-    return _best(view, model, score, "grain share × Moran's I", ())
+    return _best(view, model, score, "grain share × Moran's I", taken)
 
 
 def cell_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
@@ -197,22 +133,3 @@ def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collec
     score = np.where(allowed & np.isfinite(score), score, -np.inf)
     index = int(np.argmax(score))
     return Choice(model, index, measure, float(score[index]))
-
-
-# ------------------------------------------------------------------- patterns
-
-
-def typical_point(view: View, model: str) -> tuple[int, int]:
-    """Point (row, column) whose loss is the median of the indexed points of a view."""
-    losses = np.where(view.indexed(), view.losses(model), np.nan)
-    finite = losses[np.isfinite(losses)]
-    distance = np.abs(losses - np.median(finite))
-    return np.unravel_index(int(np.nanargmin(distance)), losses.shape)
-
-
-def extreme_point(views: list[View], model: str, worst: bool) -> tuple[View, int, int]:
-    """View, row and column of the best or the worst reconstruction of several scans."""
-    pick = np.argmax if worst else np.argmin
-    found = [(view, view.losses(model)) for view in views]
-    view, losses = found[int(pick([getattr(v, "max" if worst else "min")() for _, v in found]))]
-    return view, *np.unravel_index(int(pick(losses)), losses.shape)

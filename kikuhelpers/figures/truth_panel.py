@@ -12,11 +12,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from kikuhelpers.figures.drawing import DENSITY_COLOURS, add_colour_bar, letter, show_map
-from kikuhelpers.figures.style import SMALL_PT
-from kikuhelpers.figures.views import View
+from kikuhelpers.latents.view import View
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
+from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
-from kikuhelpers.study.study import VirtualScan
 
 DRAWN_POINTS = 240  # along the longer side of a map, at least
 PATH_POINTS = 500
@@ -26,18 +25,13 @@ _PATH_COLOUR = "#b5367a"  # from the colours of the density
 _WORDS = "truth: log10 density, annealed 0;\nboundaries blue, particles green"
 
 
-def any_virtual(views: list[View]) -> bool:
-    """Tell whether any of the views is of a virtual specimen, whose truth can be drawn."""
-    return any(view.study.is_virtual(view.scan) for view in views)
-
-
 def show_truth(ax, view: View, bar: bool = False) -> None:
     """Draw dislocation density, the boundaries of domains and the particles of a view.
 
     With a colour ``bar`` of the density, where the neighbours have one. Of a measured scan the
     axes are left empty.
     """
-    if not any_virtual([view]):
+    if not view.is_virtual:
         ax.set_axis_off()
         return
     finer = -(-DRAWN_POINTS // max(view.shape))
@@ -57,7 +51,7 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     ax.add_collection(
         LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True, zorder=0.5)
     )
-    letter(ax, "", _WORDS, SMALL_PT)
+    letter(ax, "", _WORDS)
     if bar:
         add_colour_bar(image, ax)
 
@@ -112,11 +106,11 @@ def boundary_lines(labels: np.ndarray) -> np.ndarray:
 
 def _state(view: View, points: np.ndarray) -> State:
     """Truth at (n, 2) rows and columns of a view's scan, which need not be whole."""
-    scan = view.study.scan(view.scan)
-    return _specimen(scan.model_dump_json()).at(scan.origin_um + scan.step_um * points)
+    data = view.results.study.scan(view.scan).data
+    return _specimen(data.model_dump_json()).at(data.origin_um + data.step_um * points)
 
 
 @lru_cache(maxsize=4)
-def _specimen(scan: str) -> VirtualSpecimen:
-    settings = VirtualScan.model_validate_json(scan)
+def _specimen(data: str) -> VirtualSpecimen:
+    settings = VirtualData.model_validate_json(data)  # which cannot be told apart by a hash
     return VirtualSpecimen(settings.specimen, settings.seed)

@@ -1,0 +1,138 @@
+"""Fig. 1: the two routes from a pattern to a map, on the study's own data."""
+
+import numpy as np
+from matplotlib.patches import FancyArrow
+from orix.vector import Vector3d
+from scipy.ndimage import gaussian_filter
+from skimage.transform import radon
+
+from kikuhelpers.figures import drawing
+from kikuhelpers.figures.panels import note_choice
+from kikuhelpers.figures.style import PAGE_MM, TEXT_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.latents.features import structured_features
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import roles
+
+STACKED_MAPS = 5
+BRIGHTNESS_PX = 8.0  # standard deviation of the smoothing that leaves brightness only
+_HEIGHT_MM = 92.0
+_TILE_MM = 34.0  # side of a square picture
+_SHIFT_MM = 3.0  # from one stacked map to the next
+
+
+@print_style
+def draw(results: Results) -> PaperFigure:
+    """Draw the two routes from a pattern to a map: physics (A) and latent space (B)."""
+    view = View.whole(results, roles.decoded_scan(results.study))
+    model = roles.largest_vae(results.study)
+    point = view.typical_point(model)
+    figure = new_figure(_HEIGHT_MM, layout="none")
+    title = f"Fig. 1  From pattern to map by physics (A) and by latent space (B): {view.label}"
+    figure.suptitle(title, x=0.01, ha="left")
+    pattern = view.pattern(*point)
+    for row, panel in ((0, "A"), (1, "B")):
+        ax = _tile(figure, row, 0.0)
+        drawing.show_pattern(ax, pattern, view.mask)
+        drawing.letter(ax, panel, f"pattern at ({point[0]}, {point[1]})", TEXT_PT)
+    _draw_physics(figure, view, point, pattern)
+    _draw_latent_space(figure, view, point, model)
+    figure.choices.append(
+        f"Fig. 1: pattern ({point[0]}, {point[1]}) has the median loss of {model}"
+    )
+    return figure
+
+
+def _tile(figure, row: int, left_mm: float, width_mm: float = _TILE_MM, height_mm=_TILE_MM):
+    bottom = _HEIGHT_MM - 12 - (row + 1) * _TILE_MM - row * 9 + (_TILE_MM - height_mm) / 2
+    size = np.array([left_mm + 2, bottom, width_mm, height_mm])
+    return figure.add_axes(tuple(size / [PAGE_MM, _HEIGHT_MM, PAGE_MM, _HEIGHT_MM]))
+
+
+def _arrow(figure, row: int, left_mm: float) -> None:
+    ax = _tile(figure, row, left_mm, width_mm=9, height_mm=6)
+    ax.set_axis_off()
+    ax.set(xlim=(0, 9), ylim=(-3, 3))
+    shape = {"width": 0.7, "head_width": 2.4, "head_length": 2.4, "length_includes_head": True}
+    ax.add_patch(FancyArrow(0.5, 0, 8, 0, color="0.3", lw=0, **shape))
+
+
+def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarray) -> None:
+    _arrow(figure, 0, 35)
+    ax = _tile(figure, 0, 48)
+    lines = band_transform(pattern, view.mask)
+    low, high = drawing.clip_limits(lines.compressed())
+    ax.imshow(lines, cmap="gray", vmin=low, vmax=high, aspect="auto")
+    drawing.bare(ax)
+    ax.set(xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
+    drawing.letter(ax, "", "bands: peaks of the Radon transform")
+
+    _arrow(figure, 0, 84)
+    xmap = view.orientations()
+    rotation = xmap.rotations[np.ravel_multi_index(point, xmap.shape)]
+    ax = _tile(figure, 0, 96)
+    key = drawing.add_ipf_key(ax)
+    key.scatter(rotation * Vector3d.xvector(), c="black", s=14, ec="white", lw=0.6)
+    euler = ", ".join(f"{angle:.0f}°" for angle in np.rad2deg(rotation.to_euler()).ravel())
+    drawing.letter(ax, "", f"orientation: Euler {euler}")
+
+    _arrow(figure, 0, 133)
+    ax = _tile(figure, 0, 145)
+    drawing.show_map(ax, view.ipf_x(), view.step_um)
+    _mark(ax, point)
+    drawing.letter(ax, "", "map of orientations")
+
+
+def band_transform(pattern: np.ndarray, mask: np.ndarray) -> np.ma.MaskedArray:
+    """Return the Radon transform of a pattern's bands: the mean along each line, (rho, 180).
+
+    Parameters
+    ----------
+    pattern
+        (h, w). Its smooth part, which would outshine the bands, is removed first.
+    mask
+        (h, w) bool, True inside the screen; lines that cross little of it are masked.
+    """
+    angles, inside = np.arange(180.0), mask.astype(float)
+    # Mean along each line: sums would only show how long the lines are.
+    length = radon(inside, angles, circle=False)
+    weight = np.maximum(gaussian_filter(inside, BRIGHTNESS_PX), 1e-6)
+    bands = (pattern - gaussian_filter(pattern * inside, BRIGHTNESS_PX) / weight) * inside
+    lines = radon(bands, angles, circle=False) / np.maximum(length, 1)
+    used = length > 0.2 * length.max()
+    rows = np.flatnonzero(used.any(axis=1))
+    return np.ma.masked_where(~used, lines)[rows[0] : rows[-1] + 1]
+
+
+def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -> None:
+    _arrow(figure, 1, 35)
+    latent = view.latents(model)[point]
+    ax = _tile(figure, 1, 54, width_mm=70, height_mm=24)
+    ax.bar(np.arange(1, latent.size + 1), latent, width=0.8, color="0.35")
+    ax.axhline(0, color="black", lw=0.4)
+    ax.set(xlim=(0.2, latent.size + 0.8), xlabel="latent feature", ylabel="value")
+    drawing.letter(ax, "", f"encoder of {model}: {latent.size} features of this pattern")
+
+    _arrow(figure, 1, 128)
+    chosen = structured_features(view, model, STACKED_MAPS)
+    side = _TILE_MM - _SHIFT_MM * (len(chosen) - 1)
+    for depth, choice in reversed(list(enumerate(chosen))):
+        ax = _tile(figure, 1, 140 + _SHIFT_MM * depth, side, side)
+        left, bottom, width, height = ax.get_position().bounds
+        rise = (depth - (len(chosen) - 1) / 2) * _SHIFT_MM / _HEIGHT_MM
+        ax.set_position((left, bottom + rise, width, height))
+        values = choice.map_of(view)
+        low, high = drawing.clip_limits(values)
+        ax.imshow(values, cmap=drawing.LATENT_COLOURS, vmin=low, vmax=high)
+        drawing.bare(ax)
+        for spine in ax.spines.values():
+            spine.set(color="white", linewidth=1.2)
+        note_choice(figure, "1B", choice)
+    _mark(ax, point)
+    numbers = ", ".join(str(choice.index + 1) for choice in chosen)
+    ax.set_xlabel(f"maps of features {numbers}")
+
+
+def _mark(ax, point: tuple[int, int]) -> None:
+    ax.plot(point[1], point[0], "o", mfc="none", mec="white", mew=1.0, ms=5)
+    ax.plot(point[1], point[0], "o", mfc="none", mec="black", mew=0.5, ms=6.5)

@@ -1,0 +1,203 @@
+"""Fig. 3: the networks and their layers, which are read off the network object."""
+
+from dataclasses import replace
+from math import isqrt
+
+import numpy as np
+import torch
+from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
+
+from kikuhelpers.figures import style
+from kikuhelpers.figures.drawing import pattern_limits
+from kikuhelpers.figures.style import PAGE_MM, SMALL_PT, TEXT_PT, PaperFigure
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import NETWORK_INPUT_PX, roles
+from kikuhelpers.study.models import Contrastive
+from kikuhelpers.tables.table2 import CONVOLUTION, LINEAR, TRANSPOSED, Layer, trace_layers
+from kikuhelpers.training.augmentation import augment
+
+_HEIGHT_MM = 131.0
+_ENCODER, _DECODER, _LATENT, _HEAD = "#9ecae1", "#fdbe85", "#a1d99b", "#dadaeb"
+_FULL_SIDE_MM = 11.0  # of a box of 120 px; smaller maps follow a power law, to stay visible
+_SIDE_POWER = 0.6
+_LAYER_SLOT_MM = 15.8
+_LAYERS_TOP_MM = 70.0
+_VIEW_SEED = 3  # of the two augmented views shown
+
+# In millimetres from the left and from the middle of a row of shapes:
+# x, y, width, left side, right side, text, colour; and both ends of each arrow.
+_VAE_SHAPES = (
+    (26, 0, 12, 15, 7, "Encoder", _ENCODER),
+    (38, 4.5, 6, 5, 5, "μ", _LATENT),
+    (38, -4.5, 6, 5, 5, "σ", _LATENT),
+    (47, 0, 6, 8, 8, "z", _LATENT),
+    (59, 0, 12, 7, 15, "Decoder", _DECODER),
+)
+_VAE_ARROWS = [(17, 0, 20, 0), (32, 0, 35, 4), (32, 0, 35, -4), (41, 4, 44, 0), (41, -4, 44, 0)]
+_VAE_ARROWS += [(50, 0, 53, 0), (65, 0, 68, 0)]
+_VIEW_SHAPES = (
+    (39, 0, 12, 12, 6, "Encoder", _ENCODER),
+    (52, 0, 8, 7, 7, "μ, σ", _LATENT),
+    (66, 0, 12, 6, 12, "Decoder", _DECODER),
+)
+_VIEW_ARROWS = [(30.5, 0, 33, 0), (45, 0, 48, 0), (56, 0, 60, 0), (72, 0, 75, 0)]
+
+
+@style.print_style
+def draw(results: Results) -> PaperFigure:
+    """Draw the VAE (A), its contrastive variant (B) and the layers with their sizes (C)."""
+    study = results.study
+    name, contrastive = roles.largest_vae(study), roles.contrastive_models(study)
+    settings = study.model(contrastive[0]).contrastive if contrastive else Contrastive()
+    dimension = study.model(name).latent_dim
+    view = View.whole(results, roles.decoded_scan(study))
+    point = view.typical_point(name)
+    pattern, decoded = view.pattern(*point), view.pattern(*point, name)
+    figure = style.new_figure(_HEIGHT_MM, layout="none")
+    canvas = _Canvas(figure, view.mask, pattern_limits(pattern, view.mask))
+    title = f"Fig. 3  The networks, with patterns of the {view.label}"
+    canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1)
+    _draw_vae(canvas, pattern, decoded, dimension)
+    _draw_contrastive(canvas, pattern, dimension, settings)
+    if not contrastive:
+        figure.missing.append(
+            "Fig. 3B: drawn with default settings; no contrastive model was trained."
+        )
+    _draw_layers(canvas, dimension, name)
+    return figure
+
+
+class _Canvas:
+    """Shapes, arrows and patterns on one axes in millimetres."""
+
+    def __init__(self, figure: PaperFigure, mask: np.ndarray, limits: tuple[float, float]):
+        self.ax, self.mask, self.limits = figure.add_axes((0, 0, 1, 1)), mask, limits
+        self.ax.set(xlim=(0, PAGE_MM), ylim=(0, _HEIGHT_MM))
+        self.ax.set_axis_off()
+
+    def write(self, x, y, text, size=SMALL_PT, align="left", **style):
+        self.ax.text(x, y, text, **{"fontsize": size, "ha": align, "va": "center"} | style)
+
+    def shape(self, x, y, width, left, right, text, colour):
+        """A box around (x, y) with text inside; a trapezoid where its sides differ."""
+        half, left, right = width / 2, left / 2, right / 2
+        ends = ((-half, -left), (-half, left), (half, right), (half, -right))
+        corners = [(x + dx, y + dy) for dx, dy in ends]
+        self.ax.add_patch(Polygon(corners, fc=colour, ec="0.3", lw=0.5))
+        self.write(x, y, text, align="center")
+
+    def arrow(self, start, stop):
+        look = {"arrowstyle": "-|>", "mutation_scale": 5, "lw": 0.7, "color": "0.25"}
+        self.ax.add_patch(FancyArrowPatch(start, stop, shrinkA=0, shrinkB=0, **look))
+
+    def row(self, x, y, shapes, arrows):
+        """Shapes and arrows around (x, y)."""
+        for dx, dy, *shape in shapes:
+            self.shape(x + dx, y + dy, *shape)
+        for x0, y0, x1, y1 in arrows:
+            self.arrow((x + x0, y + y0), (x + x1, y + y1))
+
+    def pattern(self, x, y, side, values, label):
+        """A pattern around (x, y) with a label above."""
+        extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
+        inside, (low, high) = np.ma.array(values, mask=~self.mask), self.limits
+        self.ax.imshow(inside, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
+        self.write(x, y + side / 2 + 1.8, label, align="center")
+
+
+def _draw_vae(canvas: _Canvas, pattern: np.ndarray, decoded: np.ndarray, dimension: int) -> None:
+    y = _HEIGHT_MM - 30
+    canvas.write(1, _HEIGHT_MM - 10, r"$\bf{A}$  Variational autoencoder", TEXT_PT)
+    canvas.pattern(9, y, 15, pattern, "pattern x")
+    canvas.row(0, y, _VAE_SHAPES, _VAE_ARROWS)
+    canvas.pattern(76, y, 15, decoded, "decoded x̂")
+    canvas.write(42, y - 10, f"{dimension} values each; z = μ + σ ε", align="center")
+    loss = (
+        r"loss = $\frac{1}{2}\,\Sigma_{\mathrm{mask}}(\hat{x}-x)^2$"
+        r" $+\;\beta$ KL( N(μ, σ²) || N(0, 1) )"
+    )
+    canvas.write(42, y - 17, loss, TEXT_PT, "center")
+    where = "pixel-to-pixel, inside the screen only; β = 1 unless stated"
+    canvas.write(42, y - 22, where, align="center")
+
+
+def _draw_contrastive(
+    canvas: _Canvas, pattern: np.ndarray, dimension: int, settings: Contrastive
+) -> None:
+    middle, left = _HEIGHT_MM - 32, 92.0
+    title = r"$\bf{B}$  Contrastive variant: two noisy views, shared weights"
+    canvas.write(left, _HEIGHT_MM - 10, title, TEXT_PT)
+    canvas.pattern(left + 7, middle, 12, pattern, "pattern x")
+    for sign, index, noisy in zip((1, -1), "₁₂", _noisy_views(pattern, settings), strict=True):
+        y = middle + 10.5 * sign
+        canvas.arrow((left + 13.5, middle + 2 * sign), (left + 17, y))
+        canvas.pattern(left + 24, y, 12, noisy, f"view {1 if sign > 0 else 2}")
+        canvas.row(left, y, _VIEW_SHAPES, _VIEW_ARROWS)
+        canvas.write(left + 75.5, y, f"x̂{index} ↔ x\nKL{index}")
+        canvas.arrow((left + 52, y - 3.5 * sign), (left + 52, middle + 2.6 * sign))
+    head = f"MLP of μ: {dimension}–{settings.head_width}–{settings.projection_dim}, NT-Xent"
+    canvas.shape(left + 56, middle, 34, 5.2, 5.2, head, _HEAD)
+    loss = (
+        "loss = mean of both VAE losses against the clean x"
+        f" + {settings.weight:g} × NT-Xent (τ = {settings.temperature:g})"
+    )
+    canvas.write(left + 43, middle - 20, loss, align="center")
+
+
+def _noisy_views(pattern: np.ndarray, settings: Contrastive) -> list[np.ndarray]:
+    # Every kind of noise at once, so that the two views differ visibly.
+    certain = settings.augmentation.model_copy(update={"probability": 1.0})
+    batch = torch.from_numpy(np.stack([pattern, pattern])).unsqueeze(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_VIEW_SEED)
+        return list(augment(batch, certain).squeeze(1).numpy())
+
+
+def _draw_layers(canvas: _Canvas, dimension: int, name: str) -> None:
+    title = rf"$\bf{{C}}$  Layers of {name}: channels × px², layer, parameters"
+    canvas.write(1, _LAYERS_TOP_MM, title, TEXT_PT)
+    legend = "/2: stride 2    convᵀ: transposed    +: shortcut"
+    canvas.write(PAGE_MM - 1, _LAYERS_TOP_MM, legend, align="right")
+    for part, y, colour in (("encoder", 53.0, _ENCODER), ("decoder", 20.0, _DECODER)):
+        layers = drawn_layers(dimension, part)
+        total = sum(layer.parameters for layer in layers)
+        canvas.write(1, y + 10.5, f"{part.title()}, {total:,} parameters", style="italic")
+        for number, layer in enumerate(layers):
+            _draw_layer(canvas, layer, 10 + number * _LAYER_SLOT_MM, y, colour)
+            if number:
+                x = 10 + (number - 0.5) * _LAYER_SLOT_MM
+                canvas.arrow((x - 1.0, y), (x + 1.0, y))
+
+
+def drawn_layers(dimension: int, part: str) -> list[Layer]:
+    """List the layers of the "encoder" or the "decoder", led by what goes into it."""
+    layers = [layer for layer in trace_layers(dimension) if layer.part == part]
+    if part == "encoder":
+        return [Layer(part, "input", 1, NETWORK_INPUT_PX, 1, 1, False, 0), *layers]
+    # The values of its fully connected layer are folded to as many maps as the latent has values.
+    folded = replace(layers[0], channels=dimension, px=isqrt(layers[0].channels // dimension))
+    return [Layer(part, "latent", dimension, 1, 1, 1, False, 0), folded, *layers[1:]]
+
+
+def _draw_layer(canvas: _Canvas, layer: Layer, x: float, y: float, colour: str) -> None:
+    side = _FULL_SIDE_MM * (layer.px / NETWORK_INPUT_PX) ** _SIDE_POWER
+    sheets = max(1, int(np.log2(layer.channels)) - 1)
+    for sheet in reversed(range(sheets)):
+        shift = 0.35 * (sheet - (sheets - 1) / 2)
+        corner = (x - side / 2 + shift, y - side / 2 + shift)
+        canvas.ax.add_patch(Rectangle(corner, side, side, fc=colour, ec="0.3", lw=0.4))
+    canvas.write(x, y - 7.5, layer_text(layer), align="center", va="top", linespacing=1.25)
+
+
+def layer_text(layer: Layer) -> str:
+    """Return a layer's caption: its output, its kind and its number of parameters."""
+    size = f"{layer.channels} × {layer.px}²" if layer.px > 1 else f"{layer.channels}"
+    kernel = f"{layer.kernel_px}×{layer.kernel_px}"
+    kinds = {CONVOLUTION: f"conv {kernel}", TRANSPOSED: f"convᵀ {kernel}", LINEAR: "linear"}
+    kind = kinds.get(layer.kind, layer.kind)
+    if layer.stride > 1:
+        kind += f" /{layer.stride}"
+    if layer.shortcut:
+        kind += " +"
+    return f"{size}\n{kind}" + (f"\n{layer.parameters:,}" if layer.parameters else "")

@@ -1,0 +1,103 @@
+"""Fig. 8: one pattern through VAEs of each dimension."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from kikuhelpers.figures import style
+from kikuhelpers.figures.drawing import DIFFERENCE_COLOURS, letter, pattern_limits, show_pattern
+from kikuhelpers.figures.style import PAGE_MM, TEXT_PT, PaperFigure
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import LATENT_DIMENSIONS, roles
+
+RING_PX = 3  # width of a ring of the radial profile
+DIFFERENCE_PERCENT = 99.5  # of all differences, the end of their common scale
+_LARGEST_TILE_MM = 38.0
+_PROFILE_MM = 36.0
+_BAR_PLACE = (0.05, 0.5, 0.9, 0.07)  # of the colour bar in its axes
+
+
+@style.print_style
+def draw(results: Results) -> PaperFigure:
+    """Draw one pattern decoded by each VAE, its differences, and their radial profile."""
+    study, models = results.study, roles.vaes(results.study)
+    if not models:
+        return style.dropped_figure("Fig. 8: this study has no conventional VAE.")
+    view = View.whole(results, roles.decoded_scan(study))
+    point = view.typical_point(models[-1])
+    original = view.pattern(*point)
+    decoded = {f"{study.model(name).latent_dim}-D": view.pattern(*point, name) for name in models}
+    to_input = {f"{name} − input": pattern - original for name, pattern in decoded.items()}
+    successive = {f"{b} − {a}": decoded[b] - decoded[a] for a, b in pairwise(decoded)}
+    every = np.stack([*to_input.values(), *successive.values()])
+    limit = float(np.percentile(np.abs(every[:, view.mask]), DIFFERENCE_PERCENT)) or 1.0
+
+    grey = pattern_limits(original, view.mask)
+    lines = [(0, "A", to_input), (1, "B", dict(zip(models, decoded.values(), strict=True)))]
+    lines += [(2, "C", successive)] if successive else []
+    columns, tile_mm = len(models) + 1, min(PAGE_MM / (len(models) + 1), _LARGEST_TILE_MM) + 4
+    heights = [tile_mm] * len(lines) + [_PROFILE_MM]
+    where, typical = f"point ({point[0]}, {point[1]})", f"median loss of {models[-1]}"
+    title = f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}"
+    figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
+    figure.choices.append(f"Fig. 8: {where} has the {typical}")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    ax = figure.add_subplot(grid[1, 0])
+    show_pattern(ax, original, view.mask, grey)
+    letter(ax, "", "input")
+    for row, panel, tiles in lines:
+        for number, (title, values) in enumerate(tiles.items(), start=1):
+            ax = figure.add_subplot(grid[row, number + (panel == "C")])
+            if panel == "B":
+                show_pattern(ax, values, view.mask, grey)
+            else:
+                image = show_pattern(ax, values, view.mask, (-limit, limit), DIFFERENCE_COLOURS)
+                title += f"\nRMS {np.sqrt(np.mean(values[view.mask] ** 2)):.3f}"
+            letter(ax, f"{panel}.{number}", title)
+    place = figure.add_subplot(grid[0, 0])
+    place.set_axis_off()
+    bar = figure.colorbar(image, cax=place.inset_axes(_BAR_PLACE), orientation="horizontal")
+    bar.set_label("difference,\none scale for A and C")
+    _draw_profiles(figure.add_subplot(grid[-1, :]), to_input, successive, view.mask)
+    wanted = [f"{dimension}-D" for dimension in LATENT_DIMENSIONS]
+    figure.note_lacking("Fig. 8: no {} VAE in this study.", wanted, decoded)
+    return figure
+
+
+def radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RMS of a difference pattern in rings around the middle of the screen.
+
+    Parameters
+    ----------
+    difference
+        (h, w).
+    mask
+        (h, w) bool, True inside the screen.
+
+    Returns
+    -------
+    radius : numpy.ndarray
+        (n,) middle of each ring in px.
+    rms : numpy.ndarray
+        (n,) in units of the [-1, 1] scale.
+    """
+    rows, columns = np.nonzero(mask)
+    radius = np.hypot(rows - rows.mean(), columns - columns.mean())
+    ring = (radius / RING_PX).astype(int)
+    count = np.bincount(ring)
+    square = np.bincount(ring, weights=difference[mask] ** 2)
+    filled = count > 0
+    return (np.flatnonzero(filled) + 0.5) * RING_PX, np.sqrt(square[filled] / count[filled])
+
+
+def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> None:
+    for differences, dash in ((to_input, "-"), (successive, "--")):
+        for number, (label, values) in enumerate(differences.items()):
+            ax.plot(*radial_rms(values, mask), dash, color=f"C{number}", label=label)
+    ax.set_ylim(bottom=0)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("distance from the middle of the screen (px)")
+    ax.set_ylabel("RMS difference")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    letter(ax, "D", "radial profile of each difference", TEXT_PT)

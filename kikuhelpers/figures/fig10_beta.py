@@ -1,0 +1,114 @@
+"""Fig. 10: what a higher beta does to patterns, and which orientations survive it."""
+
+import string
+
+import numpy as np
+import pandas as pd
+
+from kikuhelpers.figures.drawing import letter, pattern_limits, show_pattern
+from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.latents.measures import rank_correlation
+from kikuhelpers.latents.view import View, names
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study import Study, roles
+
+PAPER_BETAS = (1, 15, 50)
+GENERATED_SHOWN = 4  # two by two
+LEGEND_ROOM = 3  # factor above the highest loss
+GRAIN_AREA = 60.0  # of the largest grain's dot, in square points
+_ROW_MM = 44.0
+_SHARES_MM = 48.0
+_LINES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
+
+
+@print_style
+def draw(results: Results) -> PaperFigure:
+    """Draw best, worst and generated patterns for each beta, the losses and what survives."""
+    study, models = results.study, roles.beta_series(results.study)
+    views = [View.whole(results, scan) for scan in study.decoded_scans]
+    maps_mm = len(models) * _ROW_MM
+    title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
+    figure = new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
+    grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
+    lines = []
+    for row, (name, panel) in enumerate(zip(models, string.ascii_uppercase, strict=False)):
+        upper, lower = 2 * row, 2 * row + 1
+        for column, kind in enumerate(("best", "worst")):
+            view, point = extreme_point(views, name, kind)
+            axes = [above.add_subplot(grid[line, column]) for line in (upper, lower)]
+            original = view.pattern(*point)
+            grey = pattern_limits(original, view.mask)
+            show_pattern(axes[0], original, view.mask, grey)
+            show_pattern(axes[1], view.pattern(*point, name), view.mask, grey)
+            title = f"{kind}, loss {view.losses(name)[point]:.0f}"
+            letter(axes[0], f"{panel}.{column + 1}", title)
+            if kind == "best":
+                axes[0].set_ylabel("original", fontsize=SMALL_PT)
+                axes[1].set_ylabel("decoded", fontsize=SMALL_PT)
+            place = f"{view.scan} ({point[0]}, {point[1]})"
+            figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
+        tiles = [above.add_subplot(grid[upper + n // 2, 2 + n % 2]) for n in range(GENERATED_SHOWN)]
+        _draw_generated(tiles, results, name)
+        letter(tiles[0], f"{panel}.3", "from noise")
+        lines.append(above.add_subplot(grid[upper : lower + 1, 4]))
+        _draw_history(lines[-1], results.history(name))
+        letter(lines[-1], f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
+    histories = pd.concat([results.history(name) for name in models])
+    for ax in lines:
+        ax.set_ylim(histories["best"].min() / 1.2, histories["worst"].max() * LEGEND_ROOM)
+    panel = string.ascii_uppercase[len(models)]
+    try:
+        shares = results.open(results.layout.figures / "orientation_shares.csv")
+        _draw_shares(below, panel, shares, study, models)
+    except MissingResultError as error:
+        figure.missing.append(f"Fig. 10{panel}: {error.what}.")
+    trained = [f"{study.model(name).beta:g}" for name in models]
+    sentence = "Fig. 10: β = {} was not trained at this dimension."
+    figure.note_lacking(sentence, map(str, PAPER_BETAS), trained)
+    return figure
+
+
+def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple[int, int]]:
+    """View and point (row, column) of the "best" or "worst" reconstruction of several scans."""
+    sign = 1 if kind == "worst" else -1
+    losses = [sign * view.losses(model) for view in views]
+    at = int(np.argmax([values.max() for values in losses]))
+    return views[at], np.unravel_index(int(losses[at].argmax()), losses[at].shape)
+
+
+def _draw_generated(tiles: list, results: Results, model: str) -> None:
+    scan = roles.decoded_scan(results.study)
+    generated, mask = results.generated(model, scan), results.mask(scan)
+    limits = pattern_limits(generated, np.broadcast_to(mask, generated.shape))
+    for ax, pattern in zip(tiles, generated, strict=False):
+        show_pattern(ax, pattern, mask, limits)
+
+
+def _draw_history(ax, history: pd.DataFrame) -> None:
+    for column, (label, colour) in _LINES.items():
+        ax.plot(history["presentations"] / 1000, history[column], color=colour, label=label)
+    ax.set_yscale("log")
+    ax.set_xlabel("patterns shown (thousands)")
+    ax.set_ylabel("reconstruction loss")
+    ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
+
+
+def _draw_shares(place, panel: str, table: pd.DataFrame, study: Study, models: list[str]) -> None:
+    """Each grain's error against its share of the training sample, a plot per model."""
+    wrong_deg = study.tables.wrong_deg
+    axes = np.ravel(place.subplots(1, len(models), squeeze=False, sharex=True, sharey=True))
+    for number, (ax, model) in enumerate(zip(axes, models, strict=True), start=1):
+        grains = table[(table["model"] == model) & (table["share_pct"] > 0)]
+        off = grains["misorientation_deg_q50"]
+        area = GRAIN_AREA * grains["points"] / table["points"].max()
+        ax.scatter(grains["share_pct"], off, s=area + 2, c="C0", alpha=0.6, lw=0)
+        ax.axhline(wrong_deg, color="0.6", ls="--", lw=0.6)
+        ax.set(xscale="log", yscale="log", xlabel="share of the training patterns (%)")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter("{x:g}")
+        rank = rank_correlation(grains[["share_pct"]].to_numpy(), off.to_numpy())[0]
+        lost = f"{100 * (off > wrong_deg).mean():.0f} % of {len(grains)} grains lost"
+        beta = f"β = {study.model(model).beta:g}"
+        letter(ax, f"{panel}.{number}", f"{beta}: {lost}, |ρ| {rank:.2f}")
+    axes[0].set_ylabel("median misorientation\nof a grain (°)")

@@ -1,0 +1,132 @@
+"""A scan, or a region of it, as tables and figures see it: maps, latents and patterns by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from orix.crystal_map import CrystalMap
+
+from kikuhelpers.indexing.orientation_maps import ipf_colours
+from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
+
+_ALLOYS = {"am": "AM alloy", "wrought": "wrought alloy"}
+
+
+@dataclass(frozen=True)
+class View:
+    """A box of one scan; ``rows`` and ``columns`` are (first, one past the last)."""
+
+    results: Results
+    scan: str
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @classmethod
+    def whole(cls, results: Results, scan: str) -> "View":
+        """View of a whole scan."""
+        rows, columns = results.card(scan)["map_shape"]
+        return cls(results, scan, (0, rows), (0, columns))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the box."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    @property
+    def step_um(self) -> float:
+        return self.results.study.scan(self.scan).data.step_um
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the scan is of a virtual specimen, whose truth is known."""
+        return self.results.study.is_virtual(self.scan)
+
+    @property
+    def label(self) -> str:
+        """The scan as a title names it: "wrought alloy", "virtual AM alloy", or its own name."""
+        alloy = _ALLOYS.get(self.results.study.scan(self.scan).figures.role, self.scan)
+        return f"virtual {alloy}" if self.is_virtual else alloy
+
+    def within(self, outer: "View") -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns of this box as an outer box of the same scan counts them."""
+        ends = zip((self.rows, self.columns), (outer.rows, outer.columns), strict=True)
+        return tuple((first - origin, last - origin) for (first, last), (origin, _) in ends)
+
+    def crop(self, values: np.ndarray) -> np.ndarray:
+        """Cut this box out of an array whose first two axes are those of the scan."""
+        return values[slice(*self.rows), slice(*self.columns)]
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(h, w) bool, True inside the screen."""
+        return self.results.mask(self.scan)
+
+    @cached_property
+    def _opened(self) -> dict[tuple, Any]:
+        return {}
+
+    def _open(self, opener: Callable, *names: str) -> Any:
+        """Open a result of the whole scan, once."""
+        if (opener, *names) not in self._opened:
+            self._opened[opener, *names] = opener(*names)
+        return self._opened[opener, *names]
+
+    def orientations(self, kind: str = PREPROCESSED) -> CrystalMap:
+        """Orientations of the whole scan, from its preprocessed or a model's patterns."""
+        return self._open(self.results.orientations, kind, self.scan)
+
+    def property_map(self, name: str, kind: str = PREPROCESSED) -> np.ndarray:
+        """A property of the orientation map, for example "pq", (rows, columns) float."""
+        xmap = self.orientations(kind)
+        return self.crop(np.asarray(xmap.prop[name], float).reshape(xmap.shape))
+
+    def truth(self, name: str) -> np.ndarray:
+        """A field of :class:`~kikuhelpers.scans.virtual.truth.Truth`, (rows, columns, ...)."""
+        return self.crop(self._open(self.results.truth, self.scan)[name])
+
+    def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
+        """(rows, columns) bool."""
+        xmap = self.orientations(kind)
+        return self.crop(xmap.is_indexed.reshape(xmap.shape))
+
+    def grains(self) -> np.ndarray:
+        """(rows, columns) int, -1 where there is no grain."""
+        return self.property_map("grain").astype(int)
+
+    def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
+        """IPF-X colours, (rows, columns, 3), black where not indexed."""
+        colours = self.crop(ipf_colours(self.orientations(kind), direction="x"))
+        return np.where(self.indexed(kind)[..., None], colours, 0.0)
+
+    def latents(self, model: str) -> np.ndarray:
+        """Latent means of the box, (rows, columns, D), mapped from file."""
+        return self.crop(self._open(self.results.latents, model, self.scan))
+
+    def features(self, model: str) -> pd.DataFrame:
+        """Measures of every latent feature on the whole scan; row i is feature i + 1."""
+        return self._open(self.results.features, model, self.scan)
+
+    def losses(self, kind: str) -> np.ndarray:
+        """Loss of every pattern of the box, (rows, columns)."""
+        return self.crop(self.results.losses(kind, self.scan))
+
+    def pattern(self, row: int, column: int, kind: str = PREPROCESSED) -> np.ndarray:
+        """One pattern (h, w) in [-1, 1], by its row and column in the box."""
+        place = int(self.rows[0] + row), int(self.columns[0] + column)
+        return to_intensity(self.results.pattern(kind, self.scan, *place))
+
+    def typical_point(self, model: str) -> tuple[int, int]:
+        """Point (row, column) whose loss is the median of the indexed points."""
+        losses = np.where(self.indexed(), self.losses(model), np.nan)
+        distance = np.abs(losses - np.nanmedian(losses))
+        return np.unravel_index(int(np.nanargmin(distance)), losses.shape)
+
+
+def names(views: list[View]) -> str:
+    """Name the scans of some views in a title, each once."""
+    return " and ".join(dict.fromkeys(view.label for view in views))

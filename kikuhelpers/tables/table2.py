@@ -1,0 +1,95 @@
+"""Table 2 of the paper: the layers of the network, read off the network itself.
+
+The layers are not a list typed from the paper: a pattern is passed through the network
+and each layer's output shape, kernel, stride and number of parameters are read off.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import nn
+
+from kikuhelpers.runs.files import save_csv
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX, PROJECT_ROOT
+from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
+
+PAPER_TABLE2 = PROJECT_ROOT / "data" / "paper_table2_parameters.csv"
+CONVOLUTION, TRANSPOSED, LINEAR = "convolution", "transposed convolution", "fully connected"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with parameters, as a forward pass finds it."""
+
+    part: str  # "encoder" or "decoder"
+    kind: str  # CONVOLUTION, TRANSPOSED or LINEAR
+    channels: int  # of its output
+    px: int  # side of its output
+    kernel_px: int
+    stride: int
+    shortcut: bool
+    parameters: int
+
+
+def trace_layers(latent_dim: int) -> list[Layer]:
+    """List the layers of a network in the order of execution, without computing anything."""
+    layers, kinds = [], {nn.Conv2d: CONVOLUTION, nn.ConvTranspose2d: TRANSPOSED, nn.Linear: LINEAR}
+
+    def read(part, shortcut, layer, _inputs, output):
+        kind = next(kind for base, kind in kinds.items() if isinstance(layer, base))
+        px = output.shape[-1] if output.ndim == 4 else 1
+        kernel, stride = (1, 1) if kind == LINEAR else (layer.kernel_size[0], layer.stride[0])
+        drawn = (kind, output.shape[1], px, kernel, stride, shortcut, count_parameters(layer))
+        layers.append(Layer(part, *drawn))
+
+    with torch.device("meta"):
+        network = KikuchiVAE(latent_dim)
+        inside = {m.conv for m in network.modules() if isinstance(m, ShortcutConv)}
+        for part in ("encoder", "decoder"):
+            for layer in getattr(network, part).modules():
+                if isinstance(layer, tuple(kinds)):
+                    layer.register_forward_hook(partial(read, part, layer in inside))
+        network(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
+    return layers
+
+
+def table2() -> pd.DataFrame:
+    """Return Table 2, read off the networks: one row per layer, channels per dimension.
+
+    The last rows count parameters, ours and as the paper prints them (thousands).
+    """
+    networks = {dim: trace_layers(dim) for dim in LATENT_DIMENSIONS}
+    table = pd.DataFrame([_row(layer) for layer in networks[LATENT_DIMENSIONS[0]]])
+    for dim, layers in networks.items():
+        table[str(dim)] = [layer.channels for layer in layers]
+    paper = pd.read_csv(PAPER_TABLE2).set_index("part")
+    for part in ("encoder", "decoder"):
+        counts = {
+            str(dim): sum(layer.parameters for layer in layers if layer.part == part)
+            for dim, layers in networks.items()
+        }
+        for name, row in (("", counts), (", paper (k)", paper.loc[part].to_dict())):
+            table.loc[len(table)] = {"part": part, "layer": f"parameters{name}", **row}
+    return table.fillna("")
+
+
+def save_table2(results: Results) -> pd.DataFrame:
+    """Write table2.csv; return the table."""
+    table = table2()
+    save_csv(table, results.layout.figures / "table2.csv")
+    return table
+
+
+def _row(layer: Layer) -> dict[str, str | int]:
+    linear = layer.kind == LINEAR
+    return {
+        "part": layer.part,
+        "layer": layer.kind,
+        "output px": f"{layer.px} x {layer.px}",
+        "kernel": "" if linear else f"{layer.kernel_px} x {layer.kernel_px}",
+        "stride": "" if linear else layer.stride,
+        "shortcut": "*" if layer.shortcut else "",
+    }
