@@ -73,8 +73,8 @@ def test_floats_fill_16_bit(tmp_path, files, patterns):
         (FileData(path="nowhere.up2"), "There is no pattern file"),
         (FileData(path="nowhere.h5"), "There is no scan file"),
         (array_scan("nowhere.npy"), "There is no scan file"),
-        (PublicScan(source="public", name="moon"), "no public scan 'moon'; known are in718_rx"),
-        (PublicScan(source="public", name="in718_rx", rows=(0, 30)), "tile's edge"),
+        (PublicData(source="public", name="moon"), "no public scan 'moon'; known are in718_rx"),
+        (PublicData(source="public", name="in718_rx", rows=(0, 30)), "tile's edge"),
     ],
 )
 def test_what_is_not_there_gets_one_sentence(files, scan, words):
@@ -107,7 +107,7 @@ def test_a_virtual_scan_brings_its_truth(files):
 
 
 def test_the_measured_crop(measured_crop, files):
-    scan = PublicScan(source="public", name="in718_rx", rows=(0, 20))
+    scan = PublicData(source="public", name="in718_rx", rows=(0, 20))
     convert_scan(scan, files, "rx")
     patterns = open_patterns(files.raw)
     assert patterns.shape == (20, 200, PIXELS, PIXELS)

@@ -18,10 +18,10 @@ import psutil
 
 from kikuhelpers.runs.files import digest, load_json, save_json
 from kikuhelpers.runs.results import MissingResultError, Results, name_of
+from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED
 from kikuhelpers.study.load import PROJECT_ROOT
 from kikuhelpers.study.stages import TRAINING, Job
-from kikuhelpers.study import Study
 
 PACKAGES = (
     "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",

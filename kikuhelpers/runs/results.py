@@ -16,9 +16,9 @@ from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.archive import Archive, Place
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import digest, load_json, written_aside
+from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED, Layout
 from kikuhelpers.study.stages import DATA, Job, jobs_of
-from kikuhelpers.study import Study
 
 
 class MissingResultError(SentenceError):
