@@ -16,7 +16,7 @@ from benchmarks.simulation import virtual_scan
 from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.latents.decoding import decode_map
-from kikuhelpers.latents.encoding import encode_map
+from kikuhelpers.latents.encoding import encode
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
@@ -87,7 +87,7 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
         return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()
     if stage == "encoding":
-        return lambda: encode_map(model, patterns, "auto", outputs.latents)
+        return lambda: encode(model, patterns, "auto", outputs.latents)
     latents = np.load(outputs.latents, mmap_mode="r")
     return lambda: decode_map(model, latents, patterns, mask, outputs, 1.0, "auto")
 

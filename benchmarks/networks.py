@@ -11,7 +11,7 @@ from benchmarks.scans import files_in
 from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
 from kikuhelpers.latents.decoding import decode_map
-from kikuhelpers.latents.encoding import encode_map
+from kikuhelpers.latents.encoding import encode
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
@@ -83,14 +83,14 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
     for dimension in sizes.dimensions:
         model = on_device(KikuchiVAE(dimension)).eval()
         plain = KikuchiVAE(dimension).to(device()).eval()
-        latents = encode_map(model, counts, "auto")
+        latents = encode(model, counts, "auto")
         batches = torch.from_numpy(to_intensity(counts[0])).unsqueeze(1).split(sizes.batch)
         codes = torch.from_numpy(latents[0]).split(sizes.batch)
         with tempfile.TemporaryDirectory() as folder:
             files = files_in(folder, ModelScanFiles)
             jobs = {
                 "encoding": (
-                    lambda m=model: encode_map(m, counts, "auto"),
+                    lambda m=model: encode(m, counts, "auto"),
                     lambda p=plain, b=batches: _plain_pass(lambda x: p.encode(x)[0], b),
                 ),
                 "decoding": (
