@@ -16,9 +16,9 @@ _KEY_SHARE = 0.32  # width of the colour key, relative to a map
 def draw(results: Results) -> PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
     views, missing = panel_views(results, 2, {"A": "wrought", "B": "am"})
-    height = max(view.shape[0] / view.shape[1] for view in views.values())
+    height = max(_MAP_MM * view.shape[0] / view.shape[1] for view in views.values())
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
-    figure = new_figure(min(height, _TALLEST) * _MAP_MM + 14, title, layout="constrained")
+    figure = new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
     figure.missing.extend(missing)
     grid = figure.add_gridspec(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
     for place, (panel, view) in zip(grid, views.items(), strict=False):

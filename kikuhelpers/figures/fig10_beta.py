@@ -26,7 +26,7 @@ def draw(results: Results) -> PaperFigure:
     """Draw best, worst and generated patterns for each beta, the losses and what survives."""
     study, models = results.study, roles.beta_series(results.study)
     views = [View.whole(results, scan) for scan in study.decoded_scans]
-    maps_mm = len(models) * _ROW_MM
+    maps_mm, decoded = len(models) * _ROW_MM, roles.decoded_scan(study)
     title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
     figure = new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
@@ -48,9 +48,13 @@ def draw(results: Results) -> PaperFigure:
                 axes[1].set_ylabel("decoded", fontsize=SMALL_PT)
             place = f"{view.scan} ({point[0]}, {point[1]})"
             figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
-        tiles = [above.add_subplot(grid[upper + n // 2, 2 + n % 2]) for n in range(GENERATED_SHOWN)]
-        _draw_generated(tiles, results, name)
-        letter(tiles[0], f"{panel}.3", "from noise")
+        generated, mask = results.generated(name, decoded), results.mask(decoded)
+        grey = pattern_limits(generated, np.broadcast_to(mask, generated.shape))
+        for number, pattern in enumerate(generated[:GENERATED_SHOWN]):
+            ax = above.add_subplot(grid[upper + number // 2, 2 + number % 2])
+            show_pattern(ax, pattern, mask, grey)
+            if number == 0:
+                letter(ax, f"{panel}.3", "from noise")
         lines.append(above.add_subplot(grid[upper : lower + 1, 4]))
         _draw_history(lines[-1], results.history(name))
         letter(lines[-1], f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
@@ -75,14 +79,6 @@ def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple
     losses = [sign * view.losses(model) for view in views]
     at = int(np.argmax([values.max() for values in losses]))
     return views[at], np.unravel_index(int(losses[at].argmax()), losses[at].shape)
-
-
-def _draw_generated(tiles: list, results: Results, model: str) -> None:
-    scan = roles.decoded_scan(results.study)
-    generated, mask = results.generated(model, scan), results.mask(scan)
-    limits = pattern_limits(generated, np.broadcast_to(mask, generated.shape))
-    for ax, pattern in zip(tiles, generated, strict=False):
-        show_pattern(ax, pattern, mask, limits)
 
 
 def _draw_history(ax, history: pd.DataFrame) -> None:

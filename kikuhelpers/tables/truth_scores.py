@@ -107,7 +107,7 @@ def truth_score_table(results: Results) -> pd.DataFrame:
 
 def save_truth_scores(results: Results) -> pd.DataFrame | None:
     """Write truth_scores.csv; return the table, or None of a study without virtual scans."""
-    table = truth_score_table(results)
+    table = truth_score_table(results.complete())
     if table is not None:
         save_csv(table, results.layout.figures / "truth_scores.csv")
     return table
