@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kikuhelpers.runs.devices import arithmetic, computed_precision, device, keep_freed_memory
-from kikuhelpers.runs.files import save_json, written_aside
+from kikuhelpers.runs.files import save_array, save_json, written_aside
 from kikuhelpers.runs.progress import progress_bar
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
@@ -23,6 +23,7 @@ from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
 from kikuhelpers.study.stages import TRAINING, fingerprint
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
+from kikuhelpers.training.held_out import held_out_points
 from kikuhelpers.training.losses import ProjectionHead, training_loss
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
@@ -83,6 +84,8 @@ def train(results: Results, name: str) -> pd.DataFrame:
                 saved, trainer.saved_step = time.monotonic(), trainer.step
     _write_history(files, trainer)
     save_json(files.card, {"model": name} | trainer.card())
+    if trainer.model.hold_out:
+        save_array(files.held_out, held_out_points(results, name))
     weights = {key: value.cpu().contiguous() for key, value in trainer.network.state_dict().items()}
     with written_aside(files.weights) as temporary:
         save_file(weights, temporary, metadata={"fingerprint": of_settings})
