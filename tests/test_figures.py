@@ -265,7 +265,7 @@ def test_plots_of_the_stages_load_nothing_heavy(module):
 @pytest.fixture
 def noisy_figure():
     """A figure that is too large as it is: noise does not compress."""
-    figure = new_figure(height_mm=60, width_mm=style.COLUMN_MM)
+    figure = new_figure(height_mm=60, width_mm=89)
     image = np.random.default_rng(0).random((400, 600))
     figure.subplots().imshow(image, cmap="viridis")
     return figure
@@ -321,7 +321,7 @@ def test_a_failed_rendering_leaves_the_old_files_alone(tmp_path, monkeypatch):
 
 
 def test_a_small_figure_keeps_the_finest_resolution(tmp_path):
-    figure = new_figure(height_mm=40, width_mm=style.COLUMN_MM)
+    figure = new_figure(height_mm=40, width_mm=89)
     figure.subplots().plot([0, 1])
     png, _ = save_figure(figure, tmp_path, "f")
     with Image.open(png) as image:

@@ -66,8 +66,7 @@ def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOUR
 
 def bare(ax: Axes) -> None:
     """Take away ticks, keep the frame."""
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
 
 
 def bar_length_um(width_um: float) -> float:

@@ -30,16 +30,14 @@ def draw(results: Results) -> PaperFigure:
     figure = new_figure(_HEIGHT_MM, layout="none")
     title = f"Fig. 1  From pattern to map by physics (A) and by latent space (B): {view.label}"
     figure.suptitle(title, x=0.01, ha="left")
-    pattern = view.pattern(*point)
+    pattern, where = view.pattern(*point), f"({point[0]}, {point[1]})"
     for row, panel in ((0, "A"), (1, "B")):
         ax = _tile(figure, row, 0.0)
         drawing.show_pattern(ax, pattern, view.mask)
-        drawing.letter(ax, panel, f"pattern at ({point[0]}, {point[1]})", TEXT_PT)
+        drawing.letter(ax, panel, f"pattern at {where}", TEXT_PT)
     _draw_physics(figure, view, point, pattern)
     _draw_latent_space(figure, view, point, model)
-    figure.choices.append(
-        f"Fig. 1: pattern ({point[0]}, {point[1]}) has the median loss of {model}"
-    )
+    figure.choices.append(f"Fig. 1: pattern {where} has the median loss of {model}")
     return figure
 
 
@@ -60,7 +58,7 @@ def _arrow(figure, row: int, left_mm: float) -> None:
 def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarray) -> None:
     _arrow(figure, 0, 35)
     ax = _tile(figure, 0, 48)
-    lines = band_transform(pattern, view.mask)
+    lines = _band_transform(pattern, view.mask)
     low, high = drawing.clip_limits(lines.compressed())
     ax.imshow(lines, cmap="gray", vmin=low, vmax=high, aspect="auto")
     drawing.bare(ax)
@@ -83,16 +81,8 @@ def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarra
     drawing.letter(ax, "", "map of orientations")
 
 
-def band_transform(pattern: np.ndarray, mask: np.ndarray) -> np.ma.MaskedArray:
-    """Return the Radon transform of a pattern's bands: the mean along each line, (rho, 180).
-
-    Parameters
-    ----------
-    pattern
-        (h, w). Its smooth part, which would outshine the bands, is removed first.
-    mask
-        (h, w) bool, True inside the screen; lines that cross little of it are masked.
-    """
+def _band_transform(pattern: np.ndarray, mask: np.ndarray) -> np.ma.MaskedArray:
+    """Radon transform of a pattern (h, w) without its smooth part, which outshines the bands."""
     angles, inside = np.arange(180.0), mask.astype(float)
     # Mean along each line: sums would only show how long the lines are.
     length = radon(inside, angles, circle=False)

@@ -61,9 +61,8 @@ def draw(results: Results) -> PaperFigure:
     _draw_vae(canvas, pattern, decoded, dimension)
     _draw_contrastive(canvas, pattern, dimension, settings)
     if not contrastive:
-        figure.missing.append(
-            "Fig. 3B: drawn with default settings; no contrastive model was trained."
-        )
+        sentence = "Fig. 3B: drawn with default settings; no contrastive model was trained."
+        figure.missing.append(sentence)
     _draw_layers(canvas, dimension, name)
     return figure
 
@@ -195,9 +194,6 @@ def layer_text(layer: Layer) -> str:
     size = f"{layer.channels} × {layer.px}²" if layer.px > 1 else f"{layer.channels}"
     kernel = f"{layer.kernel_px}×{layer.kernel_px}"
     kinds = {CONVOLUTION: f"conv {kernel}", TRANSPOSED: f"convᵀ {kernel}", LINEAR: "linear"}
-    kind = kinds.get(layer.kind, layer.kind)
-    if layer.stride > 1:
-        kind += f" /{layer.stride}"
-    if layer.shortcut:
-        kind += " +"
+    stride = f" /{layer.stride}" if layer.stride > 1 else ""
+    kind = kinds.get(layer.kind, layer.kind) + stride + " +" * layer.shortcut
     return f"{size}\n{kind}" + (f"\n{layer.parameters:,}" if layer.parameters else "")

@@ -75,8 +75,7 @@ def _draw_path(figure: PaperFigure, place, results: Results, model: str) -> None
         tile.set_title(f"{number}: {distance[at]:.1f} µm", fontsize=SMALL_PT)
         line.annotate(str(number), (distance[at], values[at]), (0, 3.5), **beside)
     line.margins(y=0.3)
-    line.set_xlabel("distance along the path (µm)")
-    line.set_ylabel(f"feature {choice.index + 1}")
+    line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index + 1}")
     if results.study.figures.path_4c.length is not None:
         ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
         figure.choices.append(

@@ -42,7 +42,6 @@ def _zoom(field: View) -> View:
     zoom = region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
-    (top, bottom), (left, right), (rows, columns) = field.rows, field.columns, field.shape
-    rows, columns = rows // 4, columns // 4
-    middle = (top + rows, bottom - rows), (left + columns, right - columns)
+    ends = zip((field.rows, field.columns), field.shape, strict=True)
+    middle = ((first + size // 4, last - size // 4) for (first, last), size in ends)
     return View(field.results, field.scan, *middle)

@@ -97,7 +97,6 @@ def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> No
             ax.plot(*radial_rms(values, mask), dash, color=f"C{number}", label=label)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
-    ax.set_xlabel("distance from the middle of the screen (px)")
-    ax.set_ylabel("RMS difference")
+    ax.set(xlabel="distance from the middle of the screen (px)", ylabel="RMS difference")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     letter(ax, "D", "radial profile of each difference", TEXT_PT)

@@ -9,7 +9,7 @@ from kikuhelpers.latents.features import cell_feature
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
-PAPER_DIMENSIONS = (32, 64, 128, 256)
+PAPER_DIMENSIONS = ("32-D", "64-D", "128-D", "256-D")
 
 
 @print_style
@@ -29,5 +29,5 @@ def draw(results: Results) -> PaperFigure:
     figure, _ = draw_rows(9, title, [row])
     there = [f"{study.model(name).latent_dim}-D" for name in models]
     sentence = f"Fig. 9: no {{}} VAE; only {', '.join(there)} is in this study."
-    figure.note_lacking(sentence, [f"{dim}-D" for dim in PAPER_DIMENSIONS], there)
+    figure.note_lacking(sentence, PAPER_DIMENSIONS, there)
     return figure

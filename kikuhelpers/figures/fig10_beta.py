@@ -12,7 +12,7 @@ from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import Study, roles
 
-PAPER_BETAS = (1, 15, 50)
+PAPER_BETAS = ("1", "15", "50")
 GENERATED_SHOWN = 4  # two by two
 LEGEND_ROOM = 3  # factor above the highest loss
 GRAIN_AREA = 60.0  # of the largest grain's dot, in square points
@@ -41,8 +41,8 @@ def draw(results: Results) -> PaperFigure:
             grey = pattern_limits(original, view.mask)
             show_pattern(axes[0], original, view.mask, grey)
             show_pattern(axes[1], view.pattern(*point, name), view.mask, grey)
-            title = f"{kind}, loss {view.losses(name)[point]:.0f}"
-            letter(axes[0], f"{panel}.{column + 1}", title)
+            loss = view.losses(name)[point]
+            letter(axes[0], f"{panel}.{column + 1}", f"{kind}, loss {loss:.0f}")
             if kind == "best":
                 axes[0].set_ylabel("original", fontsize=SMALL_PT)
                 axes[1].set_ylabel("decoded", fontsize=SMALL_PT)
@@ -68,8 +68,7 @@ def draw(results: Results) -> PaperFigure:
     except MissingResultError as error:
         figure.missing.append(f"Fig. 10{panel}: {error.what}.")
     trained = [f"{study.model(name).beta:g}" for name in models]
-    sentence = "Fig. 10: β = {} was not trained at this dimension."
-    figure.note_lacking(sentence, map(str, PAPER_BETAS), trained)
+    figure.note_lacking("Fig. 10: β = {} was not trained at this dimension.", PAPER_BETAS, trained)
     return figure
 
 
@@ -84,9 +83,7 @@ def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple
 def _draw_history(ax, history: pd.DataFrame) -> None:
     for column, (label, colour) in _LINES.items():
         ax.plot(history["presentations"] / 1000, history[column], color=colour, label=label)
-    ax.set_yscale("log")
-    ax.set_xlabel("patterns shown (thousands)")
-    ax.set_ylabel("reconstruction loss")
+    ax.set(yscale="log", xlabel="patterns shown (thousands)", ylabel="reconstruction loss")
     ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
 
 

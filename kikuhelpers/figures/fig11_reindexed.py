@@ -10,7 +10,7 @@ from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study, roles
 
-PAPER_BETAS = (15, 50)
+PAPER_BETAS = ("15", "50")
 _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map
 _TITLES_MM = 9.0  # above each map, on average
 
@@ -40,9 +40,8 @@ def draw(results: Results) -> PaperFigure:
         share = 100 * view.indexed(name).mean()
         drawing.letter(upper, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % indexed")
         lower.append(figure.add_subplot(grid[1, column]))
-        iq = drawing.show_map(
-            lower[-1], quality[name], view.step_um, drawing.QUALITY_COLOURS, limits
-        )
+        look = drawing.QUALITY_COLOURS, limits
+        iq = drawing.show_map(lower[-1], quality[name], view.step_um, *look)
         drawing.letter(lower[-1], f"{panel}.2", f"median {_plain(np.nanmedian(quality[name]))}")
         if name == PREPROCESSED:
             upper.set_ylabel("IPF-X")
@@ -50,8 +49,7 @@ def draw(results: Results) -> PaperFigure:
     drawing.add_ipf_key(figure.add_subplot(grid[0, -1]))
     drawing.add_colour_bar(iq, lower, "IQ (pq, arb. units)", orientation="vertical")
     trained = [f"{study.model(name).beta:g}" for name in variants[1:]]
-    sentence = "Fig. 11: no model of β = {} in this study."
-    figure.note_lacking(sentence, map(str, PAPER_BETAS), trained)
+    figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, trained)
     return figure
 
 

@@ -44,16 +44,11 @@ class FigureSet:
             figure = import_module(f"kikuhelpers.figures.{stem}").draw(self.results)
         except MissingResultError as missing:
             figure = dropped_figure(f"Fig. {number}: {missing.what}.")
-        files = ()
         for ending in (".png", ".pdf"):
             (self.folder / f"{stem}{ending}").unlink(missing_ok=True)
-        if figure.axes:
-            files = save_figure(figure, self.folder, stem)
-        self.card[stem] = {
-            "files": [path.name for path in files],
-            "missing": figure.missing,
-            "choices": figure.choices,
-        }
+        files = save_figure(figure, self.folder, stem) if figure.axes else ()
+        names = [path.name for path in files]
+        self.card[stem] = {"files": names, "missing": figure.missing, "choices": figure.choices}
         return figure
 
     def close(self) -> list[str]:

@@ -84,8 +84,7 @@ def learned_orientations(results: Results) -> PaperFigure:
             alike.append(model.training)
         marker = _MARKERS[alike.index(model.training) % len(_MARKERS)]
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
-        presentations = results.history(name)["presentations"].iloc[-1]
-        shown = grains["share_pct"] / 100 * presentations
+        shown = grains["share_pct"] / 100 * results.history(name)["presentations"].iloc[-1]
         indexed = grains["points"] * grains["indexed_pct"] / 100
         sums = pd.DataFrame({"wrong": grains["wrong_pct"] * indexed, "indexed": indexed})
         sums = sums.groupby(np.floor(np.log2(shown))).sum()

@@ -49,12 +49,11 @@ def realism_figure(
     quality = [view.property_map("pq") for view in views]
     limits = drawing.clip_limits(np.stack(quality))
     for index, (view, label) in enumerate(zip(views, labels, strict=True)):
-        left, right = maps[index], maps[index + 2]
-        drawing.show_map(left, view.ipf_x(), view.step_um)
-        drawing.letter(left, "AB"[index], f"{label}, IPF-X", TEXT_PT)
-        colours = drawing.QUALITY_COLOURS
-        image = drawing.show_map(right, quality[index], view.step_um, colours, limits)
-        drawing.letter(right, "CD"[index], f"{label}, IQ", TEXT_PT)
+        drawing.show_map(maps[index], view.ipf_x(), view.step_um)
+        drawing.letter(maps[index], "AB"[index], f"{label}, IPF-X", TEXT_PT)
+        look = drawing.QUALITY_COLOURS, limits
+        image = drawing.show_map(maps[index + 2], quality[index], view.step_um, *look)
+        drawing.letter(maps[index + 2], "CD"[index], f"{label}, IQ", TEXT_PT)
         for ax, point in zip(patterns[2 * index :], _typical_points(view), strict=False):
             drawing.show_pattern(ax, view.pattern(*point), view.mask)
             drawing.letter(ax, "", f"{label} ({point[0]}, {point[1]})")

@@ -1,12 +1,11 @@
 """The look of the figures and their files: one set of sizes, one way to save.
 
-Widths are those of one and two journal columns; every text is 6 pt or larger at that
-width. Files carry no date and no software version, so that a run repeated on the same
-results writes the same bytes. A PNG stays below 400 kB, so that git can hold it; a PDF is
-for print, with pictures of 300 dpi and text as text, however large.
+Figures are as wide as a journal's page; every text is 6 pt or larger at that width. Files
+carry no date and no software version, so that a run repeated on the same results writes the
+same bytes. A PNG stays below 400 kB, so that git can hold it; a PDF is for print, with
+pictures of 300 dpi and text as text, however large.
 """
 
-import functools
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,6 @@ from PIL import Image
 
 from kikuhelpers.runs.files import written_aside
 
-COLUMN_MM = 89.0
 PAGE_MM = 183.0
 INCH_PER_MM = 1 / 25.4
 TEXT_PT = 7.0
@@ -52,6 +50,7 @@ PRINT_STYLE = {
 }
 _TICKS = {"labelsize": SMALL_PT, "major.size": 2.0, "major.width": 0.5, "major.pad": 1.5}
 PRINT_STYLE |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
+print_style = mpl.rc_context(PRINT_STYLE)  # decorates a function that draws a figure
 
 
 class PaperFigure(Figure):
@@ -97,17 +96,6 @@ def dropped_figure(*sentences: str) -> PaperFigure:
     figure.missing.extend(sentences)
     figure.text(0.01, 0.5, " ".join(sentences), va="center")
     return figure
-
-
-def print_style(draw):
-    """Decorate a function that draws a figure: it runs under ``PRINT_STYLE``."""
-
-    @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with mpl.rc_context(PRINT_STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
 
 
 def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:

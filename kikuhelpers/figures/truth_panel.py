@@ -41,16 +41,14 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     )
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
     state = _state(view, grid.reshape(-1, 2))
-    density, domain, phase = (
-        values.reshape(grid.shape[:2]) for values in (state.density, state.domain, state.phase)
-    )
+    shape = grid.shape[:2]
+    density, domain = state.density.reshape(shape), state.domain.reshape(shape)
+    particles = state.phase.reshape(shape) != PHASES.index("Ni")
     image = show_map(ax, np.log10(density), view.step_um / finer, DENSITY_COLOURS)
-    particles = phase != PHASES.index("Ni")
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = boundary_lines(np.where(particles, -1, domain))
-    ax.add_collection(
-        LineCollection(lines, colors=DOMAIN_COLOUR, lw=0.5, rasterized=True, zorder=0.5)
-    )
+    look = {"colors": DOMAIN_COLOUR, "lw": 0.5, "rasterized": True, "zorder": 0.5}
+    ax.add_collection(LineCollection(lines, **look))
     letter(ax, "", _WORDS)
     if bar:
         add_colour_bar(image, ax)
