@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kikuhelpers.runs.archive import archive
+from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.one_gpu import visible_gpus
 from kikuhelpers.runs.results import Results
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with FileLock(layout.folder / "running.lock", blocking=False):
             if arguments.archive:
-                archive(results)
+                Archive(layout).write(results)
                 return 0
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)

@@ -81,9 +81,12 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
                 writer.append(patterns.reshape(-1, *shape[2:]))
     overview = survey(files.raw)
     patterns = open_patterns(files.raw)
+    source = data.model_dump()
+    if "path" in source:  # the bare name, the same on every machine
+        source["path"] = Path(source["path"]).name
     card = {
         "scan": name,
-        "source": data.model_dump(),
+        "source": source,
         "map_shape": patterns.shape[:2],
         "pattern_shape": patterns.shape[2:],
         "step_um": data.step_um,

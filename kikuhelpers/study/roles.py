@@ -31,6 +31,14 @@ def fine_scan(study: Study) -> str | None:
     return finest if steps[finest] < steps[first] else None
 
 
+def mapped_in_figures(study: Study) -> set[str]:
+    """Return the scans whose latent features the figures map."""
+    figures = study.figures
+    boxes = [*figures.regions.values(), *([figures.path_4c] if figures.path_4c else [])]
+    scans = {scan_of(study, "wrought"), scan_of(study, "am"), fine_scan(study)}
+    return (scans | {decoded_scan(study)} | {box.scan for box in boxes}) - {None}
+
+
 def vaes(study: Study) -> list[str]:
     """Return the conventional VAEs (beta = 1), one per latent dimension, smallest first."""
     by_dimension = {}
