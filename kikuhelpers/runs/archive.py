@@ -47,9 +47,8 @@ _OF_DECODED = ("pq", "cm", "ci", "sharpness")
 _OF_MAPPED = ("pq", "grain", "grod_deg", "kam_deg", "sharpness")
 _OF_ALL = (*_OF_MAPPED, "cm", "ci", "fit", "noise")
 _PROPERTIES = {"training": (), "maps": _OF_MAPPED, "all": _OF_ALL}
-_LARGEST_INT16 = np.iinfo(np.int16).max
+_LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_LEVELS = np.iinfo(np.uint8).max
 _NOT_INDEXED = -1  # phase of orix
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
 
@@ -72,28 +71,18 @@ class Archive:
     def holds(self, path: Path) -> bool:
         """Tell whether a result is here, made with the study's present settings."""
         job = self.layout.maker(path)
-        if not job.parts or self.record(job) is None:
-            return False
-        if path.suffix == ".safetensors":
-            return self.file_of(job).with_suffix(path.suffix).is_file()
-        return bool(_members(self.file_of(job), self._name(path)))
+        return self.record(job) is not None and bool(self._stored(path, job))
 
     def find(self, path: Path):
         """Return a result as :class:`~kikuhelpers.runs.results.Results` opens it, or None."""
-        if not self.holds(path):
-            return None
-        archived = self.file_of(self.layout.maker(path))
-        if path.suffix == ".safetensors":
-            return _read_weights(archived.with_suffix(path.suffix))
-        unpack = _UNPACK.get(path.name) or _UNPACK[path.suffix]
-        return unpack(_members(archived, self._name(path)))
+        stored = self._stored(path, self.layout.maker(path)) if self.holds(path) else None
+        return (_UNPACK.get(path.name) or _UNPACK[path.suffix])(stored) if stored else None
 
     def record(self, job: Job) -> dict | None:
         """Return the record of an archived job of the study's present settings, or None."""
-        if not job.parts or not (found := _members(self.file_of(job), f"record/{job}")):
-            return None
-        record = json.loads(found["text"].tobytes())
-        same = record["fingerprint"] == self.layout.dependencies.fingerprint(job)
+        found = _members(self.file_of(job), f"record/{job}")
+        record = json.loads(found["text"].tobytes()) if found else {}
+        same = record.get("fingerprint") == self.layout.dependencies.fingerprint(job)
         return record if same else None
 
     def shown_patterns(self) -> dict[Place, np.ndarray]:
@@ -106,7 +95,7 @@ class Archive:
 
     def file_of(self, job: Job) -> Path:
         """Return the file of a job's results: that of its scan, model or baseline."""
-        (name, *_), study = job.parts, self.layout.study
+        (name, *_), study = job.parts or ("",), self.layout.study
         kind = "model" if name in study.models else "baseline"
         kind = "scan" if name in study.scans and len(job.parts) == 1 else kind
         return self.layout.archive / f"{kind}.{name}.npz"
@@ -131,8 +120,7 @@ class Archive:
                 for path in paths:
                     packed = self._packed(results, job, path)
                     arrays |= {f"{self._name(path)}/{name}": v for name, v in packed.items()}
-        if layout.shown_patterns.is_file():
-            shown = _members(layout.shown_patterns, "")
+        if shown := _members(layout.shown_patterns, ""):
             files[layout.archive / "shown_patterns.npz"] = shown
         for path, arrays in files.items():
             _write(path, arrays)
@@ -148,8 +136,8 @@ class Archive:
             small = study.model(model).latent_dim <= MOST_ARCHIVED_DIMENSIONS
             return small and model in vaes(study)
         if name == "latents.npy":
-            of_figures = {*vaes(study), largest_vae(study)}
-            return model in of_figures and job.parts[1] in mapped_in_figures(study)
+            shown = model in {*vaes(study), largest_vae(study)}
+            return shown and job.parts[1] in mapped_in_figures(study)
         if name == "generated.npy":
             return model in beta_series(study)
         if name == "truth.h5":
@@ -165,12 +153,18 @@ class Archive:
             _write_weights(self.file_of(job).with_suffix(path.suffix), value)
             return {}
         if path.name == "orientations.h5":
-            of_scan = len(job.parts) == 1
-            names = _PROPERTIES[study.scan(job.parts[0]).serves] if of_scan else _OF_DECODED
-            return _pack_map(value, names)
+            of_scan = study.scan(job.parts[0]).serves if len(job.parts) == 1 else None
+            return _pack_map(value, _PROPERTIES.get(of_scan, _OF_DECODED))
         if path.name == "latents.npy":
             return _pack_latents(value, results.features(*job.parts)["moran_i"].to_numpy())
         return _PACK.get(path.name, lambda values: {"values": values})(value)
+
+    def _stored(self, path: Path, job: Job) -> Arrays | Path | None:
+        """Find a result, of whatever settings: its arrays, or the file of the weights."""
+        weights = self.file_of(job).with_suffix(".safetensors")
+        if path.suffix == weights.suffix:
+            return weights if weights.is_file() else None
+        return _members(self.file_of(job), self._name(path))
 
     def _name(self, path: Path) -> str:
         """Name a result within the file of its scan, model or baseline."""
@@ -179,20 +173,14 @@ class Archive:
 
 
 def _pack_map(xmap, names: tuple[str, ...]) -> Arrays:
-    x, y = (np.reshape(axis, xmap.shape) for axis in (xmap.x, xmap.y))
-    phases = {
-        int(i): (p.name, p.space_group.number, p.structure.lattice.abcABG())
-        for i, p in xmap.phases
-        if i != _NOT_INDEXED
-    }
-    step = [float(x[0, 1]), float(y[1, 0])]
+    of_points = ((int(i), phase) for i, phase in xmap.phases if i != _NOT_INDEXED)
+    phases = {i: (p.name, p.space_group.number, p.structure.lattice.abcABG()) for i, p in of_points}
+    step = [float(xmap.dx), float(xmap.dy)]
     header = {"shape": xmap.shape, "step": step, "unit": xmap.scan_unit, "phases": phases}
     header["types"] = {name: xmap.prop[name].dtype.name for name in names}
-    packed = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
-        "rotations": np.round(xmap.rotations.data * _LARGEST_INT16).astype(np.int16),
-        "phase_id": _small(xmap.phase_id),
-    }
+    packed = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    packed["rotations"] = np.round(xmap.rotations.data * _LARGEST_INT16).astype(np.int16)
+    packed["phase_id"] = _small(xmap.phase_id)
     return packed | {f"prop.{name}": _small(xmap.prop[name]) for name in names}
 
 
@@ -204,20 +192,18 @@ def _unpack_map(packed: Arrays):
     header = json.loads(packed["header"].tobytes())
     row, column = np.indices(header["shape"])
     right, down = header["step"]
-    phases = {
-        int(i): Phase(name, space_group=group, structure=Structure(lattice=Lattice(*lattice)))
-        for i, (name, group, lattice) in header["phases"].items()
-    }
+    phases = {}
+    for i, (name, group, lattice) in header["phases"].items():
+        structure = Structure(lattice=Lattice(*lattice))
+        phases[int(i)] = Phase(name, space_group=group, structure=structure)
     properties = {n: packed[f"prop.{n}"].astype(kind) for n, kind in header["types"].items()}
-    return CrystalMap(
-        Rotation(_unit(packed["rotations"])),
-        packed["phase_id"].astype(int),
+    rotations, phase_id = Rotation(_unit(packed["rotations"])), packed["phase_id"].astype(int)
+    x, y, phase_list = (
         right * column.ravel(),
         down * row.ravel(),
         PhaseList(phases) if phases else None,
-        properties,
-        header["unit"],
     )
+    return CrystalMap(rotations, phase_id, x, y, phase_list, properties, header["unit"])
 
 
 def _unit(rotations: np.ndarray) -> np.ndarray:
@@ -291,6 +277,7 @@ _UNPACK = {
     ".npy": lambda packed: packed["values"],
     ".json": lambda packed: json.loads(packed["text"].tobytes()),
     ".csv": lambda packed: pd.read_csv(io.BytesIO(packed["text"].tobytes())),
+    ".safetensors": _read_weights,
 }
 
 
