@@ -164,22 +164,18 @@ class Layout:
 
     study: Study
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         return results_root() / self.study.name
 
-    @property
+    @cached_property
     def figures(self) -> Path:
         return figures_root() / self.study.name
 
-    @property
+    @cached_property
     def archive(self) -> Path:
         """Small copies of results that git holds, see :mod:`kikuhelpers.runs.archive`."""
         return archive_root() / self.study.name
-
-    @property
-    def notebooks(self) -> Path:
-        return self.folder / "notebooks"
 
     @property
     def shown_patterns(self) -> Path:
@@ -255,29 +251,32 @@ class Layout:
         Which figures a study can fill is known only when they are drawn, and stands in
         ``figures.json``: before that the figures notebook makes what every study has.
         """
-        study, parts, make = self.study, job.parts, []
-        if job.stage in (stages.DATA, stages.PREPROCESSING, stages.INDEXING):
-            make = [self.scan(*parts)]
-        elif job.stage == stages.TRAINING:
-            make = [self.model(*parts)]
-        elif job.stage == stages.BASELINES:
-            make = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
-            make += [self.sample] if parts[0] == largest_pca(study.baselines) else []
-        elif job.stage in (stages.LATENT_MAPS, stages.RECONSTRUCTION, stages.REINDEXING):
-            make = [self.model_scan(*parts)]
-        if make:
-            of_stage = [(files, r) for files in make for r in files.results()]
-            return [
-                files.folder_of(job.stage) / result.name
-                for files, result in of_stage
-                if result.stage == job.stage and self._has(result.only_where, parts)
-            ]
-        return [self.figures / name for name in self._figure_files(job.stage)]
+        stage, parts, study = job.stage, job.parts, self.study
+        if not parts:
+            return [self.figures / name for name in self._figure_files(stage)]
+        if stage == stages.BASELINES:
+            places = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
+            places += [self.sample] if parts[0] == largest_pca(study.baselines) else []
+        elif stage == stages.TRAINING:
+            places = [self.model(*parts)]
+        else:
+            places = [self.scan(*parts) if len(parts) == 1 else self.model_scan(*parts)]
+        return [
+            place.folder_of(stage) / result.name
+            for place in places
+            for result in place.results()
+            if result.stage == stage and self._has(result.only_where, parts)
+        ]
 
     def maker(self, path: Path) -> Job:
         """Return the job that makes a result."""
-        found = (job for job in stages.jobs_of(self.study) if path in self.outputs(job))
-        return next(found)
+        if path not in self._makers:
+            return Job(stages.FIGURES)  # which alone makes files that it names itself
+        return self._makers[path]
+
+    @cached_property
+    def _makers(self) -> dict[Path, Job]:
+        return {path: job for job in stages.jobs_of(self.study) for path in self.outputs(job)}
 
     def _folders(self, *names: str, parts: tuple[str, ...]) -> FolderOf:
         return lambda stage: self.folder_of(Job(stage, parts)).joinpath(*names)
