@@ -41,7 +41,7 @@ from kikuhelpers.study.stages import Job, jobs_of
 MOST_ARCHIVED_DIMENSIONS = 64
 # Of the latent features of a map those are archived that the figures may choose from: the 256-D
 # VAE of the measured crop has 226 active ones, most of them noise.
-MOST_ARCHIVED_FEATURES = 64
+MOST_ARCHIVED_FEATURES = 96
 # Properties of orientation maps that tables and figures read, by how far a scan serves.
 _OF_DECODED = ("pq", "cm", "ci", "sharpness")
 _OF_MAPPED = ("pq", "grain", "grod_deg", "kam_deg", "sharpness")
