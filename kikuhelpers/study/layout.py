@@ -19,10 +19,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from kikuhelpers.study import stages
 from kikuhelpers.study.baselines import largest_pca
 from kikuhelpers.study.load import archive_root, figures_root, results_root
-from kikuhelpers.study.stages import Dependencies, Job
+from kikuhelpers.study.stages import (
+    BASELINES,
+    DATA,
+    FIGURES,
+    INDEXING,
+    LATENT_MAPS,
+    PREPROCESSING,
+    RECONSTRUCTION,
+    REINDEXING,
+    TABLE1,
+    TRAINING,
+    VIRTUAL_SPECIMENS,
+    Dependencies,
+    Job,
+    jobs_of,
+)
 from kikuhelpers.study.study import PREPROCESSED, Study
 
 FolderOf = Callable[[str], Path]  # the folder of the files that a stage makes
@@ -52,97 +66,61 @@ class _Files:
 class ScanFiles(_Files):
     """Files of one scan."""
 
-    raw = made_by(stages.DATA, "scan.up2", "The scan as measured, UP2 version 3.")
-    card = made_by(stages.DATA, "scan.json", "Origin, shapes, step and SHA-256 of the scan.")
-    truth = made_by(
-        stages.DATA, "truth.h5", "Truth, see kikuhelpers.scans.virtual.truth.", "virtual"
-    )
-    background = made_by(
-        stages.PREPROCESSING, "background.npy", "Mean pattern of the map, binned shape, in counts."
-    )
-    mask = made_by(stages.PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
-    preprocessed = made_by(
-        stages.PREPROCESSING, "preprocessed.up2", "Patterns; counts = (p + 1) * 32767.5."
-    )
-    pattern_centre = made_by(stages.INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
-    orientations = made_by(
-        stages.INDEXING, "orientations.h5", "orix CrystalMap of the preprocessed patterns."
-    )
+    raw = made_by(DATA, "scan.up2", "The scan as measured, UP2 version 3.")
+    card = made_by(DATA, "scan.json", "Origin, shapes, step and SHA-256 of the scan.")
+    truth = made_by(DATA, "truth.h5", "Truth of a virtual specimen.", "virtual")
+    background = made_by(PREPROCESSING, "background.npy", "Mean pattern, binned, in counts.")
+    mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
+    preprocessed = made_by(PREPROCESSING, "preprocessed.up2", "Counts = (p + 1) * 32767.5.")
+    pattern_centre = made_by(INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
+    orientations = made_by(INDEXING, "orientations.h5", "CrystalMap of preprocessed patterns.")
 
 
 class ModelFiles(_Files):
     """Files of one trained model."""
 
-    weights = made_by(stages.TRAINING, "weights.safetensors", "Weights of the network.")
-    card = made_by(stages.TRAINING, "card.json", "Settings, data and outcome of the training.")
-    history = made_by(stages.TRAINING, "history.csv", "Loss history.")
-    kl = made_by(
-        stages.TRAINING,
-        "kl_per_dimension.csv",
-        "KL divergence of each latent dimension over the training, in nats.",
-    )
-    held_out = made_by(
-        stages.TRAINING, "held_out.npy", "True for points that the model has not seen.", "hold_out"
-    )
+    weights = made_by(TRAINING, "weights.safetensors", "Weights of the network.")
+    card = made_by(TRAINING, "card.json", "Settings, data and outcome of the training.")
+    history = made_by(TRAINING, "history.csv", "Loss history.")
+    kl = made_by(TRAINING, "kl_per_dimension.csv", "KL history by latent dimension, nats.")
+    held_out = made_by(TRAINING, "held_out.npy", "True for points not seen.", "hold_out")
 
     @property
     def checkpoint(self) -> Path:
         """State to resume from; no output of the graph, so that it outlives a kill."""
-        return self.folder_of(stages.TRAINING) / "checkpoint.pt"
+        return self.folder_of(TRAINING) / "checkpoint.pt"
 
     @property
     def checkpoint_before(self) -> Path:
         """The checkpoint before the last one, should that be damaged."""
-        return self.folder_of(stages.TRAINING) / "checkpoint_before.pt"
+        return self.folder_of(TRAINING) / "checkpoint_before.pt"
 
 
 class ModelScanFiles(_Files):
     """Files of one scan seen through one model."""
 
-    latents = made_by(
-        stages.LATENT_MAPS, "latents.npy", "Latent means, (rows, columns, D) float32."
-    )
-    features = made_by(
-        stages.LATENT_MAPS, "features.csv", "One row per latent feature with its measures."
-    )
-    decoded = made_by(
-        stages.RECONSTRUCTION, "decoded.up2", "Decoded patterns; counts = (p + 1) * 32767.5."
-    )
-    pattern_loss = made_by(
-        stages.RECONSTRUCTION,
-        "pattern_loss.npy",
-        "Masked half-sum-of-squares of every pattern, (rows, columns) float32.",
-    )
-    residual = made_by(
-        stages.RECONSTRUCTION, "residual.json", "Mean absolute error on the camera's scale."
-    )
-    generated = made_by(
-        stages.RECONSTRUCTION,
-        "generated.npy",
-        "Patterns decoded from unit-normal noise, (n, height, width) float32.",
-    )
-    orientations = made_by(
-        stages.REINDEXING, "orientations.h5", "orix CrystalMap of the decoded patterns."
-    )
+    latents = made_by(LATENT_MAPS, "latents.npy", "Latent means, (rows, columns, D) float32.")
+    features = made_by(LATENT_MAPS, "features.csv", "Measures of each latent feature.")
+    decoded = made_by(RECONSTRUCTION, "decoded.up2", "Counts = (p + 1) * 32767.5.")
+    pattern_loss = made_by(RECONSTRUCTION, "pattern_loss.npy", "Masked half-sum-of-squares.")
+    residual = made_by(RECONSTRUCTION, "residual.json", "Error on the camera's scale.")
+    generated = made_by(RECONSTRUCTION, "generated.npy", "Patterns from unit-normal noise.")
+    orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of decoded patterns.")
 
 
 class BaselineScanFiles(_Files):
     """Files of one scan seen through a baseline."""
 
-    decoded = made_by(stages.BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
-    pattern_loss = made_by(stages.BASELINES, "pattern_loss.npy", "As of a model.")
-    orientations = made_by(
-        stages.REINDEXING, "orientations.h5", "orix CrystalMap of these patterns."
-    )
+    decoded = made_by(BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
+    pattern_loss = made_by(BASELINES, "pattern_loss.npy", "As of a model.")
+    orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of these patterns.")
 
 
 class SampleFiles(_Files):
     """What is found once of a study's training sample, by its largest PCA."""
 
-    principal_components = made_by(
-        stages.BASELINES, "pca.npz", "Mean, components and variances of the sample."
-    )
-    spectrum = made_by(stages.BASELINES, "spectrum.json", "The variances alone.")
+    principal_components = made_by(BASELINES, "pca.npz", "Mean, components and variances.")
+    spectrum = made_by(BASELINES, "spectrum.json", "The variances alone.")
 
 
 # Files in the folder of tables and figures, by the notebook that makes them.
@@ -254,10 +232,10 @@ class Layout:
         stage, parts, study = job.stage, job.parts, self.study
         if not parts:
             return [self.figures / name for name in self._figure_files(stage)]
-        if stage == stages.BASELINES:
+        if stage == BASELINES:
             places = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
             places += [self.sample] if parts[0] == largest_pca(study.baselines) else []
-        elif stage == stages.TRAINING:
+        elif stage == TRAINING:
             places = [self.model(*parts)]
         else:
             places = [self.scan(*parts) if len(parts) == 1 else self.model_scan(*parts)]
@@ -271,19 +249,19 @@ class Layout:
     def maker(self, path: Path) -> Job:
         """Return the job that makes a result."""
         if path not in self._makers:
-            return Job(stages.FIGURES)  # which alone makes files that it names itself
+            return Job(FIGURES)  # which alone makes files that it names itself
         return self._makers[path]
 
     @cached_property
     def _makers(self) -> dict[Path, Job]:
-        return {path: job for job in stages.jobs_of(self.study) for path in self.outputs(job)}
+        return {path: job for job in jobs_of(self.study) for path in self.outputs(job)}
 
     def _folders(self, *names: str, parts: tuple[str, ...]) -> FolderOf:
         return lambda stage: self.folder_of(Job(stage, parts)).joinpath(*names)
 
     def _baseline_folders(self, baseline: str, scan: str) -> FolderOf:
         def folder(stage: str) -> Path:
-            parts = (baseline,) if stage == stages.BASELINES else (baseline, scan)
+            parts = (baseline,) if stage == BASELINES else (baseline, scan)
             return self.folder_of(Job(stage, parts)) / "baselines" / baseline / scan
 
         return folder
@@ -296,12 +274,12 @@ class Layout:
 
     def _figure_files(self, stage: str) -> list[str]:
         study = self.study
-        if stage == stages.TABLE1:
+        if stage == TABLE1:
             names = [*_TABLES, *(curve + ending for curve in _CURVES for ending in PICTURES)]
             names += _LINEAR if largest_pca(study.baselines) else ()
             holds_out = any(model.hold_out for model in study.models.values())
             return names + (["held_out.csv"] if holds_out else [])
-        if stage == stages.VIRTUAL_SPECIMENS:
+        if stage == VIRTUAL_SPECIMENS:
             stems = [f"truth_{name}" for name in study.virtual_scans]
             stems += ["realism"] if study.comparison else []
             names = [stem + ending for stem in stems for ending in PICTURES]
