@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from kikuhelpers.patterns.up2 import Up2Writer
+from kikuhelpers.runs.provenance import Record
 from kikuhelpers.scans.public import in718_downloads
 from kikuhelpers.study import Study
+from kikuhelpers.study.layout import ModelScanFiles, ScanFiles
 from kikuhelpers.study.scans import VirtualData
 
 PIXELS = 120
@@ -34,6 +36,13 @@ def make_study(**changes) -> Study:
         "training": {"presentations": 64, "batch_size": 8, "warmup_steps": 2, "history_steps": 2},
     }
     return Study.model_validate(content | changes)
+
+
+def with_training_patterns(count: int) -> dict:
+    """The scans of :func:`make_study`, the one of which gives so many training patterns."""
+    scans = make_study().model_dump()["scans"]
+    scans["wrought"]["training"] = {"patterns": count}
+    return scans
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -77,6 +86,21 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
     """Write patterns (rows, columns, height, width) uint16 as UP2."""
     with Up2Writer(path, patterns.shape[:2], patterns.shape[2:], step_um) as writer:
         writer.append(patterns.reshape(-1, *patterns.shape[2:]))
+
+
+def stamp(study: Study, stage: str, *parts: str) -> None:
+    """Write the record of a job, so that its results, made by hand, count as the study's."""
+    Record(study, stage, *parts).close()
+
+
+def scan_files(folder: Path) -> ScanFiles:
+    """Files of a scan, all in one folder."""
+    return ScanFiles(lambda _: folder)
+
+
+def model_scan_files(folder: Path) -> ModelScanFiles:
+    """Files of a scan seen through a model, all in one folder."""
+    return ModelScanFiles(lambda _: folder)
 
 
 def virtual_scan(**changes) -> VirtualData:

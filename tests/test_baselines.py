@@ -15,10 +15,13 @@ from kikuhelpers.baselines.decompositions import (
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.runs.files import save_array
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.tables.linear import linear_vae
 from kikuhelpers.training.sample import load_training_set
-from tests.conftest import make_study, write_scan
+from tests.conftest import make_study, stamp, with_training_patterns, write_scan
 
 ROWS, COLUMNS, PIXELS = 12, 14, 24
 MASK = round_mask((PIXELS, PIXELS), (11.5, 11.5), 11)
@@ -33,14 +36,17 @@ BASELINES = {
 
 def study_of(patterns, **changes):
     """A study whose one scan is preprocessed: all its patterns are the training sample."""
-    study = make_study(baselines=BASELINES | changes)
+    study = with_sample(ROWS * COLUMNS, BASELINES | changes)
     files = Layout(study).scan("wrought")
-    files.folder.mkdir(parents=True)
     write_scan(files.preprocessed, to_counts(np.where(MASK, patterns, OUTSIDE)))
-    counts = open_patterns(files.preprocessed).reshape(-1, PIXELS, PIXELS)
-    np.save(files.sample, to_intensity(counts).astype(np.float16))
-    np.save(files.mask, MASK)
+    save_array(files.mask, MASK)
+    stamp(study, PREPROCESSING, "wrought")
     return study
+
+
+def with_sample(patterns, baselines):
+    """A study whose one scan gives so many patterns to the training sample."""
+    return make_study(scans=with_training_patterns(patterns), baselines=baselines)
 
 
 def random_patterns(rng, noise=0.02):
@@ -52,7 +58,8 @@ def random_patterns(rng, noise=0.02):
 
 
 def run(study, name):
-    losses = decode_scan(study, name, fit_baseline(study, name), "wrought")
+    results = Results(study)
+    losses = decode_scan(results, name, fit_baseline(results, name), "wrought")
     files = Layout(study).model_scan(name, "wrought")
     np.testing.assert_array_equal(np.load(files.pattern_loss), losses)
     return to_intensity(open_patterns(files.decoded)), losses
@@ -70,7 +77,7 @@ def test_pca_is_scikit_learns_and_its_residual_the_eigenvalues_left():
     assert (decoded[..., ~MASK] == OUTSIDE).all()
     half_squares = 0.5 * ((expected - pixels) ** 2).sum(axis=1)
     np.testing.assert_allclose(losses.ravel(), half_squares, rtol=0.01)
-    basis = principal_components(study)
+    basis = principal_components(Results(study))
     assert len(basis.eigenvalues) == 16, "as many as the model has latent dimensions"
     left = full.explained_variance_[3:].sum() * (1 - 1 / len(pixels)) / 2
     assert basis.spectrum.residual(3) == pytest.approx(left, rel=1e-3)
@@ -79,23 +86,23 @@ def test_pca_is_scikit_learns_and_its_residual_the_eigenvalues_left():
 
 def test_the_basis_is_fitted_once_for_a_sample():
     study = study_of(random_patterns(np.random.default_rng(1)))
-    first, path = principal_components(study), Layout(study).principal_components
+    first, path = principal_components(Results(study)), Layout(study).sample.principal_components
     written = path.stat().st_mtime_ns
-    np.testing.assert_array_equal(principal_components(study).components, first.components)
+    np.testing.assert_array_equal(principal_components(Results(study)).components, first.components)
     assert path.stat().st_mtime_ns == written
-    larger = make_study(baselines={"pca-20": {"method": "pca", "components": 20}})
-    assert len(principal_components(larger).eigenvalues) == 20
-    sample = Layout(study).scan("wrought").sample
-    np.save(sample, np.load(sample)[:100])
-    assert principal_components(larger).sample != first.sample
+    larger = {"pca-20": {"method": "pca", "components": 20}}
+    more = principal_components(Results(with_sample(ROWS * COLUMNS, larger)))
+    assert len(more.eigenvalues) == 20 and more.sample == first.sample
+    other = principal_components(Results(with_sample(100, larger)))
+    assert other.sample != first.sample
 
 
 def test_nmf_is_not_negative_and_more_components_leave_less():
     study = study_of(random_patterns(np.random.default_rng(2)) * 3)
-    nmf = fit_nmf(sample_inside(load_training_set(study), 1), 6, 1)
+    nmf = fit_nmf(sample_inside(load_training_set(Results(study)), 1), 6, 1)
     assert (nmf.components >= 0).all()
     few, more = (run(study, name)[1].mean() for name in ("nmf-2", "nmf-6"))
-    basis = principal_components(study)
+    basis = principal_components(Results(study))
     assert basis.spectrum.residual(6) < more < few < basis.spectrum.residual(0)
 
 
@@ -113,7 +120,7 @@ def test_nlpar_takes_noise_and_leaves_edges_and_the_mean():
     assert (decoded[..., ~MASK] == OUTSIDE).all()
     removed = 0.5 * ((decoded - noisy)[..., MASK] ** 2).sum(axis=-1)
     np.testing.assert_allclose(losses, removed, rtol=0.01)
-    assert not [p for p in Layout(study).model_scan("nlpar", "wrought").folder.glob(".*")]
+    assert not [p for p in Layout(study).model_scan("nlpar", "wrought").decoded.parent.glob(".*")]
 
 
 def test_what_a_map_or_sample_does_not_allow_is_one_sentence():
@@ -121,10 +128,9 @@ def test_what_a_map_or_sample_does_not_allow_is_one_sentence():
     study = study_of(patterns, wide={"method": "nlpar", "search_radius": 4})
     with pytest.raises(BaselineError, match="at least 13 x 13 points, not 12 x 14"):
         run(study, "wide")
-    sample = Layout(study).scan("wrought").sample
-    np.save(sample, np.load(sample)[:4])
+    few = study_of(patterns[:2, :2])
     with pytest.raises(BaselineError, match="6 components are more than a sample of 4 patterns"):
-        run(study, "nmf-6")
+        run(few, "nmf-6")
 
 
 @pytest.mark.parametrize("beta", [0.5, 2.0, 5.0, 20.0])

@@ -10,14 +10,16 @@ from orix.quaternion.symmetry import Oh
 
 from kikuhelpers.indexing import hough as indexing
 from kikuhelpers.indexing import orientation_maps as maps
+from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.runs import compilation
-from kikuhelpers.study.scans import FileData
+from kikuhelpers.study.scans import ScanIndexing
 from kikuhelpers.study.study import Indexing, Phase
 
 CENTRE = (0.51, 0.34, 0.62)
 SHAPE = (4, 10)
+STEP_UM = 0.5
 NI = Indexing(phase=Phase(lattice_nm=0.352), calibration_patterns=30)
 MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
 
@@ -41,12 +43,12 @@ def patterns(truth):
 
 @pytest.fixture(scope="module")
 def scan():
-    return FileData(path="simulated.up2", pattern_centre=(0.5, 0.35, 0.6), step_um=0.5)
+    return ScanIndexing(pattern_centre=(0.5, 0.35, 0.6))
 
 
 @pytest.fixture(scope="module")
 def xmap(patterns, scan):
-    return indexing.index_patterns(patterns, MASK, scan, NI, CENTRE)
+    return indexing.index_patterns(patterns, MASK, scan, NI, CENTRE, STEP_UM)
 
 
 def test_simulated_patterns_index_back(xmap, truth):
@@ -66,15 +68,15 @@ def test_map_has_the_grid_of_the_scan(xmap):
 
 def test_confidence_separates_patterns_from_noise(xmap, scan):
     noise = np.random.default_rng(0).integers(0, 2**16, (10, 20, *MASK.shape), np.uint16)
-    of_noise = indexing.index_patterns(noise, MASK, scan, NI, CENTRE).prop["ci"]
+    of_noise = indexing.index_patterns(noise, MASK, scan, NI, CENTRE, STEP_UM).prop["ci"]
     assert of_noise.mean() < 0.1
     assert np.median(xmap.prop["ci"]) > 0.5
     assert np.all((xmap.prop["ci"] >= 0) & (xmap.prop["ci"] <= 1))
 
 
 def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
-    monkeypatch.setattr(indexing, "CHUNK", 7)
-    again = indexing.index_patterns(patterns, MASK, scan, NI, CENTRE)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 7 * patterns[0, 0].nbytes)
+    again = indexing.index_patterns(patterns, MASK, scan, NI, CENTRE, STEP_UM)
     assert maps.misorientation_map(again, xmap).max() < 0.01
     assert np.array_equal(again.prop["nmatch"], xmap.prop["nmatch"])
 
@@ -103,10 +105,10 @@ def test_calibration_keeps_a_start_that_fits_better(monkeypatch, patterns, scan)
 @pytest.mark.parametrize("bands", [9, 10])  # more than 9 of 9: none is indexed
 def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, scan, bands):
     strict = NI.model_copy(update={"minimum_matched_bands": bands})
-    xmap = indexing.index_patterns(patterns, MASK, scan, strict, CENTRE)
+    xmap = indexing.index_patterns(patterns, MASK, scan, strict, CENTRE, STEP_UM)
     assert (~xmap.is_indexed).sum() > 0
     indexing.save_map(tmp_path / "map.h5", xmap)
-    again = indexing.load_map(tmp_path / "map.h5")
+    again = orix.io.load(str(tmp_path / "map.h5"))
     assert again.shape == xmap.shape and again.scan_unit == "um"
     assert np.array_equal(again.phase_id, xmap.phase_id)
     assert again.rotations.data == pytest.approx(xmap.rotations.data)
@@ -183,8 +185,8 @@ def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):
 def test_other_lattices_and_lines_are_named(scan, patterns):
     iron = Indexing(phase=Phase(name="Fe", space_group=229))
     with pytest.raises(ValueError, match="face-centred"):
-        indexing.index_patterns(patterns, MASK, scan, iron, CENTRE)
+        indexing.index_patterns(patterns, MASK, scan, iron, CENTRE, STEP_UM)
     with pytest.raises(ValueError, match="is a line"):
-        indexing.index_patterns(patterns[:1], MASK, scan, NI, CENTRE)
+        indexing.index_patterns(patterns[:1], MASK, scan, NI, CENTRE, STEP_UM)
     with pytest.raises(ValueError, match=r"must end in \.h5"):
         indexing.save_map("map.ang", None)

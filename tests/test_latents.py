@@ -1,7 +1,10 @@
 """Encoding, decoding and the measures of latent maps."""
 
+import ast
+
 import hyperspy.api as hs
 import kikuchipy
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -9,21 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from kikuhelpers.latents import encoding as latents_module
-from kikuhelpers.latents.decoding import decode, decode_map, export_kikuchipy, generate
-from kikuhelpers.latents.encoding import (
-    encode_map,
+from kikuhelpers.latents.decoding import decode, decode_map, generate
+from kikuhelpers.latents.encoding import encode
+from kikuhelpers.latents.measures import (
     feature_measures,
     morans_i,
     rank_correlation,
-    save_hyperspy,
     variance_between,
 )
+from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
-from kikuhelpers.study.layout import ModelScanFiles
+from kikuhelpers.study import PROJECT_ROOT
 from kikuhelpers.training.vae import KikuchiVAE
-from tests.conftest import screen, write_scan
+from tests.conftest import model_scan_files, screen, write_scan
 
 
 @pytest.fixture
@@ -38,27 +40,41 @@ def counts():
 
 
 def test_latents_are_the_mean_of_each_point(network, counts):
-    latents = encode_map(network, counts, "float32")
+    latents = encode(network, counts, "float32")
     alone = network.encode(torch.from_numpy(to_intensity(counts[2, 1]))[None, None])[0]
     np.testing.assert_allclose(latents[2, 1], alone.detach().numpy()[0], atol=1e-5)
 
 
 def test_latents_of_a_file_go_to_a_file_or_nowhere(tmp_path, network, counts, monkeypatch):
-    monkeypatch.setattr(latents_module, "BATCH", 5)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 5 * counts[0, 0].nbytes)
     write_scan(tmp_path / "scan.up2", counts)
     patterns, path = open_patterns(tmp_path / "scan.up2"), tmp_path / "latents.npy"
-    streamed = encode_map(network, patterns, "float32", path)
+    streamed = encode(network, patterns, "float32", path)
     assert isinstance(streamed, np.memmap) and streamed.shape == (3, 4, 16)
-    np.testing.assert_array_equal(np.load(path), encode_map(network, counts, "float32"))
+    np.testing.assert_array_equal(np.load(path), encode(network, counts, "float32"))
     path.unlink()
     with pytest.raises(ValueError, match="takes patterns of 1 x 120 x 120"):
-        encode_map(network, patterns[..., :60], "float32", path)
+        encode(network, patterns[..., :60], "float32", path)
     assert [file.name for file in tmp_path.iterdir()] == ["scan.up2"]
+
+
+def run_option(notebook, option, names):
+    """Run what a notebook does where an option of its first cell is set."""
+    cells = nbformat.read(PROJECT_ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    [chosen] = [
+        node
+        for node in ast.parse(code).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == option
+    ]
+    exec(ast.unparse(chosen), names | {option: True})
 
 
 def test_hyperspy_opens_the_latents(tmp_path):
     latents = np.random.default_rng(0).normal(size=(3, 5, 16)).astype(np.float32)
-    save_hyperspy(tmp_path / "latents.hspy", latents, 0.5)
+    files = model_scan_files(tmp_path)
+    names = {"hs": hs, "latents": latents, "files": files, "step_um": 0.5}
+    run_option("05_latent_maps", "save_for_hyperspy", names)
     signal = hs.load(tmp_path / "latents.hspy")
     np.testing.assert_array_equal(signal.data, latents)
     x, y = signal.axes_manager.navigation_axes
@@ -67,8 +83,8 @@ def test_hyperspy_opens_the_latents(tmp_path):
 
 
 def test_decoded_maps_and_their_loss(tmp_path, network, counts):
-    files, mask = ModelScanFiles(tmp_path), screen()
-    latents = encode_map(network, counts, "float32")
+    files, mask = model_scan_files(tmp_path), screen()
+    latents = encode(network, counts, "float32")
     losses = decode_map(network, latents, counts, mask, files, 1.0, "float32")
     decoded = to_intensity(open_patterns(files.decoded))
     difference = (decoded - to_intensity(counts))[..., mask]
@@ -76,10 +92,9 @@ def test_decoded_maps_and_their_loss(tmp_path, network, counts):
     assert (decoded[..., ~mask] == OUTSIDE).all()
     one_by_one = decode(network, latents[2, 1:2], mask, "float32")
     np.testing.assert_allclose(decoded[2, 1], one_by_one[0], atol=1e-4)
-    export_kikuchipy(files)
-    np.testing.assert_array_equal(
-        kikuchipy.load(files.decoded_h5).data, open_patterns(files.decoded)
-    )
+    run_option("06_reconstruction", "save_for_kikuchipy", {"kp": kikuchipy, "files": files})
+    exported = kikuchipy.load(files.decoded.with_suffix(".h5"))
+    np.testing.assert_array_equal(exported.data, open_patterns(files.decoded))
 
 
 def test_generated_patterns_depend_on_the_seed_only(network):

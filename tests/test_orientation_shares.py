@@ -5,13 +5,17 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 
-from kikuhelpers.figures.curves import learned_orientations
+from kikuhelpers.figures.learning import learned_orientations
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
-from kikuhelpers.runs.files import save_array
-from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.runs.files import save_array, save_json
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.stages import INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
+from kikuhelpers.tables import orientation_shares
 from kikuhelpers.tables.orientation_shares import lost_grains, save_share_table, share_table
-from tests.conftest import make_study
+from tests.conftest import make_study, stamp
 
 COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]
 TURNS = np.repeat([COMMON, RARE, ALONE, COMMON], 5)  # columns of a map of 4 rows
@@ -34,21 +38,23 @@ def strips(turn_deg=0.0) -> CrystalMap:
 
 
 @pytest.fixture
-def results():
+def finished(monkeypatch):
     """A model that loses the strip "alone"; 8 of 10 training patterns are of the common lattice."""
     study = make_study()
-    files = Layout(study).scan("wrought")
-    save_array(files.sample_points, np.array([0, 1, 2, 3, 4, 15, 16, 17, 5, 10]))
+    drawn = np.array([0, 1, 2, 3, 4, 15, 16, 17, 5, 10])
+    monkeypatch.setattr(orientation_shares, "sample_points", lambda *_: drawn)
     decoded = strips(np.where(TURNS == ALONE, 30.0, 1.0))
     for kind, xmap in ((PREPROCESSED, strips()), ("vae-16", decoded)):
         path = Layout(study).orientations(kind, "wrought")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_map(path, xmap)
+    stamp(study, INDEXING, "wrought")
+    stamp(study, REINDEXING, "vae-16", "wrought")
     return study
 
 
-def test_like_orientations_share(results):
-    table = share_table(results).sort_values("grain")
+def test_like_orientations_share(finished):
+    table = share_table(Results(finished)).sort_values("grain")
     assert table["points"].tolist() == [20] * 4
     assert table["share_pct"].tolist() == pytest.approx([80, 10, 10, 80])
     off = table["misorientation_deg_q50"].tolist()
@@ -56,8 +62,8 @@ def test_like_orientations_share(results):
     assert table["wrong_pct"].tolist() == [0, 0, 100, 0]
 
 
-def test_the_lost_grain_is_counted(results):
-    row = lost_grains(share_table(results), wrong_deg=15).loc["vae-16"]
+def test_the_lost_grain_is_counted(finished):
+    row = lost_grains(share_table(Results(finished)), wrong_deg=15).loc["vae-16"]
     assert row.to_dict() == {
         "grains": 4,
         "lost_pct": 25,
@@ -67,20 +73,21 @@ def test_the_lost_grain_is_counted(results):
 
 
 @pytest.fixture
-def complete(results):
+def complete(finished):
     """The same with all files by which a model counts as finished, after 1000 presentations."""
-    files = Layout(results).model("vae-16")
-    files.card.touch()
+    files = Layout(finished).model("vae-16")
+    save_json(files.card, {})
     files.history.write_text("presentations\n500\n1000\n")
-    losses = Layout(results).model_scan("vae-16", "wrought").pattern_loss
+    losses = Layout(finished).model_scan("vae-16", "wrought").pattern_loss
     save_array(losses, np.zeros((4, 20), np.float32))
-    return results
+    stamp(finished, TRAINING, "vae-16")
+    stamp(finished, RECONSTRUCTION, "vae-16", "wrought")
+    return Results(finished)
 
 
 def test_the_table_is_written_when_a_model_has_results(complete):
-    layout = Layout(complete)
     assert save_share_table(complete)["grains"].tolist() == [4]
-    assert len(layout.orientation_shares.read_text().splitlines()) == 5
+    assert len((complete.layout.figures / "orientation_shares.csv").read_text().splitlines()) == 5
 
 
 def test_wrong_points_by_how_often_their_orientation_was_shown(complete):

@@ -10,17 +10,20 @@ from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.up2 import open_patterns, to_intensity
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
 from kikuhelpers.preprocessing.preprocess import OUTSIDE, PreprocessingError, preprocess
-from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import FileData
+from kikuhelpers.runs.files import save_array
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.study.study import Preprocessing, ScreenMask
-from tests.conftest import screen, write_scan
+from kikuhelpers.training.sample import load_training_set, sample_points
+from tests.conftest import make_study, scan_files, screen, stamp, with_training_patterns, write_scan
 
 SHAPE = (3, 4, 120, 120)
 
 
 @pytest.fixture
 def files(tmp_path):
-    return ScanFiles(tmp_path)
+    return scan_files(tmp_path)
 
 
 def noisy_patterns(seed=0):
@@ -31,10 +34,10 @@ def noisy_patterns(seed=0):
     return np.where(screen(), patterns, 0).astype(np.uint16)
 
 
-def run(files, patterns, training_patterns=5, binning=1, **settings):
+def run(files, patterns, binning=1, other_mean=None, **settings):
     write_scan(files.raw, patterns)
-    scan = FileData(path="", training_patterns=training_patterns, binning=binning)
-    preprocess(scan, Preprocessing(**settings), files, seed=1)
+    raw, settings = open_patterns(files.raw), Preprocessing(**settings)
+    preprocess(raw, binning, settings, files, step_um=1.0, other_mean=other_mean)
     return to_intensity(open_patterns(files.preprocessed)), np.load(files.mask)
 
 
@@ -50,12 +53,9 @@ def test_the_screen_is_found_and_the_background_goes(files):
 
 
 def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path):
-    own, other = noisy_patterns(), ScanFiles(tmp_path / "other")
-    other.folder.mkdir()
+    own, other = noisy_patterns(), scan_files(tmp_path / "other")
     run(other, noisy_patterns(seed=1) // 2)
-    write_scan(files.raw, own)
-    scan = FileData(path="", training_patterns=0)
-    preprocess(scan, Preprocessing(), files, seed=1, mean_of=other)
+    run(files, own, other_mean=np.load(other.background))
     background = np.load(files.background)[screen()]
     np.testing.assert_allclose(background.mean(), own.mean((0, 1))[screen()].mean(), rtol=1e-6)
     shape = np.load(other.background)[screen()]
@@ -72,8 +72,8 @@ def test_map_rescaling_keeps_patterns_comparable(files):
 
 def test_memory_flat_chunks_change_nothing(files, tmp_path, monkeypatch):
     whole, _ = run(files, noisy_patterns())
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 1)  # one pattern at a time
-    single, _ = run(ScanFiles(tmp_path / "again"), noisy_patterns())
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)  # one pattern at a time
+    single, _ = run(scan_files(tmp_path / "again"), noisy_patterns())
     np.testing.assert_array_equal(whole, single)
 
 
@@ -106,7 +106,7 @@ def test_a_mask_without_pixels_leaves_nothing_behind(files):
         run(files, noisy_patterns(), mask=ScreenMask(centre=(500, 500), radius=2))
     with pytest.raises(PreprocessingError, match="No pixel varies"):
         run(files, np.full(SHAPE, 7, np.uint16))  # nothing varies: no screen to find
-    assert [p.name for p in files.folder.iterdir()] == ["scan.up2"]
+    assert [p.name for p in files.raw.parent.iterdir()] == ["scan.up2"]
 
 
 @settings(deadline=None)  # the first call compiles
@@ -141,12 +141,28 @@ def test_a_flat_pattern_becomes_zero_not_nan():
     np.testing.assert_allclose(to_intensity(counts), 0, atol=2e-5)  # half a count
 
 
-def test_the_sample_is_drawn_without_repetition(files):
-    clean, _ = run(files, noisy_patterns(), training_patterns=7)
-    points, sample = np.load(files.sample_points), np.load(files.sample)
-    assert len(np.unique(points)) == 7
-    np.testing.assert_allclose(sample, clean.reshape(-1, 120, 120)[points], atol=1e-3)
-    run(files, noisy_patterns(), training_patterns=999)
-    assert len(np.load(files.sample)) == 12, "a small map gives all it has"
-    run(files, noisy_patterns(), training_patterns=0)
-    assert len(np.load(files.sample)) == 0
+@pytest.mark.parametrize(("wanted", "drawn"), [(7, 7), (999, 12)])
+def test_the_sample_is_drawn_without_repetition(wanted, drawn):
+    """A map that is too small gives all it has."""
+    scans = with_training_patterns(wanted)
+    points = sample_points(make_study(scans=scans), "wrought", SHAPE[:2])
+    assert len(np.unique(points)) == drawn
+    assert points.max() < 12 and (np.diff(points) > 0).all()
+    assert (points == sample_points(make_study(scans=scans), "wrought", SHAPE[:2])).all()
+    if wanted < 12:
+        other = sample_points(make_study(scans=scans, seed=2), "wrought", SHAPE[:2])
+        assert (points != other).any()
+
+
+def test_the_training_set_is_the_drawn_patterns():
+    study = make_study()
+    files = Layout(study).scan("wrought")
+    patterns = np.random.default_rng(0).integers(0, 65536, (5, 6, 120, 120), np.uint16)
+    write_scan(files.preprocessed, patterns)
+    save_array(files.mask, screen())
+    stamp(study, PREPROCESSING, "wrought")
+    data = load_training_set(Results(study))
+    points = sample_points(study, "wrought", (5, 6))
+    wanted = to_intensity(patterns.reshape(-1, 120, 120)[points])
+    np.testing.assert_array_equal(data.patterns, wanted.astype(np.float16))
+    np.testing.assert_array_equal(data.mask, screen())

@@ -1,9 +1,16 @@
+"""Sharpness and noise level: against what is known of noise, and in flat memory."""
+
+import mmap
+import sys
+
 import numpy as np
+import psutil
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from kikuhelpers.indexing.quality import CHUNK, noise_level, sharpness
+from kikuhelpers.indexing.quality import noise_level, sharpness
+from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.masking import fill_outside, round_mask
 from kikuhelpers.patterns.up2 import to_counts
 
@@ -73,8 +80,9 @@ def test_noise_level_names_a_mask_without_inside():
         noise_level(np.zeros((1, 1, 120, 120)), np.eye(120, dtype=bool))
 
 
-def test_chunks_keep_the_order_of_the_map():
-    patterns = to_counts(noise(0.1, (2, CHUNK // 2 + 3)))[..., 50:66, 50:66]
+def test_chunks_keep_the_order_of_the_map(monkeypatch):
+    patterns = to_counts(noise(0.1, (2, 7)))[..., 50:66, 50:66]
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 4 * patterns[0, 0].nbytes)
     mask = np.ones((16, 16), bool)
     assert sharpness(patterns, mask)[1, -1] == pytest.approx(
         sharpness(patterns[1:, -1:], mask)[0, 0]
@@ -82,3 +90,26 @@ def test_chunks_keep_the_order_of_the_map():
     assert noise_level(patterns, mask)[0, 5] == pytest.approx(
         noise_level(patterns[:1, 5:6], mask)[0, 0]
     )
+
+
+@pytest.mark.skipif(
+    not (hasattr(mmap, "MADV_DONTNEED") and sys.platform == "linux"), reason="only Linux tells"
+)
+@pytest.mark.parametrize("measure", [sharpness, noise_level])
+def test_memory_does_not_grow_with_the_map(tmp_path, monkeypatch, measure):
+    """A map of 55 MiB, read in chunks of 1 MiB."""
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 1 << 20)
+    shape = (40, 50, 120, 120)
+    np.lib.format.open_memmap(tmp_path / "map.npy", "w+", np.uint16, shape)[:] = 7
+    patterns = np.load(tmp_path / "map.npy", mmap_mode="r")
+    resident = []
+
+    def watched(stage, flat):
+        for part in streaming.chunks(stage, flat):
+            yield part
+            resident.append(psutil.Process().memory_info().rss)
+
+    monkeypatch.setattr("kikuhelpers.indexing.quality.chunks", watched)
+    assert measure(patterns, MASK).shape == shape[:2]
+    assert len(resident) > 50
+    assert max(resident[5:]) - resident[4] < 16 << 20, "the first chunks fill the caches"

@@ -7,12 +7,12 @@ import pytest
 import scipy.io
 
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
+from kikuhelpers.runs.files import sha256
 from kikuhelpers.scans import public as public_scans
-from kikuhelpers.scans.readers import ScanError, convert_scan, row_chunks
+from kikuhelpers.scans.readers import ScanError, convert_scan
 from kikuhelpers.scans.virtual.truth import load_truth
-from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import ArrayData, FileData
-from tests.conftest import PIXELS, virtual_scan, write_scan
+from kikuhelpers.study.scans import ArrayData, FileData, PublicData, Scan
+from tests.conftest import PIXELS, scan_files, virtual_scan, write_scan
 
 SHAPE = (2, 3, PIXELS, PIXELS)
 
@@ -24,12 +24,16 @@ def patterns():
 
 @pytest.fixture
 def files(tmp_path):
-    return ScanFiles(tmp_path / "result")
+    return scan_files(tmp_path / "result")
 
 
 def array_scan(path, **changes):
     settings = {"source": "array", "map_shape": SHAPE[:2], "pattern_shape": SHAPE[2:]}
     return ArrayData(path=str(path), **(settings | changes))
+
+
+def convert(data, files):
+    return convert_scan(Scan(data=data), files, "mine")
 
 
 @pytest.mark.parametrize("kind", ["npy", "flat", "h5", "mat", "up2", "kikuchipy"])
@@ -51,15 +55,18 @@ def test_all_sources_give_the_same_scan(tmp_path, files, patterns, kind):
     else:
         kikuchipy.signals.EBSD(patterns).save(path)
         scan = FileData(path=str(path))
-    card = convert_scan(scan, files, "mine")
+    card, overview = convert(scan, files)
     np.testing.assert_array_equal(open_patterns(files.raw), patterns)
     assert card["map_shape"] == SHAPE[:2]
+    assert card["sha256"] == sha256(files.raw)
+    np.testing.assert_allclose(overview.mean_pattern, patterns.mean((0, 1)))
+    np.testing.assert_allclose(overview.brightness, patterns.mean((2, 3)))
 
 
 def test_floats_fill_16_bit(tmp_path, files, patterns):
     path = tmp_path / "scan.npy"
     np.save(path, patterns.astype(np.float32) / 65535 - 0.5)
-    convert_scan(array_scan(path), files, "mine")
+    convert(array_scan(path), files)
     written = open_patterns(files.raw)
     assert written.min() == 0
     assert written.max() == 65535
@@ -79,36 +86,36 @@ def test_floats_fill_16_bit(tmp_path, files, patterns):
 )
 def test_what_is_not_there_gets_one_sentence(files, scan, words):
     with pytest.raises(ValueError, match=words):
-        convert_scan(scan, files, "mine")
-    assert list(files.folder.iterdir()) == []
+        convert(scan, files)
+    assert list(files.raw.parent.iterdir()) == []
 
 
 def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     path = tmp_path / "scan.raw"
     patterns.tofile(path)
     with pytest.raises(ScanError, match="correct map_shape, pattern_shape or dtype"):
-        convert_scan(array_scan(path, map_shape=(2, 4)), files, "mine")
+        convert(array_scan(path, map_shape=(2, 4)), files)
     small = tmp_path / "small.up2"
     write_scan(small, patterns[..., :100, :100])
     with pytest.raises(PatternFileError, match="120 x 120, which the network takes"):
-        convert_scan(FileData(path=str(small)), files, "mine")
+        convert(FileData(path=str(small)), files)
     assert not files.raw.exists(), "what cannot be used is not converted"
     wide = tmp_path / "data.h5"
     with h5py.File(wide, "w") as file:
         file["patterns"] = patterns
     with pytest.raises(ScanError, match="set dataset to one of: patterns"):
-        convert_scan(array_scan(wide, dataset="pattern"), files, "mine")
+        convert(array_scan(wide, dataset="pattern"), files)
 
 
 def test_a_virtual_scan_brings_its_truth(files):
-    convert_scan(virtual_scan(), files, "virtual")
+    convert(virtual_scan(), files)
     assert open_patterns(files.raw).shape == (4, 5, PIXELS, PIXELS)
     assert load_truth(files.truth).grain.shape == (4, 5)
 
 
 def test_the_measured_crop(measured_crop, files):
-    scan = PublicData(source="public", name="in718_rx", rows=(0, 20))
-    convert_scan(scan, files, "rx")
+    data = PublicData(source="public", name="in718_rx", rows=(0, 20))
+    convert(data, files)
     patterns = open_patterns(files.raw)
     assert patterns.shape == (20, 200, PIXELS, PIXELS)
     # The source states 16-bit counts from 7,674 to 61,183 for the whole crop.
@@ -123,9 +130,3 @@ def test_a_damaged_tile_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("KIKUHELPERS_DATA", str(tmp_path))
     with pytest.raises(public_scans.PublicScanError, match="SHA-256 differs"):
         next(public_scans.in718_rows((0, 20)))
-
-
-def test_chunks_cover_every_row_once():
-    rows = [range(1000)[chunk] for chunk in row_chunks((1000, 100, 120, 120), 2)]
-    assert [row for chunk in rows for row in chunk] == list(range(1000))
-    assert len(rows) > 1

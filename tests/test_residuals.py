@@ -6,9 +6,8 @@ import pytest
 from kikuhelpers.latents.residuals import camera_residual
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import preprocess
-from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import FileData
 from kikuhelpers.study.study import Preprocessing
+from tests.conftest import scan_files
 
 
 @pytest.mark.parametrize("rescale", ["pattern", "map"])
@@ -16,11 +15,11 @@ from kikuhelpers.study.study import Preprocessing
 def test_an_error_of_known_counts_is_found(tmp_path, binning, rescale):
     side = 24 * binning
     noise = np.random.default_rng(0).integers(8000, 60000, (3, 4, side, side)).astype(np.uint16)
-    files = ScanFiles(tmp_path)
+    files = scan_files(tmp_path)
     with Up2Writer(files.raw, (3, 4), noise.shape[2:], 1.0) as writer:
         writer.append(noise.reshape(-1, side, side))
-    scan = FileData(path="", binning=binning, training_patterns=0)
-    preprocess(scan, Preprocessing(mask="none", rescale=rescale), files, seed=1)
+    settings = Preprocessing(mask="none", rescale=rescale)
+    preprocess(open_patterns(files.raw), binning, settings, files, step_um=1.0)
     mask, background = np.load(files.mask), np.load(files.background)
     inputs = open_patterns(files.preprocessed)
     # Half way to grey: the error is half of the distance from the middle of the range.

@@ -30,6 +30,22 @@ def test_results_come_in_order_whatever_takes_long(scan):
     assert len(chunks) > 4
 
 
+def test_chunks_cut_all_arrays_alike(scan, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 5 * scan[0].nbytes)
+    numbers = np.arange(64)
+    seen = list(streaming.chunks("test", scan, numbers))
+    assert [here.start for here, _, _ in seen] == list(range(0, 64, 5))
+    assert all((part[:, 0, 0] == own).all() for _, part, own in seen)
+    assert sum(len(part) for _, part, _ in seen) == 64
+    few = list(streaming.chunks("test", numbers, pattern_bytes=scan[0].nbytes))
+    assert [len(part) for _, part in few] == [5] * 12 + [4]
+
+
+def test_a_pattern_larger_than_a_chunk_comes_alone(scan, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)
+    assert [len(part) for _, part in streaming.chunks("test", scan)] == [1] * 64
+
+
 def test_an_error_in_a_thread_is_raised(scan):
     with pytest.raises(ZeroDivisionError):
         list(streaming.in_order(scan, lambda chunk: 1 / 0, "test"))
@@ -47,6 +63,10 @@ def test_what_was_read_leaves_the_memory(scan):
     assert mapped_mib() - before < 16
     assert int(scan.sum()) == total
     assert mapped_mib() - before > 48, "the scan is in memory now"
+    for _, part in streaming.chunks("test", scan):
+        assert (part == part[:, :1, :1]).all()
+    assert mapped_mib() - before < 16
+    assert int(scan.sum()) == total
     release(scan[3:60])
     assert mapped_mib() - before < 16
     assert (scan[5] == 5).all(), "released, not lost"

@@ -9,12 +9,16 @@ from kikuhelpers.study import STUDIES_FOLDER, StudyError, load_study
 def study_file(folder, **changes):
     content = {
         "title": "A test",
-        "scans": {"mine": {"path": "scan.up2"}},
+        "scans": {"mine": {"data": {"path": "scan.up2"}}},
         "models": {"vae-16": {"latent_dim": 16}},
     }
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(content | changes))
     return path
+
+
+def with_mine(**stages):
+    return {"scans": {"mine": {"data": {"path": "a.up2"}} | stages}}
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
@@ -26,7 +30,7 @@ def test_every_shipped_study_is_valid(path):
 
 def test_five_lines_are_a_study(tmp_path):
     study = load_study(study_file(tmp_path))
-    assert study.scan("mine").path == str(tmp_path / "scan.up2")
+    assert study.scan("mine").data.path == str(tmp_path / "scan.up2")
     assert study.training.epochs == 250, "the paper's value is the default"
 
 
@@ -34,8 +38,8 @@ def test_five_lines_are_a_study(tmp_path):
     ("changes", "words"),
     [
         ({"comparison": {"measured": "mine", "virtual": "x"}}, "scan 'x' is not listed"),
-        ({"scans": {"mine": {"path": "a.up2", "background_of": "x"}}}, "scan 'x' is not listed"),
-        ({"scans": {"mine": {"path": "a", "background_of": "mine"}}}, "has no own background"),
+        (with_mine(preprocessing={"background_of": "x"}), "scan 'x' is not listed"),
+        (with_mine(preprocessing={"background_of": "mine"}), "has no own background"),
         ({"sceed": 1}, "sceed: is not a known setting"),
         ({"models": {"vae": {"latent_dim": 17}}}, "latent_dim must be one of"),
         ({"models": {}}, "models"),
@@ -48,8 +52,9 @@ def test_five_lines_are_a_study(tmp_path):
         ({"baselines": {"b": {"method": "ica", "components": 3}}}, "baselines.b"),
         ({"training": {"epochs": 1, "presentations": 2}}, "epochs or presentations, not both"),
         ({"training": {"epochs": "many"}}, "training.epochs"),
-        ({"scans": {"mine": {"path": "a.up2", "training_patterns": 0}}}, "sample is empty"),
-        ({"scans": {"mine": {"source": "film"}}}, "scans.mine"),
+        (with_mine(training={"patterns": 0}), "sample is empty"),
+        (with_mine(data={"source": "film"}), "scans.mine"),
+        (with_mine(step_um=1.0), "step_um: is not a known setting"),
         (
             {"figures": {"regions": {"4B": {"scan": "x", "rows": [0, 1], "columns": [0, 1]}}}},
             "names scan 'x'",

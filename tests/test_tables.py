@@ -8,8 +8,11 @@ from orix.quaternion import Rotation
 
 from kikuhelpers.baselines.decompositions import principal_components
 from kikuhelpers.indexing.hough import save_map
-from kikuhelpers.runs.files import save_array, save_json
-from kikuhelpers.study.layout import PREPROCESSED, Layout
+from kikuhelpers.runs.files import load_json, save_array, save_json
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.stages import BASELINES, INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
 from kikuhelpers.tables.linear import save_linear_table
 from kikuhelpers.tables.table1 import (
     RESIDUAL,
@@ -20,7 +23,7 @@ from kikuhelpers.tables.table1 import (
     table1,
 )
 from kikuhelpers.tables.table2 import table2
-from tests.conftest import make_study
+from tests.conftest import make_study, stamp, with_training_patterns
 from tests.test_training import give_sample
 
 
@@ -69,13 +72,14 @@ def test_the_printed_table_shows_the_paper_below():
 
 
 @pytest.fixture
-def results():
+def finished():
     """A study whose results are four points, turned by 2 degrees and with losses 10 to 40."""
     study = make_study(
         models={"vae-16": {"latent_dim": 16}, "beta50-16": {"latent_dim": 16, "beta": 50}},
         baselines={"pca-2": {"method": "pca", "components": 2}, "nlpar": {"method": "nlpar"}},
+        scans=with_training_patterns(200),
     )
-    give_sample(study)
+    give_sample(study, 200)
     layout = Layout(study)
     for name in (PREPROCESSED, *study.models, *study.baselines):
         path = layout.orientations(name, "wrought")
@@ -86,11 +90,26 @@ def results():
             save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
     last = {"loss": 30.0, "reconstruction": 28.0, "kl": 2.0, "active_units": 0.6}
     for name in study.models:
-        save_json(layout.model(name).card, {"presentations": 64, "last": last})
+        card = {"settings": study.model(name).model_dump(), "presentations": 64, "last": last}
+        save_json(layout.model(name).card, card)
+    give_records(study)
     return study
 
 
-def test_baselines_stand_below_the_models(results):
+def give_records(study):
+    """Write the records of all jobs of Table 1."""
+    stamp(study, INDEXING, "wrought")
+    for name in study.models:
+        stamp(study, TRAINING, name)
+        stamp(study, RECONSTRUCTION, name, "wrought")
+    for name in study.baselines:
+        stamp(study, BASELINES, name)
+    for name in study.decoders:
+        stamp(study, REINDEXING, name, "wrought")
+
+
+def test_baselines_stand_below_the_models(finished):
+    results = Results(finished)
     table, by_scan, intervals = table1(results)
     table = table.set_index("model")
     assert list(table.index) == ["vae-16", "beta50-16", "pca-2", "nlpar"]
@@ -106,32 +125,47 @@ def test_baselines_stand_below_the_models(results):
     printed = save_table1(results)
     assert printed["model"].tolist() == ["vae-16", "  (paper)", "beta50-16", "pca-2", "nlpar"]
     assert printed[RESIDUAL].tolist() == ["25.0", "", "25.0", "25.0", "25.0"]
-    written = (Layout(results).figures / "table1.csv").read_text().splitlines()
+    written = (results.layout.figures / "table1.csv").read_text().splitlines()
     assert written[4].startswith("nlpar,nlpar,,,,,")
 
 
-def test_the_linear_table_says_who_wins(results):
-    with pytest.raises(FileNotFoundError, match="notebook 10_baselines with a PCA"):
-        save_linear_table(results)
-    principal_components(results)
-    printed = save_linear_table(results)
+def test_beta_and_dimension_are_those_of_the_training(finished):
+    """The card says what was trained, whatever a study file says now."""
+    path = Layout(finished).model("vae-16").card
+    card = load_json(path)
+    card["settings"] |= {"beta": 7.0, "latent_dim": 64}
+    save_json(path, card)
+    give_records(finished)
+    table, by_scan, _ = table1(Results(finished))
+    for rows in (table, by_scan):
+        assert rows.set_index("model").loc["vae-16", ["beta", "latent_dim"]].tolist() == [7, 64]
+    assert table["beta"].tolist()[:2] == [7, 50]
+
+
+def test_the_linear_table_says_who_wins(finished):
+    with pytest.raises(MissingResultError, match=r"spectrum\.json .* 07_baselines\.pca-2"):
+        save_linear_table(Results(finished))
+    principal_components(Results(finished))
+    give_records(finished)
+    printed = save_linear_table(Results(finished))
     assert list(printed.index) == ["vae-16", "beta50-16"]
     assert (printed["active"] == 1).all()
     # The sample is one waveform of random height, and noise of 0.05 in 10,379 pixels.
-    table = pd.read_csv(Layout(results).figures / "linear.csv").set_index("model")
-    pixels = np.load(Layout(results).scan("wrought").mask).sum()
+    table = pd.read_csv(Layout(finished).figures / "linear.csv").set_index("model")
+    pixels = np.load(Layout(finished).scan("wrought").mask).sum()
     np.testing.assert_allclose(table["pca_residual_active"], 0.5 * 0.05**2 * pixels, rtol=0.05)
     assert (table["pca_residual_latent"] < table["pca_residual_active"]).all()
     assert (table["winner"] == "PCA").all()
     for losses in (1.0, 100.0):
-        path = Layout(results).model_scan("vae-16", "wrought").pattern_loss
+        path = Layout(finished).model_scan("vae-16", "wrought").pattern_loss
         save_array(path, np.full((2, 2), losses, np.float32))
-        winner = save_linear_table(results).loc["vae-16", "winner"]
+        give_records(finished)
+        winner = save_linear_table(Results(finished)).loc["vae-16", "winner"]
         assert winner == ("VAE" if losses == 1 else "PCA")
 
 
 def test_no_linear_table_without_a_pca(study):
-    assert save_linear_table(study) is None
+    assert save_linear_table(Results(study)) is None
 
 
 def test_table2_is_the_papers():

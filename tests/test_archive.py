@@ -5,20 +5,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from kikuhelpers.figures.shown import counts_at, forget_shown, load_shown, save_shown
+from kikuhelpers.runs.available import with_results
+from kikuhelpers.runs.kept.networks import kept_weights, take_kept_network
+from kikuhelpers.runs.kept.packing import packing_of
+from kikuhelpers.runs.kept.runs import keep_runs, load_runs
+from kikuhelpers.runs.kept.store import keep, restore
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 from safetensors.torch import load_file
 
 from kikuhelpers.figures import FigureSet
-from kikuhelpers.figures.shown import counts_at, forget_shown, load_shown, save_shown
 from kikuhelpers.indexing.hough import load_map, save_map
 from kikuhelpers.indexing.orientation_maps import misorientation_map
-from kikuhelpers.runs.available import with_results
 from kikuhelpers.runs.files import MissingResultError
-from kikuhelpers.runs.kept.networks import kept_weights, take_kept_network
-from kikuhelpers.runs.kept.packing import packing_of
-from kikuhelpers.runs.kept.runs import keep_runs, load_runs
-from kikuhelpers.runs.kept.store import keep, restore
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.scans.virtual.scanning import simulate
 from kikuhelpers.scans.virtual.truth import load_truth
