@@ -6,6 +6,7 @@ of each file. A result that is missing, of other settings, or of another model i
 sentence says which command makes it.
 """
 
+import shlex
 from pathlib import Path
 
 import h5py
@@ -40,12 +41,16 @@ class MissingResultError(SentenceError):
 def make_command(study: Study, *jobs: Job) -> str:
     """Return the command that runs jobs of a study, and what they need.
 
-    A study with overrides has no graph: the notebook is then run with the same overrides.
+    Values changed by overrides have no graph: the notebooks that they change are then run with
+    the same overrides.
     """
-    if study.overrides:
-        notebooks = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in jobs)
-        return f"{notebooks}, with the same overrides"
-    return " ".join(("python -m kikuhelpers", study.source, *map(str, jobs)))
+    layout = Layout(study)
+    changed = [job for job in jobs if study.overrides and layout.folder_of(job) == layout.folder]
+    if changed:
+        ran = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in changed)
+        return f"{ran}, with the same overrides"
+    source = (study.original or study).source
+    return shlex.join(("python", "-m", "kikuhelpers", source, *map(str, jobs)))
 
 
 def name_of(layout: Layout, job: Job, path: Path) -> str:
