@@ -1,5 +1,6 @@
 """Settings and small scans that several tests share."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.scans.public import in718_downloads
 from kikuhelpers.study import Study
-from kikuhelpers.study.layout import ModelScanFiles, ScanFiles
+from kikuhelpers.study.layout import Layout, ModelScanFiles, ScanFiles
 from kikuhelpers.study.scans import VirtualData
+from kikuhelpers.study.stages import Job
 
 PIXELS = 120
 
@@ -91,6 +93,15 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
 def stamp(study: Study, stage: str, *parts: str) -> None:
     """Write the record of a job, so that its results, made by hand, count as the study's."""
     Record(study, stage, *parts).close()
+
+
+def stand_in(study: Study, stage: str, *parts: str) -> None:
+    """Write the record of a job, and something for each of its files that is not there."""
+    for path in Layout(study).outputs(Job(stage, parts)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(json.dumps({"sha256": "0", "name": path.name, "of": [stage, *parts]}))
+    stamp(study, stage, *parts)
 
 
 def scan_files(folder: Path) -> ScanFiles:
