@@ -125,7 +125,7 @@ class Archive:
         for path, arrays in files.items():
             _write(path, arrays)
             print(f"archived {path.name} ({path.stat().st_size / 1000:,.0f} kB)")
-        size = sum(path.stat().st_size for path in layout.archive.iterdir())
+        size = sum(path.stat().st_size for path in layout.archive.glob("*"))
         print(f"{size / 1e6:.1f} MB in {layout.archive}")
 
     def _is_wanted(self, job: Job, path: Path) -> bool:
