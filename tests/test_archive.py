@@ -1,43 +1,62 @@
-"""Kept results: small, near to what they were, and taken only for the settings they are of."""
+"""Archived results: small, near to what they were, and read only where that is asked for."""
 
 import json
 
 import numpy as np
+import orix.io
+import pandas as pd
 import pytest
 import torch
-from kikuhelpers.figures.shown import counts_at, forget_shown, load_shown, save_shown
-from kikuhelpers.runs.available import with_results
-from kikuhelpers.runs.kept.networks import kept_weights, take_kept_network
-from kikuhelpers.runs.kept.packing import packing_of
-from kikuhelpers.runs.kept.runs import keep_runs, load_runs
-from kikuhelpers.runs.kept.store import keep, restore
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from kikuhelpers.figures import FigureSet
-from kikuhelpers.indexing.hough import load_map, save_map
+from kikuhelpers.figures.figure_set import FigureSet
+from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.indexing.orientation_maps import misorientation_map
-from kikuhelpers.runs.files import MissingResultError
-from kikuhelpers.runs.provenance import Record
+from kikuhelpers.runs.archive import Archive
+from kikuhelpers.runs.files import save_array, save_csv, save_json
+from kikuhelpers.runs.provenance import begin, collect
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.scans.readers import convert_scan
 from kikuhelpers.scans.virtual.scanning import simulate
-from kikuhelpers.scans.virtual.truth import load_truth
+from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.scans import ArrayData, Scan
+from kikuhelpers.study.stages import (
+    DATA,
+    INDEXING,
+    LATENT_MAPS,
+    PREPROCESSING,
+    RECONSTRUCTION,
+    REINDEXING,
+    TRAINING,
+    Job,
+)
 from kikuhelpers.training.loop import load_model, train
-from tests.conftest import make_study, virtual_scan, write_scan
+from tests.conftest import make_study, stamp, stand_in, virtual_scan, write_scan
 from tests.test_training import give_sample
 
 FLOAT16_ERROR = 2.0**-11  # relative
 MOST_DEG = 0.01
+PROPERTIES = ("pq", "grain", "grod_deg", "kam_deg", "sharpness", "cm", "ci", "fit", "noise")
+
+
+def archived(study, *paths):
+    """Archive a study, remove files, and return the results that are left."""
+    Archive(Layout(study)).write(Results(study))
+    for path in paths:
+        path.unlink()
+    return Results(study, archive=True)
 
 
 def random_map(phase_id) -> CrystalMap:
     """3 x 4 points, step 0.5 um."""
     rng = np.random.default_rng(0)
     row, column = (axis.ravel() for axis in np.indices((3, 4)))
-    prop = {
+    prop = {name: rng.uniform(0, 1, 12).astype(np.float32) for name in PROPERTIES}
+    prop |= {
         "pq": rng.uniform(1e2, 1e5, 12),  # beyond the largest float16
-        "ci": rng.uniform(0, 1, 12).astype(np.float32),
         "fit": np.where(phase_id < 0, 180.0, 0.7),
         "kam_deg": np.where(phase_id < 0, np.nan, rng.uniform(0, 5, 12)),
         "grain": np.where(phase_id < 0, -1, 70_000 + row),
@@ -53,54 +72,69 @@ def random_map(phase_id) -> CrystalMap:
     )
 
 
-def packed_and_back(path, tmp_path):
-    packing = packing_of(path)
-    kept, again = tmp_path / f"kept{packing.ending}", tmp_path / "again" / path.name
-    packing.pack(path, kept)
-    packing.unpack(kept, again)
-    return again
-
-
 @pytest.mark.parametrize("indexed", [12, 7, 0])
-def test_a_map_comes_back(tmp_path, indexed):
-    xmap = random_map(np.where(np.arange(12) < indexed, 0, -1))
-    save_map(tmp_path / "orientations.h5", xmap)
-    before = load_map(tmp_path / "orientations.h5")
-    after = load_map(packed_and_back(tmp_path / "orientations.h5", tmp_path))
+@pytest.mark.parametrize("kind", [PREPROCESSED, "vae-16"])
+def test_a_map_comes_back(study, kind, indexed):
+    path = Layout(study).orientations(kind, "wrought")
+    path.parent.mkdir(parents=True)
+    save_map(path, random_map(np.where(np.arange(12) < indexed, 0, -1)))
+    if kind == PREPROCESSED:
+        save_json(Layout(study).scan("wrought").pattern_centre, {})
+        stamp(study, INDEXING, "wrought")
+    else:
+        stamp(study, REINDEXING, kind, "wrought")
+    before = orix.io.load(str(path))
+    after = archived(study, path).orientations(kind, "wrought")
     assert after.shape == before.shape and after.scan_unit == "um"
-    for axis in ("x", "y", "phase_id"):
-        np.testing.assert_array_equal(getattr(after, axis), getattr(before, axis))
+    for axis in "xy":
+        np.testing.assert_allclose(getattr(after, axis), getattr(before, axis))
     assert [(i, p.name, p.point_group) for i, p in after.phases] == [
         (i, p.name, p.point_group) for i, p in before.phases
     ]
     angles = misorientation_map(before, after)[before.is_indexed.reshape(before.shape)]
     assert np.all(angles < MOST_DEG)
-    assert after.prop.keys() == before.prop.keys()
-    for name, values in before.prop.items():
-        assert after.prop[name].dtype == values.dtype
-        np.testing.assert_allclose(after.prop[name], values, rtol=FLOAT16_ERROR)
-    np.testing.assert_array_equal(after.prop["grain"], before.prop["grain"])
+    wanted = set(PROPERTIES) if kind == PREPROCESSED else {"pq", "cm", "ci", "sharpness"}
+    assert set(after.prop) == wanted
+    for name, values in after.prop.items():
+        assert values.dtype == before.prop[name].dtype
+        np.testing.assert_allclose(values, before.prop[name], rtol=FLOAT16_ERROR)
+    if kind == PREPROCESSED:
+        np.testing.assert_array_equal(after.prop["grain"], before.prop["grain"])
 
 
-def test_a_truth_comes_back(tmp_path):
-    path = tmp_path / "truth.h5"
-    simulate(virtual_scan(specimen={"alloy": "am"}), tmp_path / "scan.up2", path)
-    before, after = load_truth(path), load_truth(packed_and_back(path, tmp_path))
-    for name, values in vars(before).items():
-        again = getattr(after, name)
-        assert again.shape == values.shape
+def test_a_truth_comes_back():
+    scans = {"am": {"data": virtual_scan(specimen={"alloy": "am"}).model_dump()}}
+    study = make_study(scans=scans)
+    files = Layout(study).scan("am")
+    files.raw.parent.mkdir(parents=True)
+    simulate(study.scan("am").data, files.raw, files.truth)
+    stand_in(study, DATA, "am")
+    before = Results(study).truth("am")
+    after = archived(study, files.truth).truth("am")
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        assert after[name].shape == values.shape
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(again, values, rtol=FLOAT16_ERROR, atol=1e-4)
+            np.testing.assert_allclose(after[name], values, rtol=FLOAT16_ERROR, atol=1e-4)
         else:
-            np.testing.assert_array_equal(again, values)
+            np.testing.assert_array_equal(after[name], values)
 
 
-def test_active_latents_come_back_and_inactive_ones_are_zero(tmp_path):
+def give_latents(study, latents, structure):
+    """Write latent maps and their features' Moran's I."""
+    files = Layout(study).model_scan("vae-16", "wrought")
+    save_array(files.latents, latents)
+    save_csv(pd.DataFrame({"moran_i": structure}), files.features)
+    stamp(study, LATENT_MAPS, "vae-16", "wrought")
+    return files
+
+
+def test_active_latents_come_back_and_inactive_ones_are_zero(study):
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(5, 6, 3)).astype(np.float32)
     latents[..., 1] *= 1e-3
-    np.save(tmp_path / "latents.npy", latents)
-    again = np.load(packed_and_back(tmp_path / "latents.npy", tmp_path))
+    files = give_latents(study, latents, [0.1, 0.9, 0.5])
+    again = archived(study, files.latents).latents("vae-16", "wrought")
     assert again.dtype == np.float32 and not again[..., 1].any()
     half_a_level = np.ptp(latents, axis=(0, 1)) / 255 / 2
     for feature in (0, 2):
@@ -108,116 +142,198 @@ def test_active_latents_come_back_and_inactive_ones_are_zero(tmp_path):
         assert off.max() <= half_a_level[feature] * 1.001
 
 
+def test_the_features_of_most_structure_are_archived(study, monkeypatch):
+    monkeypatch.setattr("kikuhelpers.runs.archive.MOST_ARCHIVED_FEATURES", 2)
+    latents = np.random.default_rng(0).normal(size=(5, 6, 4)).astype(np.float32)
+    files = give_latents(study, latents, [0.1, 0.9, 0.5, 0.7])
+    again = archived(study, files.latents).latents("vae-16", "wrought")
+    assert again.any(axis=(0, 1)).tolist() == [False, True, False, True]
+
+
+def test_tables_and_cards_come_back_exactly(study):
+    files = Layout(study).model_scan("vae-16", "wrought")
+    losses = np.random.default_rng(0).random((4, 5), np.float32)
+    save_array(files.pattern_loss, losses)
+    save_json(files.residual, {"mae_counts": 1 / 3})
+    save_array(files.generated, np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4))
+    write_scan(files.decoded, np.zeros((4, 5, 6, 7), np.uint16))
+    stamp(study, RECONSTRUCTION, "vae-16", "wrought")
+    generated = np.array(Results(study).generated("vae-16", "wrought"))
+    gone = (files.pattern_loss, files.residual, files.generated, files.decoded)
+    results = archived(study, *gone)
+    np.testing.assert_array_equal(results.losses("vae-16", "wrought"), losses)
+    assert results.residual("vae-16", "wrought") == {"mae_counts": 1 / 3}
+    np.testing.assert_allclose(results.generated("vae-16", "wrought"), generated, atol=2e-5)
+    with pytest.raises(MissingResultError, match=r"decoded\.up2"):
+        results.patterns("vae-16", "wrought")
+
+
 def test_a_shown_pattern_outlives_its_file(study):
-    layout = Layout(study)
-    files, path = layout.scan("wrought"), layout.shown_patterns
+    files = Layout(study).scan("wrought")
     patterns = np.random.default_rng(0).integers(0, 2**16, (4, 5, 6, 7), np.uint16)
     write_scan(files.preprocessed, patterns)
-    counts_at(study, "preprocessed", "wrought", 2, 3)
-    save_shown(path)
-    forget_shown(path)
-    files.preprocessed.unlink()
-    shown = counts_at(study, "preprocessed", "wrought", 2, 3)
+    stamp(study, PREPROCESSING, "wrought")
+    results = Results(study)
+    results.pattern(PREPROCESSED, "wrought", 2, 3)
+    results.save_shown()
+    again = archived(study, files.preprocessed, Layout(study).shown_patterns)
+    shown = again.pattern(PREPROCESSED, "wrought", 2, 3)
     np.testing.assert_array_equal(shown, patterns[2, 3])
-    with pytest.raises(MissingResultError, match=r"preprocessed\.up2 is not there yet"):
-        counts_at(study, "preprocessed", "wrought", 0, 0)
-    save_shown(path)
-    assert list(load_shown(path)) == [("preprocessed", "wrought", 2, 3)]
+    with pytest.raises(MissingResultError, match=r"preprocessed\.up2 of .* is not there yet"):
+        again.pattern(PREPROCESSED, "wrought", 0, 0)
+    with pytest.raises(MissingResultError):
+        Results(study).pattern(PREPROCESSED, "wrought", 2, 3)
+    again.save_shown()
+    assert list(np.load(Layout(study).shown_patterns)) == ["preprocessed/wrought/2/3"]
 
 
 def test_a_figure_without_its_results_is_dropped_and_named(study):
-    figures = FigureSet(study)
+    figures = FigureSet(Results(study, archive=True))
     assert not figures.make(2).axes
-    assert figures.close() == ["Fig. 2: scans/wrought/scan.json is not there: run notebook 01."]
-
-
-def test_a_model_without_results_is_left_out():
-    study = make_study(models={name: {"latent_dim": 16} for name in ("a", "b")})
-    assert with_results(study) == (study, []), "the first missing file is then asked for"
-    layout = Layout(study)
-    files = layout.model_scan("a", "wrought")
-    for path in (layout.model("a").card, files.orientations, files.pattern_loss):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    left, sentences = with_results(study)
-    assert list(left.models) == ["a"]
-    assert sentences == ["b has no results yet: left out."]
+    [sentence] = figures.close()
+    assert sentence.startswith("Fig. 2: ") and "not" in sentence
 
 
 @pytest.fixture
-def kept_network(study):
-    """A trained and kept network, whose results are then gone."""
+def trained(study):
+    """A trained network, archived."""
     give_sample(study)
-    train(study, "vae-16")
-    Record(Layout(study), "03_training", "vae-16").close()
-    keep(study)
-    files = Layout(study).model("vae-16")
-    trained = load_file(files.weights)
+    train(Results(study), "vae-16")
+    stamp(study, TRAINING, "vae-16")
+    Archive(Layout(study)).write(Results(study))
+    return study
+
+
+def test_an_unchanged_study_writes_the_same_bytes(trained, capsys):
+    folder = Layout(trained).archive
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"model.vae-16.npz", "model.vae-16.safetensors"}
+    Archive(Layout(trained)).write(Results(trained))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    said = capsys.readouterr().out
+    assert "lacks    03_indexing.wrought has not run yet" in said
+    assert "archived model.vae-16.npz" in said
+
+
+def test_archived_weights_are_read_where_asked_for_and_nowhere_else(trained):
+    layout = Layout(trained)
+    files = layout.model("vae-16")
+    whole = load_file(files.weights)
     for path in (files.weights, files.card, files.history, files.kl):
         path.unlink()
-    return trained
-
-
-def test_nothing_is_kept_of_a_network_in_training(study, capsys):
-    """Its history is written from the first checkpoint on."""
-    give_sample(study)
-    train(study, "vae-16")
-    files = Layout(study).model("vae-16")
-    files.card.unlink()
-    keep(study)
-    assert "lacks     models/vae-16/history.csv" in capsys.readouterr().out
-    assert not (Layout(study).kept / "models").exists()
-
-
-def test_kept_weights_stand_in_for_a_training(study, kept_network, capsys):
-    assert kept_weights(study, "vae-16")
-    history = take_kept_network(study, "vae-16")
-    assert history["presentations"].iloc[-1] == 64
-    assert "Taken, not trained" in capsys.readouterr().out
-    network = load_model(study, "vae-16").cpu()
+    layout.record(TRAINING, "vae-16").unlink()
+    with pytest.raises(MissingResultError, match=r"04_training\.vae-16"):
+        Results(trained).weights("vae-16")
+    with pytest.raises(MissingResultError):
+        begin(trained, LATENT_MAPS, "vae-16", "wrought")
+    results = begin(trained, "11_figures", archive=True).results
+    assert results.model_card("vae-16")["presentations"] == 64
+    assert results.history("vae-16")["presentations"].iloc[-1] == 64
+    network = load_model(results, "vae-16").cpu()
     for name, weights in network.state_dict().items():
         assert weights.dtype == torch.float32
-        error = FLOAT16_ERROR * kept_network[name].abs() + 1e-7  # of subnormal float16
-        assert torch.all((weights - kept_network[name]).abs() <= error)
+        error = FLOAT16_ERROR * whole[name].abs() + 1e-7  # of subnormal float16
+        assert torch.all((weights - whole[name]).abs() <= error)
 
 
-TRAINING = make_study().training.model_dump(exclude_none=True)
+def test_archived_weights_never_replace_a_training(trained):
+    """What a study trains are its own weights, in full precision."""
+    files = Layout(trained).model("vae-16")
+    whole = load_file(files.weights)
+    for path in (files.weights, files.card, files.history, files.kl):
+        path.unlink()
+    Layout(trained).record(TRAINING, "vae-16").unlink()
+    history = train(Results(trained), "vae-16")
+    assert history["presentations"].iloc[-1] == 64
+    for name, weights in load_file(files.weights).items():
+        torch.testing.assert_close(weights, whole[name], rtol=0, atol=0)
+
+
+TRAINING_SETTINGS = make_study().training.model_dump(exclude_none=True)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"training": TRAINING | {"learning_rate": 0.5}},
+        {"training": TRAINING_SETTINGS | {"learning_rate": 0.5}},
         {"models": {"vae-16": {"latent_dim": 16, "seed": 2}}},
         {"preprocessing": {"rescale": "map"}},
         {"seed": 2},
     ],
 )
-def test_weights_of_other_settings_are_not_taken(kept_network, change, capsys):
+def test_what_is_of_other_settings_is_not_read(trained, change):
     other = make_study(**change)
-    assert kept_weights(other, "vae-16") is None
-    assert "of other settings" in capsys.readouterr().out
-    restore(other)
-    assert not Layout(other).model("vae-16").weights.exists()
+    archive, files = Archive(Layout(other)), Layout(other).model("vae-16")
+    assert not archive.holds(files.weights) and archive.find(files.card) is None
+    with pytest.raises(MissingResultError, match="with other settings"):
+        Results(other, archive=True).weights("vae-16")
 
 
-def test_what_does_not_touch_the_training_does_not_matter(kept_network):
+def test_what_does_not_touch_the_training_does_not_matter(trained):
     models = {"vae-16": {"latent_dim": 16}, "vae-32": {"latent_dim": 32}}
-    other = make_study(models=models, title="Another", indexing={"bands": 8})
-    assert kept_weights(other, "vae-16")
-    assert kept_weights(other, "vae-32") is None
+    other = Layout(make_study(models=models, title="Another", indexing={"bands": 8}))
+    assert Archive(other).holds(other.model("vae-16").weights)
+    assert not Archive(other).holds(other.model("vae-32").weights)
 
 
-def test_records_keep_no_folder_and_lose_nothing(tmp_path):
-    scans = {"s": {"source": "file", "path": str(tmp_path / "deep" / "s.up2")}}
-    layout = Layout(make_study(scans=scans))
-    layout.folder.mkdir(parents=True)
-    for model in ("a", "b"):
-        Record(layout, "03_training", model).close()
-    keep_runs(layout)
-    layout.record("03_training", "a").unlink()
-    assert keep_runs(layout) == 2, "an older record stays"
-    assert str(tmp_path) not in (layout.kept / "runs.json").read_text()
-    original = json.loads(layout.record("03_training", "b").read_text())
-    original["study"]["scans"]["s"]["path"] = "s.up2"
-    assert load_runs(layout)["03_training.b"] == original
+def test_nothing_is_archived_of_a_network_in_training(study, capsys):
+    """Its history is written from the first checkpoint on."""
+    give_sample(study)
+    train(Results(study), "vae-16")
+    Archive(Layout(study)).write(Results(study))
+    assert "lacks    04_training.vae-16 has not run yet" in capsys.readouterr().out
+    assert not Layout(study).archive.exists()
+
+
+def test_large_weights_are_not_archived():
+    study = make_study(models={"large": {"latent_dim": 128}})
+    files = Layout(study).model("large")
+    files.card.parent.mkdir(parents=True)
+    save_file({"w": torch.ones(2)}, files.weights)
+    stand_in(study, TRAINING, "large")
+    results = archived(study, files.weights, files.card)
+    assert results.model_card("large")["name"] == "card.json"
+    with pytest.raises(MissingResultError):
+        results.weights("large")
+
+
+def test_records_hold_no_folder_and_lose_nothing(tmp_path):
+    """Of a job of another machine the archive knows what run.json tells."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    np.save(deep / "s.npy", np.ones((2, 2, 120, 120), np.uint16))
+    data = ArrayData(
+        source="array", path=str(deep / "s.npy"), map_shape=(2, 2), pattern_shape=(120, 120)
+    )
+    study = make_study(scans={"s": {"data": data.model_dump()}})
+    layout = Layout(study)
+    convert_scan(Scan(data=data), layout.scan("s"), "s")
+    stamp(study, DATA, "s")
+    give_sample(study, scan="s")
+    save_json(layout.model("vae-16").card, {"seconds": 5000.0})
+    stand_in(study, TRAINING, "vae-16")
+    before = collect(Results(study))["runs"]
+    results = archived(study, layout.record(DATA, "s"), layout.record(TRAINING, "vae-16"))
+    assert collect(Results(study))["runs"].keys() == {"02_preprocessing.s"}
+    assert collect(results)["runs"].keys() == before.keys()
+    for name, run in collect(results)["runs"].items():
+        assert {key: run[key] for key in before[name]} == before[name]
+    for path in layout.archive.glob("*.npz"):
+        with np.load(path) as file:
+            texts = [file[name].tobytes() for name in file.files if name.endswith("text")]
+        assert texts and str(tmp_path).encode() not in b"".join(texts)
+
+
+def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, monkeypatch):
+    """As in a fresh clone: the results folder is not even there."""
+    save_json(Layout(study).model("vae-16").card, {"of": "a training"})
+    stand_in(study, TRAINING, "vae-16")
+    save_file({"w": torch.ones(2)}, Layout(study).model("vae-16").weights)
+    stamp(study, TRAINING, "vae-16")
+    Archive(Layout(study)).write(Results(study))
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / "fresh"))
+    results = Results(make_study(), archive=True)
+    assert results.model_card("vae-16") == {"of": "a training"}
+    assert results.all_records().keys() == {Job(TRAINING, ("vae-16",))}
+    assert json.dumps(results.all_records()[Job(TRAINING, ("vae-16",))])
+    assert not (tmp_path / "fresh").exists()
