@@ -311,6 +311,7 @@ def test_records_hold_no_folder_and_lose_nothing(tmp_path):
     stamp(study, DATA, "s")
     give_sample(study, scan="s")
     save_json(layout.model("vae-16").card, {"seconds": 5000.0})
+    save_file({"w": torch.ones(2)}, layout.model("vae-16").weights)
     stand_in(study, TRAINING, "vae-16")
     before = collect(Results(study))["runs"]
     results = archived(study, layout.record(DATA, "s"), layout.record(TRAINING, "vae-16"))
