@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 sys.path.insert(0, workflow.basedir)
 from kikuhelpers.study import PROJECT_ROOT, load_study, stages
@@ -29,10 +30,10 @@ from kikuhelpers.study.layout import (
 )
 from kikuhelpers.study.stages import Job
 
-STUDY = str(config.get("study", "quick"))
 # Tables and figures alone, from the results that are there and from the archive.
 FROM_ARCHIVE = bool(config.get("from_archive", False))
-study = load_study(STUDY)
+study = load_study(unquote(str(config.get("study", "quick"))))
+STUDY = study.source  # its name, or the whole path of its file
 layout = Layout(study)
 SCANS, MODELS, BASELINES = list(study.scans), list(study.models), list(study.baselines)
 MAPPED, DECODED = study.mapped_scans, study.decoded_scans
@@ -161,21 +162,22 @@ rule warm_up:
         " && echo done > {output:q}"
 
 
-def source_file(wildcards):
-    """The file a scan is read from, so that a new one is noticed.
+def data_fingerprint(wildcards):
+    """Of a scan that is read from a file the time of that file as well: a new one is noticed.
 
-    A missing one is left to the notebook, which says so in one sentence.
+    The file is no input, for Snakemake would read braces in its path. A missing one is left to
+    the notebook, which says so in one sentence.
     """
-    path = getattr(study.scan(wildcards.scan).data, "path", "")
-    return path if Path(path).is_file() else []
+    path = Path(getattr(study.scan(wildcards.scan).data, "path", ""))
+    time = f" {path.stat().st_mtime_ns}" if path.is_file() else ""
+    return fingerprint(stages.DATA, "scan")(wildcards) + time
 
 
 rule diffraction_data:
     input:
         layout.warm.name,
-        source_file,
     params:
-        fingerprint=fingerprint(stages.DATA, "scan"),
+        fingerprint=data_fingerprint,
     output:
         made(stages.DATA, scan),
         record(stages.DATA, "{scan}"),

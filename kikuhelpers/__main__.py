@@ -11,12 +11,11 @@ what rebuilds them.
 """
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +25,7 @@ from kikuhelpers.runs.one_gpu import visible_gpus
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.load import study_path
 from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
@@ -95,8 +95,9 @@ def _snakemake(
     anew = _stale(results)
     if arguments.figures:
         jobs = anew = _tables_and_figures(results)
-    # Quoted as YAML, or a study named 718 would become a number.
-    config = [f"study={json.dumps(_study_for_jobs(arguments.study))}"]
+    # Snakemake reads a value as Python or YAML, on a cluster in a shell too: the path of the
+    # study's file, spelt as in a URL, is the same text in all of them.
+    config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
     config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),
@@ -117,11 +118,6 @@ def _snakemake(
 def _record(job: Job) -> str:
     """A job's record, by which Snakemake knows the job: its path in the results folder."""
     return f"runs/{job}.json"
-
-
-def _study_for_jobs(name: str) -> str:
-    """A study's name, or the whole path of its file, since jobs run in another folder."""
-    return str(Path(name).resolve()) if Path(name).suffix in {".yaml", ".yml"} else name
 
 
 def _stale(results: Results) -> list[Job]:
