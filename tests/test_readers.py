@@ -1,13 +1,20 @@
 """Any source becomes the same UP2."""
 
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import h5py
 import kikuchipy
 import numpy as np
 import pytest
 import scipy.io
 
+from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
-from kikuhelpers.runs.files import sha256
+from kikuhelpers.runs.files import digest, sha256
 from kikuhelpers.scans import public as public_scans
 from kikuhelpers.scans.readers import ScanError, convert_scan
 from kikuhelpers.scans.virtual.truth import load_truth
@@ -105,6 +112,58 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
         file["patterns"] = patterns
     with pytest.raises(ScanError, match="set dataset to one of: patterns"):
         convert(array_scan(wide, dataset="pattern"), files)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_scan_is_read_once(tmp_path, files, patterns, monkeypatch, linked):
+    """Its hash, its mean pattern and its brightness come from one reading of the UP2 file."""
+    path = tmp_path / "scan.up2"
+    if linked:
+        write_scan(path, patterns)
+        data = FileData(path=str(path))
+    else:
+        path = path.with_suffix(".npy")
+        np.save(path, patterns)
+        data = array_scan(path)
+    calls = []
+
+    def counted(stage, *arrays, **more):
+        calls.append(stage)
+        return chunks(stage, *arrays, **more)
+
+    monkeypatch.setattr("kikuhelpers.scans.readers.chunks", counted)
+    monkeypatch.setattr("kikuhelpers.runs.files.sha256", None)
+    card, _ = convert(data, files)
+    assert calls == (["reading"] if linked else ["converting", "reading"])
+    assert card["sha256"] == hashlib.sha256(files.raw.read_bytes()).hexdigest()
+    assert files.raw.is_symlink() == linked
+    assert json.loads(files.card.read_text())["sha256"] == card["sha256"]
+    assert str(tmp_path) not in files.card.read_text(), "no folder of this machine"
+
+
+def test_a_record_hashes_no_large_file(files, monkeypatch):
+    """Records tell files apart by their size and both ends."""
+    large = files.raw.with_name("large.bin")
+    large.parent.mkdir(parents=True)
+    with large.open("wb") as file:
+        file.truncate(1 << 30)  # a hole: no disk is written
+    read, whole_open = [], Path.open
+
+    def counted(path, *arguments):
+        file = whole_open(path, *arguments)
+        part = file.read
+        file = SimpleNamespace(
+            read=lambda *n: read.append(part(*n)) or read[-1], seek=file.seek, close=file.close
+        )
+        return contextlib.closing(file)
+
+    monkeypatch.setattr(Path, "open", counted)
+    first = digest(large)
+    assert sum(map(len, read)) <= 2 << 20
+    monkeypatch.undo()
+    with large.open("r+b") as file:
+        file.truncate((1 << 30) + 1)
+    assert digest(large) != first
 
 
 def test_a_virtual_scan_brings_its_truth(files):

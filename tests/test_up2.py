@@ -78,8 +78,16 @@ def test_bad_files_get_one_sentence(tmp_path):
 
 def test_an_unfinished_file_leaves_nothing(tmp_path):
     path = tmp_path / "scan.up2"
-    with pytest.raises(PatternFileError), Up2Writer(path, (2, 2), (4, 4), 1.0) as writer:
+    with (
+        pytest.raises(PatternFileError, match="holds 3 of 4 patterns"),
+        Up2Writer(path, (2, 2), (4, 4), 1.0) as writer,
+    ):
         writer.append(np.zeros((3, 4, 4), np.uint16))
+    with (
+        pytest.raises(PatternFileError, match="holds 5 of 4 patterns"),
+        Up2Writer(path, (2, 2), (4, 4), 1.0) as writer,
+    ):
+        writer.append(np.zeros((5, 4, 4), np.uint16))
     with (
         pytest.raises(PatternFileError, match="takes uint16"),
         Up2Writer(path, (1, 1), (4, 4), 1.0) as writer,
