@@ -53,7 +53,7 @@ def test_run_json_gathers_the_records_of_the_study(trained, tmp_path):
     run = collect(Results(trained))
     trainings = {name for name in run["runs"] if name.startswith("04")}
     assert trainings == {"04_training.a", "04_training.b"}
-    assert run["study"] == json.loads(trained.model_dump_json())
+    assert json.loads(json.dumps(run["study"])) == json.loads(trained.model_dump_json())
     assert run["overrides"] == {}
     assert run["runs"]["04_training.a"]["scans"] == {"wrought": "0"}
     assert "versions" not in run["runs"]["04_training.a"], "told once"
@@ -66,9 +66,9 @@ def test_records_of_other_settings_are_not_gathered(trained):
 
 
 def test_a_job_of_another_machine_brings_its_own_facts(trained, monkeypatch):
-    monkeypatch.setattr(provenance, "hardware", lambda: {"system": "elsewhere"})
-    stamp(trained, TRAINING, "b")
-    monkeypatch.undo()
+    with monkeypatch.context() as there:
+        there.setattr(provenance, "hardware", lambda: {"system": "elsewhere"})
+        stamp(trained, TRAINING, "b")
     runs = collect(Results(trained))["runs"]
     assert runs["04_training.b"]["hardware"] == {"system": "elsewhere"}
     assert "hardware" not in runs["04_training.a"]
