@@ -4,73 +4,33 @@ import ast
 import importlib.metadata
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from kikuhelpers.study import PROJECT_ROOT, load_study
+from kikuhelpers.study import PROJECT_ROOT, load_study, stages
 
+PACKAGE = PROJECT_ROOT / "kikuhelpers"
 NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
-# The order of the data; a module imports only from what stands before it.
-ORDER = [
-    "settings",
-    "specimen_settings",
-    "microscope_settings",
-    "figure_settings",
-    "baseline_settings",
-    "study",
-    "files",
-    "layout",
-    "available",
-    "compilation",
-    "one_gpu",
-    "progress",
-    "masking",
-    "up2",
-    "streaming",
-    "public_scans",
-    "virtual",
-    "readers",
-    "preprocessing_kernels",
-    "preprocessing",
-    "block_convolution",
-    "vae",
-    "losses",
-    "augmentation",
-    "devices",
-    "training_set",
-    "checkpoints",
-    "history",
-    "training",
-    "forecast",
-    "latents",
-    "reconstruction",
-    "decompositions",
-    "baselines",
-    "confidence",
-    "indexing",
-    "warm_up",
-    "orientation_maps",
-    "held_out",
-    "quality",
-    "residuals",
-    "reindexing",
-    "realism",
-    "intervals",
-    "tables",
-    "generalisation",
-    "orientation_shares",
-    "linear_table",
-    "figures",
-    "provenance",
-    "kept",
-    "final_notebooks",
-    "bench",
-]
+# Rooms in the order of the data; a module imports only from its own room and those before it.
+ORDER = ["scans", "preprocessing", "indexing", "training", "latents", "baselines", "tables"]
+ORDER += ["figures"]
+BESIDE = {"study", "patterns", "runs"}  # any room may import them, they import none
+ABOVE = {"__init__", "__main__"}  # the face and the command may import all
 UNLOCKED_EXTRAS = ("oracles", "simulation")  # nothing needs them
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
+MOST_ENTRIES = 13  # of the package's top
+MOST_LINES_OF_THE_PACKAGE, MOST_LINES_BESIDE_IT = 10_500, 1_100
+# What a reader of environment.yml should see; the rest comes from the lock.
+NAMED_PACKAGES = ["jupyterlab", "papermill", "torch", "kikuchipy", "orix", "hyperspy"]
+NAMED_PACKAGES += ["matplotlib", "pandas", "pyebsdindex"]
 
 
 def locked() -> dict[str, str]:
@@ -78,12 +38,20 @@ def locked() -> dict[str, str]:
     return {name.lower().replace("_", "-"): v for name, v in (x.split("==") for x in lines)}
 
 
+def code_cells(path: Path) -> list:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+# ------------------------------------------------------------------ notebooks
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_stories(path):
     ids = [cell["id"] for cell in json.loads(path.read_text())["cells"]]
     assert len(set(ids)) == len(ids)
     cells = nbformat.read(path, as_version=4).cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    code = code_cells(path)
     assert len(cells) < MOST_CELLS
     assert cells[0].source.startswith("# ") and "What the paper did" in cells[0].source
     assert [c for c in code if "parameters" in c.metadata.get("tags", [])] == [code[0]]
@@ -94,20 +62,176 @@ def test_notebooks_are_stories(path):
                 assert node.end_lineno - node.lineno < MOST_LINES_OF_A_FUNCTION
 
 
-def test_data_flows_one_way():
-    for path in sorted((PROJECT_ROOT / "kikuhelpers").rglob("*.py")):
-        own = path.relative_to(PROJECT_ROOT / "kikuhelpers").parts[0].removesuffix(".py")
-        if own not in ORDER:
-            assert own in {"__init__", "__main__"}, f"{own} has no place in the order"
-            continue
-        imported = re.findall(r"^ *from kikuhelpers\.(\w+)", path.read_text(), re.M)
-        later = [m for m in imported if ORDER.index(m) > ORDER.index(own)]
-        assert not later, f"{own} imports from a later stage: {later}"
+def test_notebooks_are_the_stages():
+    assert tuple(path.stem for path in NOTEBOOKS) == stages.STAGES
 
 
-def test_modules_are_small():
-    for path in (PROJECT_ROOT / "kikuhelpers").rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= MOST_LINES_OF_A_MODULE, path.name
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_say_first_what_they_need(path):
+    """Parameters, imports, and then the study and what its stage needs, in the same words."""
+    parameters, imports, first, *_ = code_cells(path)
+    given = {node.targets[0].id: node.value for node in ast.parse(parameters.source).body}
+    assert {"study_name", "overrides", "make_missing"} <= set(given)
+    assert ast.literal_eval(given["make_missing"]) is False
+    assert ast.literal_eval(given["overrides"]) == {}
+    assert "study" not in given, "study is the Study"
+    allowed = (ast.Import, ast.ImportFrom)
+    assert all(isinstance(node, allowed) for node in ast.parse(imports.source).body)
+    lines = first.source.splitlines()
+    assert lines[0] == "study = load_study(study_name, overrides)"
+    assert lines[1].startswith(f'run = begin(study, "{path.stem}", ')
+    assert "make_missing=make_missing" in lines[1]
+    assert "run.close()" in "\n".join(cell.source for cell in code_cells(path))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_one_word_for_archived_results(path):
+    """In notebooks, "kept" meant the archive; no text of theirs says it, of whatever."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not re.search(r"\bkept\b", cell.source, re.I), cell.source
+
+
+def test_a_notebook_imports_what_its_stage_needs():
+    """The first one does not wait for networks and indexing."""
+    code = code_cells(NOTEBOOKS[0])[1].source
+    heavy = ("torch", "kikuchipy", "hyperspy", "pyebsdindex", "orix")
+    code += f"\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------- direction of the data
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT_ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(source: str, name: str, is_package: bool = False) -> Iterator[str]:
+    """Yield the names of all that a module imports, in whatever form, wherever in it.
+
+    Of a name that is put together only the beginning is known: it ends with a dot.
+    """
+    package = name if is_package else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            start = [*above, *filter(None, [node.module])] if node.level else [node.module]
+            yield from (".".join([*start, alias.name]) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in {"import_module", "__import__"}:
+                text = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else None
+                text = text or node.args[0]
+                assert isinstance(text, ast.Constant), f"{name} imports {ast.unparse(node)}"
+                relative = text.value.startswith(".")
+                yield f"{package}{text.value}" if relative else text.value
+
+
+def depends_on(name: str) -> set[str]:
+    """Return the modules of the package that a module imports."""
+    path, found = MODULES[name], set()
+    for other in imported(path.read_text(), name, path.name == "__init__.py"):
+        if other.endswith("."):
+            found |= {module for module in MODULES if module.startswith(other)}
+        elif other in MODULES:
+            found.add(other)
+        elif other.rpartition(".")[0] in MODULES:  # a name in a module
+            found.add(other.rpartition(".")[0])
+    return found - {name}
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else "__init__"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import kikuhelpers.tables.table1",
+        "import os, kikuhelpers.tables.table1 as t",
+        "from kikuhelpers.tables.table1 import table1",
+        "from kikuhelpers.tables import table1 as t",
+        "from ..tables.table1 import table1",
+        "from ..tables import table1",
+        "from .. import tables",
+        "def f():\n    from kikuhelpers.tables.table1 import table1",
+        "class A:\n    if True:\n        import kikuhelpers.tables.table1",
+        "import importlib\nimportlib.import_module('kikuhelpers.tables.table1')",
+        "from importlib import import_module\nimport_module('kikuhelpers.tables.table1')",
+        "__import__('kikuhelpers.tables.table1')",
+        "import_module(f'kikuhelpers.tables.{name}')",
+        "import_module('..tables', package=__package__)",
+    ],
+)
+def test_every_form_of_import_is_seen(source):
+    name = "kikuhelpers.scans.readers"
+    found = set(imported(source, name))
+    assert any("tables" in other for other in found), found
+    with pytest.raises(AssertionError, match="imports import_module"):
+        list(imported("import_module(name)", name))
+
+
+def test_every_module_has_its_room():
+    rooms = {room(name) for name in MODULES}
+    assert rooms == {*ORDER, *BESIDE, *ABOVE}
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if room(n) not in ABOVE])
+def test_data_flows_one_way(name):
+    own = room(name)
+    others = {room(other) for other in depends_on(name)} - {own}
+    assert not others & ABOVE
+    if own in BESIDE:
+        assert others <= BESIDE, f"{name} stands beside the stages and imports one"
+    else:
+        later = [other for other in others - BESIDE if ORDER.index(other) > ORDER.index(own)]
+        assert not later, f"{name} imports from a later stage: {later}"
+
+
+def test_no_modules_import_each_other():
+    """Also within a room, and also where an import waits inside a function."""
+    graph = {name: depends_on(name) for name in MODULES if room(name) not in ABOVE}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' <- '.join(error.args[1])}")
+
+
+def test_benchmarks_and_tests_stand_outside():
+    for name, path in MODULES.items():
+        outside = {other.split(".")[0] for other in imported(path.read_text(), name)}
+        assert not outside & {"benchmarks", "tests", "data"}, name
+
+
+# ------------------------------------------------------------------------ size
+
+
+def lines(paths) -> int:
+    return sum(len(path.read_text().splitlines()) for path in paths)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_small(name):
+    assert lines([MODULES[name]]) <= MOST_LINES_OF_A_MODULE
+
+
+def test_the_package_is_small():
+    assert lines(MODULES.values()) <= MOST_LINES_OF_THE_PACKAGE
+    beside = [*(PROJECT_ROOT / "benchmarks").rglob("*.py")]
+    beside.append(PROJECT_ROOT / "data" / "master_patterns" / "simulate.py")
+    assert lines(beside) <= MOST_LINES_BESIDE_IT
+
+
+# -------------------------------------------------------------------- versions
 
 
 def test_the_lock_fits_what_the_package_asks_for():
@@ -128,9 +252,13 @@ def test_what_is_installed_is_what_is_locked():
 def test_conda_installs_the_lock():
     environment = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.lock", "-e ."], "lines that a pip requirements file may hold"
+    named = [f"{name}=={locked()[name]}" for name in NAMED_PACKAGES]
+    assert pip == [*named, "-r requirements.lock", "-e ."], "lines that a pip file may hold"
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
-    assert conda == ["python=3.11", "pip"], "every other version comes from the lock"
+    assert conda == ["python=3.11", "pip"], "every version comes from the lock"
+
+
+# ---------------------------------------------------------------------- README
 
 
 def test_readme_names_every_notebook():
@@ -144,7 +272,7 @@ def test_the_five_lines_of_the_readme_are_a_study(tmp_path):
     assert len(block.splitlines()) == 5
     (tmp_path / "my_study.yaml").write_text(block)
     study = load_study(tmp_path / "my_study.yaml")
-    assert study.scan("mine").path == str(tmp_path / "my_scan.up2")
+    assert study.scan("mine").data.path == str(tmp_path / "my_scan.up2")
 
 
 def test_the_readmes_table_is_the_studys():
