@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             failed = subprocess.call(command, cwd=layout.folder)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
-            _remove_checkpoints(layout)
+            _remove_checkpoints(Results(results.study))  # read anew
             return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
@@ -138,12 +138,11 @@ def _tables_and_figures(results: Results) -> list[Job]:
     return [*jobs, truth] if there else jobs
 
 
-def _remove_checkpoints(layout: Layout) -> None:
+def _remove_checkpoints(results: Results) -> None:
     """Remove the checkpoints of trainings whose jobs are known to have ended."""
-    for name in layout.study.models:
-        files = layout.model(name)
-        if layout.record(stages.TRAINING, name).is_file() and files.weights.is_file():
-            remove_checkpoints(files)
+    for name in results.study.models:
+        if not results.lacks(Job(stages.TRAINING, (name,))):
+            remove_checkpoints(results.layout.model(name))
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:
