@@ -2,8 +2,8 @@
 # make test             all tests, the smoke study among them
 # make lab              JupyterLab on the notebooks
 # make figures          tables and figures of a study from its results and, where these are
-#                       missing, from what data/kept holds: nothing is trained
-# make keep             put into data/kept what rebuilds them, in small files
+#                       missing, from what data/archive holds: nothing is trained
+# make archive          put into data/archive what rebuilds them, in small files
 # make bench            the speed of every stage on this machine (results/bench/)
 # make lock             renew requirements.lock from what .venv holds
 
@@ -11,7 +11,7 @@ STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures keep bench lock
+.PHONY: study test lab figures archive bench lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -19,8 +19,8 @@ study: .venv/installed
 figures: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --figures
 
-keep: .venv/installed
-	$(BIN)/python -m kikuhelpers.runs.kept keep $(STUDY)
+archive: .venv/installed
+	$(BIN)/python -m kikuhelpers $(STUDY) --archive
 
 test: .venv/installed
 	$(BIN)/python -m pytest
