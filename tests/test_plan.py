@@ -208,6 +208,15 @@ def test_checkpoints_go_when_the_training_is_known_to_have_ended(finished):
     assert died.checkpoint.exists() and died.checkpoint_before.exists()
 
 
+def test_a_checkpoint_beside_results_of_other_settings_stays(finished, tmp_path):
+    """Of a notebook that was run alone with new settings, and killed."""
+    files = finished.model("vae-16")
+    files.checkpoint.touch()
+    changed = changed_smoke(tmp_path, {"training.presentations": 3200})
+    assert main([str(changed), "--dry-run"]) == 0
+    assert files.checkpoint.exists()
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_a_scan_among_the_studys_own_results_is_refused(tmp_path, capfd, link):
     """It would be written over: the file may be the only copy."""

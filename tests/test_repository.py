@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 import json
 import re
 import subprocess
@@ -257,6 +258,14 @@ def test_conda_installs_the_lock():
     assert pip == [*named, "-r requirements.lock", "-e ."], "lines that a pip file may hold"
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
     assert conda == ["python=3.11", "pip"], "every version comes from the lock"
+
+
+def test_make_runs_modules_that_exist():
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    named = re.findall(r"python -m ((?:kikuhelpers|benchmarks)[\w.]*)", makefile)
+    assert named
+    for module in named:
+        assert importlib.util.find_spec(module), module
 
 
 # ---------------------------------------------------------------------- README
