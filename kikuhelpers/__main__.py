@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
-            failed = subprocess.call(command, cwd=layout.folder)
+            failed = subprocess.call(command)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             _remove_checkpoints(layout)
