@@ -1,17 +1,17 @@
-# make study            the quick study (STUDY=in718_rx for another)
-# make test             all tests, the smoke study among them
-# make lab              JupyterLab on the notebooks
-# make figures          tables and figures of a study from its results and, where these are
-#                       missing, from what data/kept holds: nothing is trained
-# make keep             put into data/kept what rebuilds them, in small files
-# make bench            the speed of every stage on this machine (results/bench/)
-# make lock             renew requirements.lock from what .venv holds
+# make study      run the quick study (STUDY=in718_rx for another): it trains what it says
+# make test       run all tests, the smoke study among them
+# make lab        open JupyterLab on the notebooks
+# make figures    make a study's tables and figures from its results and, where these are
+#                 missing, from data/archive: nothing is trained
+# make archive    renew data/archive/<study>/ from the study's results
+# make bench      measure the speed of every stage on this machine (results/bench/)
+# make lock       renew requirements.lock from what .venv holds
 
 STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures keep bench lock
+.PHONY: study test lab figures archive bench lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -19,8 +19,8 @@ study: .venv/installed
 figures: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --figures
 
-keep: .venv/installed
-	$(BIN)/python -m kikuhelpers.runs.kept keep $(STUDY)
+archive: .venv/installed
+	$(BIN)/python -m kikuhelpers $(STUDY) --archive
 
 test: .venv/installed
 	$(BIN)/python -m pytest
