@@ -102,6 +102,15 @@ def begin(
     ------
     MissingResultError
         Something is missing; with the single command that makes it.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> run = begin(load_study("smoke"), "01_diffraction_data", "wrought")
+    01_diffraction_data.wrought of study 'smoke': results go to ...
+    It needs 0 earlier results; there: none.
+    >>> run.layout.scan("wrought").raw.name
+    'scan.up2'
     """
     record = Record(study, stage, *parts, archive=archive)
     print(f"{record.job} of study '{study.name}': results go to {record.layout.folder}")

@@ -75,6 +75,18 @@ class Results:
         One sentence for each model or baseline that :meth:`complete` left out.
     shown : dict
         Patterns (h, w) uint16 that :meth:`pattern` returned, by kind, scan, row and column.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> results = Results(load_study("smoke", {"scans.wrought.data.seed": 7}))
+    >>> results.layout.scan("wrought").orientations.name
+    'orientations.h5'
+    >>> results.orientations("preprocessed", "wrought")
+    Traceback (most recent call last):
+    kikuhelpers.runs.results.MissingResultError: scans/wrought/orientations.h5 of study
+    'smoke-with-...' is not there yet. Make it with: notebook 03_indexing on wrought, with the same
+    overrides
     """
 
     def __init__(self, study: Study, archive: bool = False):

@@ -96,6 +96,39 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     return card, overview
 
 
+def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None):
+    """Open any scan file that kikuchipy reads, or an EDAX UP1/UP2 file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    map_shape
+        (rows, columns), needed where the file does not say.
+
+    Returns
+    -------
+    array
+        (rows, columns, height, width) counts, read when sliced: numpy's memory map or dask's.
+
+    Raises
+    ------
+    SentenceError
+        There is no such file, it cannot be read, or it holds no map.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "scan.up2"
+    ...     with Up2Writer(path, map_shape=(2, 3), pattern_shape=(60, 60), step_um=1.5) as writer:
+    ...         writer.append(np.zeros((6, 60, 60), np.uint16))
+    ...     open_scan(path).shape
+    (2, 3, 60, 60)
+    """
+    return _open(FileData(path=str(path), map_shape=map_shape))
+
+
 def survey(path: Path) -> Overview:
     """Read a UP2 file once: its SHA-256, mean pattern and the brightness of each pattern."""
     patterns = open_patterns(path)
