@@ -126,14 +126,9 @@ def test_what_is_installed_is_what_is_locked():
 
 
 def test_conda_installs_the_lock():
-    """A reader of environment.yml sees what the study stands on, in the lock's versions."""
     environment = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text())
-    *named, lock, package = next(
-        d["pip"] for d in environment["dependencies"] if isinstance(d, dict)
-    )
-    assert [lock, package] == ["-r requirements.lock", "-e ."], "lines of a pip requirements file"
-    stands_on = "jupyterlab papermill kikuchipy hyperspy pyebsdindex orix torch pandas matplotlib"
-    assert named == [f"{name}=={locked()[name]}" for name in stands_on.split()]
+    pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert pip == ["-r requirements.lock", "-e ."], "lines that a pip requirements file may hold"
     conda = [d for d in environment["dependencies"] if isinstance(d, str)]
     assert conda == ["python=3.11", "pip"], "every other version comes from the lock"
 
