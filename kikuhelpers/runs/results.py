@@ -217,7 +217,7 @@ class Results:
         Raises
         ------
         MissingResultError
-            It is not; with the command that makes it.
+            Otherwise; the message names the command that makes the result.
         """
         job = self.layout.maker(path)
         name, study = name_of(self.layout, job, path), self.layout.study
@@ -235,14 +235,14 @@ class Results:
         Raises
         ------
         MissingResultError
-            It is not; with the command that makes it.
+            Otherwise; the message names the command that makes the result.
         """
         if job not in self._records:
             self._records[job] = self._checked_record(job)
         return self._records[job]
 
     def all_records(self) -> dict[Job, dict]:
-        """Return the records of all jobs that have run, archived ones where that is allowed."""
+        """Return the records of all jobs that have run, of archived jobs where that is allowed."""
         found = {}
         for job in jobs_of(self.layout.study):
             try:
@@ -285,7 +285,7 @@ class Results:
         return record
 
     def open(self, path: Path):
-        """Open a result by its path, checked as by :meth:`path`; from the archive if allowed."""
+        """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
         opener = _OPENERS.get(path.name) or _OPENERS[path.suffix]
         try:
             return opener(self.path(path))
