@@ -1,11 +1,11 @@
-# make study            the quick study (STUDY=in718_rx for another)
-# make test             all tests, the smoke study among them
-# make lab              JupyterLab on the notebooks
-# make figures          tables and figures of a study from its results and, where these are
-#                       missing, from what data/archive holds: nothing is trained
-# make archive          put into data/archive what rebuilds them, in small files
-# make bench            the speed of every stage on this machine (results/bench/)
-# make lock             renew requirements.lock from what .venv holds
+# make study      run the quick study (STUDY=in718_rx for another): it trains what it says
+# make test       run all tests, the smoke study among them
+# make lab        open JupyterLab on the notebooks
+# make figures    make a study's tables and figures from its results and, where these are
+#                 missing, from data/archive: nothing is trained
+# make archive    renew data/archive/<study>/ from the study's results
+# make bench      measure the speed of every stage on this machine (results/bench/)
+# make lock       renew requirements.lock from what .venv holds
 
 STUDY ?= quick
 PYTHON ?= python3

@@ -1,13 +1,13 @@
 """Run a whole study: ``python -m kikuhelpers quick``.
 
-Starts Snakemake on the study's graph, one run per study at a time. A run that was
+The command starts Snakemake on the study's graph, one run per study at a time. A run that was
 stopped or killed at any point goes on with the same command: the lock is the operating
 system's and dies with its process, and incomplete outputs are made again. Jobs named behind
 the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
-study's results and from those that ``data/archive/`` holds of it; ``--archive`` puts there
-what rebuilds them.
+study's results and, where these are missing, from ``data/archive/``; ``--archive`` writes the
+study's results there. Further options go to Snakemake.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--figures",
         action="store_true",
-        help="only tables and figures, from results and the archive; nothing else runs",
+        help="only tables and figures, from results and the archive; nothing is trained",
     )
     parser.add_argument("--archive", action="store_true", help="archive the study's results")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
-            failed = subprocess.call(command, cwd=layout.folder)
+            failed = subprocess.call(command)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             _remove_checkpoints(Results(results.study))  # read anew

@@ -24,6 +24,13 @@ class FigureSet:
     ----------
     results
         Of a study whose stages have run up to Table 1. Models without results are left out.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> figures = FigureSet(Results(load_study("smoke", {"scans.wrought.data.seed": 7})))
+    >>> figures.make(2).missing
+    ["Fig. 2: ... of study 'smoke-with-...' is not there yet."]
     """
 
     def __init__(self, results: Results):

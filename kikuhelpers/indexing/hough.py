@@ -170,6 +170,14 @@ def index_patterns(
     ------
     ValueError
         The phase is not face-centred cubic, the mask does not fit, or the map is a line.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
+    >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
+    >>> xmap = index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0)
+    >>> xmap.shape, sorted(xmap.prop)
+    ((2, 3), ['ci', 'cm', 'fit', 'nmatch', 'pq'])
     """
     rows, columns = patterns.shape[:2]
     if min(rows, columns) < 2:

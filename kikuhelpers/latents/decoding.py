@@ -19,7 +19,31 @@ from kikuhelpers.training.vae import KikuchiVAE
 
 @torch.inference_mode()
 def decode(model: KikuchiVAE, latents: np.ndarray, mask: np.ndarray, precision: str) -> np.ndarray:
-    """Decode latents (n, D) to patterns (n, height, width) float32, black outside."""
+    """Decode latents to patterns in [-1, 1], black outside the screen.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    latents
+        (n, D).
+    mask
+        (height, width), True inside the screen.
+    precision
+        As in training: "auto", "bfloat16" or "float32".
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, height, width) float32.
+
+    Examples
+    --------
+    >>> network = KikuchiVAE(latent_dim=16).to(device())
+    >>> latents, whole = np.zeros((4, 16), np.float32), np.ones((120, 120), bool)
+    >>> decode(network, latents, whole, "float32").shape
+    (4, 120, 120)
+    """
     inside = torch.from_numpy(mask).to(device())
     return _decode(model, latents, inside, precision).squeeze(1).cpu().numpy()
 

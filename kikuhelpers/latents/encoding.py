@@ -35,6 +35,13 @@ def encode(
     -------
     numpy.ndarray
         (rows, columns, D) float32; with a path, its memory map.
+
+    Examples
+    --------
+    >>> network = KikuchiVAE(latent_dim=16).to(device())
+    >>> counts = np.zeros((2, 3, 120, 120), np.uint16)
+    >>> encode(network, counts, "float32").shape
+    (2, 3, 16)
     """
     shape = (*patterns.shape[:2], model.latent_dim)
     if path is None:

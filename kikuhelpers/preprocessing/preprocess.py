@@ -73,6 +73,15 @@ def preprocess(
     ------
     ValueError
         A mask that leaves no pixel, or a map without a signal to find the screen by.
+
+    Examples
+    --------
+    >>> raw = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = ScanFiles(lambda stage: Path(folder))  # of a study: Layout(study).scan(name)
+    ...     preprocess(raw, 2, Preprocessing(mask="none"), files, step_um=1.0)
+    ...     np.load(files.background).shape
+    (30, 30)
     """
     pixels, folder = binning**2, files.preprocessed.parent
     folder.mkdir(parents=True, exist_ok=True)

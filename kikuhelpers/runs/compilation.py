@@ -2,7 +2,7 @@
 
 Two processes that compile orix's functions at the same time overwrite parts of each other's
 cache, and every later import crashes (a segmentation fault in ``qu_multiply``, seen with orix
-0.15 and numba 0.68). PyEBSDIndex takes minutes, which no second process need spend.
+0.15 and numba 0.68). PyEBSDIndex compiles for minutes, which only one process need spend.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ LOCK = Path.home() / ".pyebsdindex" / "compiling.lock"
 
 @contextmanager
 def compiling_lock() -> Iterator[FileLock]:
-    """Hold the machine-wide lock to compile under; it dies with its process.
+    """Hold the machine-wide lock to compile under; the lock dies with its process.
 
-    Says in one line that it waits, where another process compiles. Within a process it can be
-    taken again.
+    Where another process compiles, one line says that this process waits. Within a process the
+    lock can be taken again.
     """
     LOCK.parent.mkdir(exist_ok=True)
     lock = FileLock(LOCK, is_singleton=True)

@@ -1,8 +1,8 @@
 """What made a result: settings, seed, versions, commit, inputs, hardware, time, memory.
 
-Every notebook begins a job: it prints what the job needs, and whether that is there. At the end
-it closes the job's record, one small JSON file that tells every later reader what the results
-are of. ``collect`` gathers the records of a study into the ``run.json`` beside its tables.
+Every notebook begins a job: it prints what the job needs, and which results are there. At the end
+the notebook closes the job's record, one small JSON file that tells every later reader what made
+the results. ``collect`` gathers the records of a study into the ``run.json`` beside its tables.
 """
 
 import importlib.metadata
@@ -87,7 +87,7 @@ class Record:
 def begin(
     study: Study, stage: str, *parts: str, make_missing: bool = False, archive: bool = False
 ) -> Record:
-    """Begin a job: print what it needs and whether that is there.
+    """Begin a job: print which results it needs, and which of them are there.
 
     Parameters
     ----------
@@ -96,12 +96,21 @@ def begin(
     make_missing
         Whether what is missing is made now, by the graph of the study.
     archive
-        Whether the job reads the archive where results are missing; nothing is then needed.
+        Whether the job reads the archive where results are missing; then it needs no result.
 
     Raises
     ------
     MissingResultError
-        Something is missing; with the single command that makes it.
+        Something is missing; the message names the single command that makes it.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> run = begin(load_study("smoke"), "01_diffraction_data", "wrought")
+    01_diffraction_data.wrought of study 'smoke': results go to ...
+    It needs 0 earlier results; there: none.
+    >>> run.layout.scan("wrought").raw.name
+    'scan.up2'
     """
     record = Record(study, stage, *parts, archive=archive)
     print(f"{record.job} of study '{study.name}': results go to {record.layout.folder}")

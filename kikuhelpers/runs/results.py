@@ -80,6 +80,18 @@ class Results:
         One sentence for each model or baseline that :meth:`complete` left out.
     shown : dict
         Patterns (h, w) uint16 that :meth:`pattern` returned, by kind, scan, row and column.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> results = Results(load_study("smoke", {"scans.wrought.data.seed": 7}))
+    >>> results.layout.scan("wrought").orientations.name
+    'orientations.h5'
+    >>> results.orientations("preprocessed", "wrought")
+    Traceback (most recent call last):
+    kikuhelpers.runs.results.MissingResultError: scans/wrought/orientations.h5 of study
+    'smoke-with-...' is not there yet. Make it with: notebook 03_indexing on wrought, with the same
+    overrides
     """
 
     def __init__(self, study: Study, archive: bool = False):
@@ -210,7 +222,7 @@ class Results:
         Raises
         ------
         MissingResultError
-            It is not; with the command that makes it.
+            Otherwise; the message names the command that makes the result.
         """
         job = self.layout.maker(path)
         name, study = name_of(self.layout, job, path), self.layout.study
@@ -228,14 +240,14 @@ class Results:
         Raises
         ------
         MissingResultError
-            It is not; with the command that makes it.
+            Otherwise; the message names the command that makes the result.
         """
         if job not in self._records:
             self._records[job] = self._checked_record(job)
         return self._records[job]
 
     def all_records(self) -> dict[Job, dict]:
-        """Return the records of all jobs that have run, archived ones where that is allowed."""
+        """Return the records of all jobs that have run, of archived jobs where that is allowed."""
         found = {}
         for job in jobs_of(self.layout.study):
             try:
@@ -278,7 +290,7 @@ class Results:
         return record
 
     def open(self, path: Path):
-        """Open a result by its path, checked as by :meth:`path`; from the archive if allowed."""
+        """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
         opener = _OPENERS.get(path.name) or _OPENERS[path.suffix]
         try:
             return opener(self.path(path))

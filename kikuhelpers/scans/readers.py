@@ -1,8 +1,8 @@
-"""Any scan in, one UP2 file out: what follows has one path.
+"""Any scan in, one UP2 file out: all later stages read that one file.
 
-Sources: what kikuchipy reads (lazily), EDAX UP1/UP2 (memory-mapped), bare arrays, public
-scans, virtual specimens. Patterns are read a few map rows at a time, so that memory does
-not grow with the map.
+A scan comes from what kikuchipy reads (lazily), from an EDAX UP1/UP2 file (memory-mapped), from a
+bare array, a public scan or a virtual specimen. Patterns are read a few map rows at a time, so
+that memory does not grow with the map.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class ScanError(SentenceError):
 
 @dataclass(frozen=True)
 class Overview:
-    """What one reading of a scan tells."""
+    """What a single reading of a scan tells."""
 
     sha256: str  # of the file
     mean_pattern: np.ndarray  # (height, width), counts
@@ -96,6 +96,39 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     return card, overview
 
 
+def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None):
+    """Open any scan file that kikuchipy reads, or an EDAX UP1/UP2 file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    map_shape
+        (rows, columns), needed where the file does not say.
+
+    Returns
+    -------
+    array
+        (rows, columns, height, width) counts, read when sliced: numpy's memory map or dask's.
+
+    Raises
+    ------
+    SentenceError
+        There is no such file, it cannot be read, or it holds no map.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "scan.up2"
+    ...     with Up2Writer(path, map_shape=(2, 3), pattern_shape=(60, 60), step_um=1.5) as writer:
+    ...         writer.append(np.zeros((6, 60, 60), np.uint16))
+    ...     open_scan(path).shape
+    (2, 3, 60, 60)
+    """
+    return _open(FileData(path=str(path), map_shape=map_shape))
+
+
 def survey(path: Path) -> Overview:
     """Read a UP2 file once: its SHA-256, mean pattern and the brightness of each pattern."""
     patterns = open_patterns(path)
@@ -140,12 +173,12 @@ def _open(scan: Data):
     if path.suffix.lower() in _UP_ENDINGS:
         return open_patterns(path, scan.map_shape)
     try:
-        import kikuchipy  # takes seconds: only who needs it waits for it
+        import kikuchipy  # takes seconds: only a scan that needs it waits
 
         signal = kikuchipy.load(path, lazy=True)
     except (OSError, ValueError, KeyError) as error:
         raise ScanError(
-            f"kikuchipy cannot read {path.name} ({error}); export it as UP2."
+            f"kikuchipy cannot read {path.name} ({error}); export the scan as UP2."
         ) from error
     return _signal_data(signal, path.name, scan.map_shape)
 
@@ -156,7 +189,7 @@ def _signal_data(signal, name: str, map_shape: tuple[int, int] | None = None):
         data = data.reshape(*map_shape, *data.shape[1:])
     if data.ndim != 4:
         raise ScanError(
-            f"{name} is not a map of patterns (shape {data.shape}); give its map_shape."
+            f"{name} is not a map of patterns (its shape is {data.shape}); give its map_shape."
         )
     return data
 
@@ -216,7 +249,7 @@ def _scaling(patterns):
         values = np.asarray(part)
         low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
-        raise ScanError(f"The patterns range from {low} to {high}: they hold no image or hold NaN.")
+        raise ScanError(f"The patterns range from {low} to {high}: they are constant or hold NaN.")
     return lambda chunk: np.round((chunk - low) * (65535 / (high - low))).astype(np.uint16)
 
 
@@ -225,7 +258,7 @@ def _check_size(pattern_shape: tuple[int, int], binning: int, name: str) -> None
     binned = tuple(n / binning for n in pattern_shape)
     if binned != (NETWORK_INPUT_PX, NETWORK_INPUT_PX):
         raise PatternFileError(
-            f"Scan '{name}' has patterns of {pattern_shape[0]} x {pattern_shape[1]} px, binned by "
+            f"Scan '{name}' has patterns of {pattern_shape[0]} x {pattern_shape[1]} px. Binned by "
             f"{binning} they are not {NETWORK_INPUT_PX} x {NETWORK_INPUT_PX}, which the network "
             f"takes: set the scan's binning, or crop or resize the patterns first."
         )

@@ -7,7 +7,7 @@ from pydantic import Field
 from kikuhelpers.study.values import Count, Positive, Settings
 
 # PyEBSDIndex 0.3.10.1 cuts a map into overlapping tiles; in a map of three radii or less
-# they leave points out.
+# the tiles leave points out.
 _RADII_OF_A_MAP = 3
 
 

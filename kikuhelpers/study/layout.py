@@ -87,12 +87,12 @@ class ModelFiles(_Files):
 
     @property
     def checkpoint(self) -> Path:
-        """State to resume from; no output of the graph, so that it outlives a kill."""
+        """State to go on from; no output of the graph, so that the state outlives a kill."""
         return self.folder_of(TRAINING) / "checkpoint.pt"
 
     @property
     def checkpoint_before(self) -> Path:
-        """The checkpoint before the last one, should that be damaged."""
+        """The checkpoint before the last one, for the case that the last one is damaged."""
         return self.folder_of(TRAINING) / "checkpoint_before.pt"
 
 
@@ -112,7 +112,7 @@ class BaselineScanFiles(_Files):
     """Files of one scan seen through a baseline."""
 
     decoded = made_by(BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
-    pattern_loss = made_by(BASELINES, "pattern_loss.npy", "As of a model.")
+    pattern_loss = made_by(BASELINES, "pattern_loss.npy", "Loss of every pattern, as of a model.")
     orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of these patterns.")
 
 
@@ -157,7 +157,7 @@ class Layout:
 
     @property
     def shown_patterns(self) -> Path:
-        """The patterns that the figures show (.npz); the archive keeps them."""
+        """The patterns that the figures show (.npz); the archive holds them too."""
         return self.folder / "shown_patterns.npz"
 
     @property

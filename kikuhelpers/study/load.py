@@ -35,8 +35,8 @@ def load_study(study: str | Path, overrides: dict[str, Any] | None = None) -> St
     Raises
     ------
     StudyError
-        In one sentence: no such file, not YAML, unknown key, wrong type or value; a scan whose
-        file lies among the study's own results.
+        In one sentence: there is no such file, the file is not YAML, a key is unknown, a value is
+        of a wrong type or size, or a scan's file lies among the study's own results.
 
     Examples
     --------

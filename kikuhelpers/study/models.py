@@ -25,14 +25,14 @@ class Training(Settings):
     learning_rate: Positive = 1e-3
     gradient_decay: Fraction = 0.9  # Adam's first beta
     squared_gradient_decay: Fraction = 0.999  # Adam's second beta
-    # Departures, each against a failure seen while planning: 64-D blew up at step 100
-    # without warm-up, 128-D ran into NaN where the log-variance was free. The paper's way
-    # is warmup_steps 0, gradient_clip and log_variance_bounds null, precision float32.
+    # Departures, each against a failure that was seen: 64-D diverged at step 100 without
+    # warm-up, 128-D ran into NaN where the log-variance was free. The paper's way is
+    # warmup_steps 0, gradient_clip and log_variance_bounds null, precision float32.
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     gradient_clip: Positive | None = 100.0  # norm; None: off
     log_variance_bounds: tuple[float, float] | None = (-10.0, 3.0)  # None: free
-    # Departure where above 0: beta grows from 0 over so many steps. Off, for it helped
-    # little, and 64-D ran into NaN with it and a free log-variance.
+    # Departure where above 0: beta grows from 0 over so many steps. Off by default, since the
+    # growth helped little, and 64-D ran into NaN with the growth and a free log-variance.
     kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
     decay: Literal["none", "cosine"] = "none"  # departure: "cosine" for short runs
     precision: Literal["auto", "bfloat16", "float32"] = "auto"

@@ -67,8 +67,8 @@ class ScanPreprocessing(Settings):
     """What preprocessing needs to know of a scan."""
 
     binning: Count = 1  # the paper bins 480 x 480 px by 4
-    # Scan whose mean pattern is subtracted in place of the own one; departure: in a window of
-    # one or two grains the mean holds their bands.
+    # Scan whose mean pattern is subtracted in place of this scan's; departure: in a window of
+    # one or two grains the mean pattern holds the bands of these grains.
     background_of: Name | None = None
 
 

@@ -1,9 +1,11 @@
 """What each stage of a study depends on: the one place that says so.
 
-A stage is a notebook, a job one run of it on a scan, a model, or both. A job depends on some
-settings and on other jobs. Its fingerprint changes when any of these settings does, or the
-fingerprint of any of these jobs. The graph of runs, the checkpoints of trainings, the readers
-of results and the archive all compare fingerprints, and nothing else.
+A stage is a notebook. A job is one run of a notebook on a scan, a model, or both. A job depends
+on some settings and on other jobs: its fingerprint changes when one of these settings changes, or
+the fingerprint of one of these jobs.
+
+The graph of runs, the checkpoints of trainings, the readers of results and the archive compare
+fingerprints, and nothing else.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ STAGES = (
     *(BASELINES, REINDEXING, TABLE1, VIRTUAL_SPECIMENS, FIGURES),
 )
 
-# They say how a training is watched and saved, not what comes out of it.
+# Settings that say how a training is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"checkpoint_seconds"}
 
 

@@ -93,7 +93,7 @@ class Study(Settings):
     @model_validator(mode="after")
     def _names_agree(self):
         if not self.models and not self.comparison:
-            raise ValueError("models are missing: name at least one")
+            raise ValueError("models are missing: name at least one model")
         if PREPROCESSED in self.models:
             raise ValueError("'preprocessed' is not a model's name: it stands for the input")
         boxes = [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]

@@ -57,6 +57,17 @@ def train(results: Results, name: str) -> pd.DataFrame:
     ------
     TrainingError
         Empty sample; a loss that is no longer finite.
+    MissingResultError
+        A scan has not been preprocessed with the study's settings.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> other = load_study("smoke", {"preprocessing.rescale": "map"})
+    >>> history = train(Results(other), "vae-16")
+    Traceback (most recent call last):
+    kikuhelpers.runs.results.MissingResultError: scans/wrought/mask.npy of study 'smoke-with-...'
+    is not there yet. Make it with: notebook 02_preprocessing on wrought, with the same overrides
     """
     keep_freed_memory()
     study, files = results.study, results.layout.model(name)
@@ -93,7 +104,22 @@ def train(results: Results, name: str) -> pd.DataFrame:
 
 
 def load_model(results: Results, name: str) -> KikuchiVAE:
-    """Return a trained model on the device at hand, ready to encode and decode."""
+    """Return a trained model of a study on the device at hand, ready to encode and decode.
+
+    Raises
+    ------
+    MissingResultError
+        The model has not been trained with the study's settings.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> network = load_model(Results(load_study("smoke", {"models.vae-16.beta": 7})), "vae-16")
+    Traceback (most recent call last):
+    kikuhelpers.runs.results.MissingResultError: models/vae-16/weights.safetensors of study
+    'smoke-with-...' is not there yet. Make it with: notebook 04_training on vae-16, with the same
+    overrides
+    """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
     model.load_state_dict(results.weights(name))
