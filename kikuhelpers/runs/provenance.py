@@ -108,7 +108,7 @@ def begin(
     >>> from kikuhelpers.study import load_study
     >>> run = begin(load_study("smoke"), "01_diffraction_data", "wrought")
     01_diffraction_data.wrought of study 'smoke': results go to ...
-    It needs 0 earlier results; there: none.
+    It needs no earlier result.
     >>> run.layout.scan("wrought").raw.name
     'scan.up2'
     """
@@ -121,10 +121,15 @@ def begin(
     why = {job: record.results.lacks(job) for job in needed}
     lacking = [job for job in needed if why[job]]
     there = [str(job) for job in needed if not why[job]]
-    print(f"It needs {len(needed)} earlier results; there: {', '.join(there) or 'none'}.")
-    if lacking and make_missing and not study.overrides:
+    known = f"{len(needed)} earlier results; there: {', '.join(there) or 'none'}"
+    print(f"It needs {known if needed else 'no earlier result'}.")
+    # What overrides change has no graph; what they leave alone the original study makes.
+    folder = record.layout.folder
+    of_graph = not study.overrides or all(record.layout.folder_of(j) != folder for j in lacking)
+    if lacking and make_missing and of_graph:
         print(f"Made now: {', '.join(map(str, lacking))}.", flush=True)
-        subprocess.run([sys.executable, "-m", "kikuhelpers", study.source, *map(str, lacking)])
+        source = (study.original or study).source
+        subprocess.run([sys.executable, "-m", "kikuhelpers", source, *map(str, lacking)])
         return begin(study, stage, *parts)
     if lacking:
         reasons = "; ".join(why[job].split(". Make it with: ")[0] for job in lacking)
