@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 sys.path.insert(0, workflow.basedir)
 from kikuhelpers.study import PROJECT_ROOT, load_study, stages
-from kikuhelpers.study.baselines import Pca, largest_pca
+from kikuhelpers.study.models import Pca
 from kikuhelpers.study.layout import (
     PICTURES,
     BaselineScanFiles,
@@ -289,7 +289,7 @@ rule reconstruction:
 
 def principal_components(wildcards):
     """Every PCA uses the components that the largest one fits and files."""
-    largest = largest_pca(study.baselines)
+    largest = study.largest_pca
     smaller = isinstance(study.baseline(wildcards.baseline), Pca) and wildcards.baseline != largest
     return record(stages.BASELINES, largest) if smaller else []
 

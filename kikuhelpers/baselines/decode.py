@@ -27,7 +27,7 @@ from kikuhelpers.runs.devices import device
 from kikuhelpers.runs.files import temporary_name
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
-from kikuhelpers.study.baselines import Nlpar, Pca
+from kikuhelpers.study.models import Nlpar, Pca
 from kikuhelpers.training.sample import load_training_set
 
 Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them

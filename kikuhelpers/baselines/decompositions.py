@@ -15,7 +15,6 @@ from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_json, written_aside
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study.baselines import components_wanted
 from kikuhelpers.training.sample import TrainingSet, load_training_set
 
 _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
@@ -86,7 +85,7 @@ def principal_components(results: Results) -> PrincipalComponents:
     study, files = results.study, results.layout.sample
     data, path = load_training_set(results), files.principal_components
     sample = f"{data.digest()} seed {study.seed}"
-    wanted = min(components_wanted(study.baselines, study.models), len(data), int(data.mask.sum()))
+    wanted = min(study.components_wanted, len(data), int(data.mask.sum()))
     if path.is_file():
         stored = _load(path)
         if stored.sample == sample and len(stored.eigenvalues) >= wanted:

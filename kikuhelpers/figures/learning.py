@@ -11,7 +11,6 @@ from kikuhelpers.figures.drawing import letter
 from kikuhelpers.figures.style import SMALL_PT, TEXT_PT, PaperFigure, new_figure, print_style
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
-from kikuhelpers.study.baselines import largest_pca
 from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
@@ -45,7 +44,7 @@ def learning_curves(results: Results) -> PaperFigure:
         smooth = history.rolling(_SMOOTHED_LINES, min_periods=1, center=True).mean()
         for ax, (column, _) in zip(axes, _CURVES.values(), strict=True):
             ax.plot(history["presentations"] / 1000, smooth[column], lw=0.9, alpha=0.9, **look)
-    if largest_pca(study.baselines):
+    if study.largest_pca:
         spectrum, largest = load_spectrum(results), study.model(roles.largest_vae(study))
         place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):

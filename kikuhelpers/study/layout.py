@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from kikuhelpers.study.baselines import largest_pca
 from kikuhelpers.study.load import archive_root, figures_root, results_root
 from kikuhelpers.study.stages import (
     BASELINES,
@@ -209,7 +208,7 @@ class Layout:
     @property
     def sample(self) -> SampleFiles:
         """Files of the training sample; of a study with a PCA among its baselines."""
-        largest = largest_pca(self.study.baselines) or ""
+        largest = self.study.largest_pca or ""
         return SampleFiles(self._folders("baselines", parts=(largest,)))
 
     def orientations(self, kind: str, scan: str) -> Path:
@@ -234,7 +233,7 @@ class Layout:
             return [self.figures / name for name in self._figure_files(stage)]
         if stage == BASELINES:
             places = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
-            places += [self.sample] if parts[0] == largest_pca(study.baselines) else []
+            places += [self.sample] if parts[0] == study.largest_pca else []
         elif stage == TRAINING:
             places = [self.model(*parts)]
         else:
@@ -276,7 +275,7 @@ class Layout:
         study = self.study
         if stage == TABLE1:
             names = [*_TABLES, *(curve + ending for curve in _CURVES for ending in PICTURES)]
-            names += _LINEAR if largest_pca(study.baselines) else ()
+            names += _LINEAR if study.largest_pca else ()
             holds_out = any(model.hold_out for model in study.models.values())
             return names + (["held_out.csv"] if holds_out else [])
         if stage == VIRTUAL_SPECIMENS:

@@ -72,18 +72,21 @@ def study_path(study: str | Path) -> Path:
 
 def results_root() -> Path:
     """Folder of all results: ``KIKUHELPERS_RESULTS`` or ``results/`` in the project."""
-    return Path(os.environ.get("KIKUHELPERS_RESULTS") or PROJECT_ROOT / "results").resolve()
+    return _folder("KIKUHELPERS_RESULTS", "results")
 
 
 def figures_root() -> Path:
     """Folder of the figures and tables: ``KIKUHELPERS_FIGURES`` or ``figures/``."""
-    return Path(os.environ.get("KIKUHELPERS_FIGURES") or PROJECT_ROOT / "figures").resolve()
+    return _folder("KIKUHELPERS_FIGURES", "figures")
 
 
 def archive_root() -> Path:
     """Folder of the archived results: ``KIKUHELPERS_ARCHIVE`` or ``data/archive/``."""
-    folder = os.environ.get("KIKUHELPERS_ARCHIVE") or PROJECT_ROOT / "data" / "archive"
-    return Path(folder).resolve()
+    return _folder("KIKUHELPERS_ARCHIVE", "data/archive")
+
+
+def _folder(variable: str, within_project: str) -> Path:
+    return Path(os.environ.get(variable) or PROJECT_ROOT / within_project).resolve()
 
 
 def _content(path: Path, overrides: dict[str, Any]) -> dict:

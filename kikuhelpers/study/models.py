@@ -1,4 +1,4 @@
-"""Settings of the models: the network, its losses, and how it is trained.
+"""Settings of the models (network, losses, training) and of the baselines they are measured by.
 
 Defaults are the paper's values (Calvat et al., npj Comput. Mater. 2025,
 doi:10.1038/s41524-025-01770-8) unless a comment says "departure".
@@ -14,6 +14,10 @@ from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positiv
 LATENT_DIMENSIONS = (16, 32, 64, 128, 256)  # the paper's Table 2
 NETWORK_INPUT_PX = 120  # the paper's Table 2: 480 px binned by 4
 ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
+
+# PyEBSDIndex 0.3.10.1 cuts a map into overlapping tiles; in a map of three radii or less
+# the tiles leave points out.
+_RADII_OF_A_MAP = 3
 
 
 class Training(Settings):
@@ -91,3 +95,38 @@ class Model(Settings):
         if self.latent_dim not in LATENT_DIMENSIONS:
             raise ValueError(f"latent_dim must be one of {LATENT_DIMENSIONS}")
         return self
+
+
+class Pca(Settings):
+    """Principal components of the training sample."""
+
+    method: Literal["pca"]
+    components: Count
+
+
+class Nmf(Settings):
+    """Non-negative matrix factorisation of the training sample, p + 1 in [0, 2]."""
+
+    method: Literal["nmf"]
+    components: Count
+
+
+class Nlpar(Settings):
+    """Non-local averaging of neighbours (Brewick et al. 2019, Ultramicroscopy 200, 50).
+
+    Defaults are those of PyEBSDIndex.
+    """
+
+    method: Literal["nlpar"]
+    search_radius: Count = 3  # points of the map; the window is 2 r + 1 points wide
+    # lambda of the paper, without unit: a neighbour weighs exp(-d / lambda^2), where d is its
+    # squared distance beyond what noise gives, in standard deviations of the latter.
+    weight_decay: Positive = 0.7
+
+    @property
+    def smallest_map(self) -> int:
+        """Points that a map must have along rows and columns."""
+        return _RADII_OF_A_MAP * self.search_radius + 1
+
+
+Baseline = Annotated[Pca | Nmf | Nlpar, Field(discriminator="method")]

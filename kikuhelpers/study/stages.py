@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from kikuhelpers.study.baselines import Pca, components_wanted, largest_pca
+from kikuhelpers.study.models import Pca
 from kikuhelpers.study.study import Study
 from kikuhelpers.study.values import Settings
 
@@ -147,8 +147,8 @@ class Dependencies:
         settings |= {"baseline": own, "scans": study.decoded_scans}
         if isinstance(own, Pca):
             # All PCAs of a study use the components that the largest one fits and files.
-            settings["fitted"] = components_wanted(study.baselines, study.models)
-            largest = largest_pca(study.baselines)
+            settings["fitted"] = study.components_wanted
+            largest = study.largest_pca
             jobs += [Job(BASELINES, (largest,))] if baseline != largest else []
         return settings, jobs + [Job(PREPROCESSING, (name,)) for name in study.decoded_scans]
 

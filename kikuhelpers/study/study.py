@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.study.baselines import Baseline, check_baselines
-from kikuhelpers.study.figures import Figures
-from kikuhelpers.study.models import Model, Training
+from kikuhelpers.study.models import Baseline, Model, Pca, Training
 from kikuhelpers.study.scans import Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Settings
 
@@ -71,6 +69,60 @@ class Comparison(Settings):
     virtual: Name
 
 
+class Region(Settings):
+    """A box of the map in points: given by hand, or only its size, and chosen by a measure.
+
+    With ``size`` the box is the one of its size with most structure inside the grains, or the
+    ``rank``-th of those that do not overlap, see
+    :func:`kikuhelpers.figures.regions.most_structured_box`.
+    """
+
+    scan: Name
+    rows: tuple[int, int] | None = None  # first and one past the last
+    columns: tuple[int, int] | None = None
+    size: tuple[Count, Count] | None = None  # (rows, columns); the whole map where it is smaller
+    rank: Count = 1  # of the boxes with a size
+
+    @model_validator(mode="after")
+    def _box_or_size(self):
+        given = self.rows is not None and self.columns is not None
+        if given == (self.size is not None) or (self.rows is None) != (self.columns is None):
+            raise ValueError("a region needs either rows and columns or a size")
+        if given and self.rank > 1:
+            raise ValueError("a region of given rows and columns has no rank")
+        for first, last in (self.rows, self.columns) if given else ():
+            if not 0 <= first < last:
+                raise ValueError(f"a region needs 0 <= first < last, not {first}, {last}")
+        return self
+
+
+class Path4C(Settings):
+    """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
+
+    With ``length`` the path lies where the latent feature has its highest step inside a grain
+    and clear of the next, see :func:`kikuhelpers.figures.regions.path_view`.
+    """
+
+    scan: Name
+    start: tuple[int, int] | None = None  # row, column
+    stop: tuple[int, int] | None = None
+    length: Annotated[int, Field(ge=3)] | None = None
+
+    @model_validator(mode="after")
+    def _ends_or_length(self):
+        given = self.start is not None and self.stop is not None
+        if given == (self.length is not None) or (self.start is None) != (self.stop is None):
+            raise ValueError("a path needs either start and stop or a length")
+        return self
+
+
+class Figures(Settings):
+    """Regions of interest by the paper's panel: 4B, 4D, 4E, 5A, 5B, 5C, 6A, 6B, 7, 7C."""
+
+    regions: dict[str, Region] = Field(default_factory=dict)
+    path_4c: Path4C | None = None
+
+
 class Study(Settings):
     """All settings of a study; see :func:`kikuhelpers.study.load.load_study`."""
 
@@ -115,7 +167,16 @@ class Study(Settings):
         if self.models and not self.training_scans:
             raise ValueError("the training sample is empty: no scan gives training patterns")
         sample = sum(scan.training.patterns for scan in self.scans.values())
-        check_baselines(self.baselines, self.models, sample)
+        if self.baselines and not self.models:
+            raise ValueError("baselines stand beside models in Table 1: name at least one model")
+        for name, baseline in self.baselines.items():
+            if name in (*self.models, PREPROCESSED):
+                raise ValueError(f"baseline '{name}': that name is taken, choose another")
+            if (components := getattr(baseline, "components", 0)) > sample:
+                raise ValueError(
+                    f"baseline '{name}': {components} components are more than the {sample} "
+                    "patterns of the training sample"
+                )
         for name in self.models:
             training = self.training_of(name)
             if training.epochs is None and training.presentations is None:
@@ -187,6 +248,18 @@ class Study(Settings):
     def decoders(self) -> dict[str, Model | Baseline]:
         """All that decode maps of patterns: models, then baselines."""
         return self.models | self.baselines
+
+    @property
+    def largest_pca(self) -> str | None:
+        """Name of the PCA with most components, the first of equals; None without one."""
+        components = {n: b.components for n, b in self.baselines.items() if isinstance(b, Pca)}
+        return max(components, key=components.get, default=None)
+
+    @property
+    def components_wanted(self) -> int:
+        """Number of principal components that the PCAs and the table linear.csv need."""
+        largest = [self.baseline(self.largest_pca).components] if self.largest_pca else []
+        return max([model.latent_dim for model in self.models.values()] + largest)
 
     def is_virtual(self, scan: str) -> bool:
         """Tell whether a scan is of a virtual specimen, which every figure must say."""

@@ -17,7 +17,6 @@ import pandas as pd
 from kikuhelpers.baselines.decompositions import load_spectrum
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study.baselines import largest_pca
 from kikuhelpers.tables.table1 import title_of
 
 _PRINTED = {
@@ -122,7 +121,7 @@ def save_linear_table(results: Results) -> pd.DataFrame | None:
     Models without results have no row.
     """
     study = results.study
-    if largest_pca(study.baselines) is None:
+    if study.largest_pca is None:
         return None
     table, folder = linear_table(results.complete()), results.layout.figures
     save_csv(table, folder / "linear.csv")
