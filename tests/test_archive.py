@@ -325,6 +325,25 @@ def test_records_hold_no_folder_and_lose_nothing(tmp_path):
         assert texts and str(tmp_path).encode() not in b"".join(texts)
 
 
+def test_what_another_machine_archived_stays(study):
+    """A second archiving, where one of the model's jobs has no results, loses none."""
+    layout = Layout(study)
+    model, files = layout.model("vae-16"), layout.model_scan("vae-16", "wrought")
+    save_json(model.card, {"of": "a training"})
+    save_file({"w": torch.ones(2)}, model.weights)
+    stand_in(study, TRAINING, "vae-16")
+    save_array(files.generated, np.zeros((1, 2, 2), np.float32))
+    save_array(files.pattern_loss, np.ones((4, 5), np.float32))
+    stand_in(study, RECONSTRUCTION, "vae-16", "wrought")
+    Archive(layout).write(Results(study))
+    before = {path.name: path.read_bytes() for path in layout.archive.iterdir()}
+    results = archived(study, layout.record(TRAINING, "vae-16"), model.card, model.weights)
+    Archive(layout).write(Results(study))
+    assert {path.name: path.read_bytes() for path in layout.archive.iterdir()} == before
+    assert results.model_card("vae-16") == {"of": "a training"}
+    assert (results.weights("vae-16")["w"] == 1).all()
+
+
 def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, monkeypatch):
     """As in a fresh clone: the results folder is not even there."""
     save_json(Layout(study).model("vae-16").card, {"of": "a training"})

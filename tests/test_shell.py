@@ -40,11 +40,21 @@ def strange(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("ran")), "a part of a path was run"
 
 
+def test_a_plan_runs_nothing(strange, capfd):
+    path, _ = strange
+    assert main([str(path), "--dry-run", "--printshellcmds", "--quiet", "host"]) == 0
+    said = capfd.readouterr().out
+    for name in NUMBERS:
+        assert f" -r scan {name} " in said, "raw text, which papermill does not read as a number"
+    assert " -r model 64 " in said
+
+
 def test_a_notebook_runs_under_any_path(strange, capfd):
     path, layout = strange
-    jobs = [f"01_diffraction_data.{name}" for name in NUMBERS]
+    ran = ["007", "None"]
+    jobs = [f"01_diffraction_data.{name}" for name in ran]
     assert main([str(path), *jobs, "--cores", "2"]) == 0
-    for name in NUMBERS:
+    for name in ran:
         assert layout.scan(name).raw.is_file()
         executed = nbformat.read(
             layout.folder / "notebooks" / f"01_diffraction_data.{name}.ipynb", as_version=4

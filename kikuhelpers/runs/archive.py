@@ -113,6 +113,10 @@ class Archive:
             paths = [path for path in layout.outputs(job) if self._is_wanted(job, path)]
             if paths and (why := results.lacks(job)):
                 print(f"lacks    {why}")
+                # What another machine archived of these settings stays.
+                for name in (f"record/{job}", *map(self._name, paths)) if self.record(job) else ():
+                    old = _members(self.file_of(job), name)
+                    files[self.file_of(job)] |= {f"{name}/{key}": v for key, v in old.items()}
             elif paths:
                 record = json.dumps(results.record(job) | {"study": None}).encode()
                 arrays = files[self.file_of(job)]
