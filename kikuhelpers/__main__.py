@@ -30,6 +30,7 @@ from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
+_JOB = re.compile(r"\d\d_[a-z]")
 # A finished job runs again if its inputs or its settings changed, not when code did.
 _RERUN_TRIGGERS = ("mtime", "params", "input")
 # Arguments that say where jobs run: this machine's GPUs are then not what bounds them.
@@ -51,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
         results = Results(load_study(arguments.study))
-        jobs = [_job(results.study, name) for name in arguments.jobs]
+        more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
+        for_snakemake = [name for name in for_snakemake if name not in more]
+        jobs = [_job(results.study, name) for name in (*arguments.jobs, *more)]
     except SentenceError as error:
         print(error, file=sys.stderr)
         return 2

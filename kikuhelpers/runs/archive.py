@@ -23,7 +23,6 @@ who ask for it (:class:`~kikuhelpers.runs.results.Results`) use what is there.
 import io
 import json
 import zipfile
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -108,18 +107,15 @@ class Archive:
         results : kikuhelpers.runs.results.Results
             Of the study; what is not of its settings counts as lacking.
         """
-        files, layout = defaultdict(dict), self.layout
+        files, layout = {}, self.layout
         for job in jobs_of(layout.study):
             paths = [path for path in layout.outputs(job) if self._is_wanted(job, path)]
             if paths and (why := results.lacks(job)):
                 print(f"lacks    {why}")
-                # What another machine archived of these settings stays.
-                for name in (f"record/{job}", *map(self._name, paths)) if self.record(job) else ():
-                    old = _members(self.file_of(job), name)
-                    files[self.file_of(job)] |= {f"{name}/{key}": v for key, v in old.items()}
             elif paths:
                 record = json.dumps(results.record(job) | {"study": None}).encode()
-                arrays = files[self.file_of(job)]
+                target = self.file_of(job)
+                arrays = files.setdefault(target, _members(target, ""))  # what lacks here stays
                 arrays[f"record/{job}/text"] = np.frombuffer(record, np.uint8)
                 for path in paths:
                     packed = self._packed(results, job, path)
@@ -194,8 +190,7 @@ def _unpack_map(packed: Arrays):
     from orix.quaternion import Rotation
 
     header = json.loads(packed["header"].tobytes())
-    row, column = np.indices(header["shape"])
-    right, down = header["step"]
+    (row, column), (right, down) = np.indices(header["shape"]), header["step"]
     phases = {}
     for i, (name, group, lattice) in header["phases"].items():
         structure = Structure(lattice=Lattice(*lattice))
