@@ -13,8 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kikuhelpers.runs.devices import device
 from kikuhelpers.study.models import Model
-from kikuhelpers.training.augmentation import augment
-from kikuhelpers.training.losses import ProjectionHead, kl_divergence, nt_xent, reconstruction_loss
+from kikuhelpers.training.losses import (
+    augment,
+    kl_divergence,
+    nt_xent,
+    projection_head,
+    reconstruction_loss,
+)
 from kikuhelpers.training.vae import KikuchiVAE
 
 _LEARNING_RATE = 1e-4  # speed does not depend on it; low, so that no loss runs away
@@ -28,9 +33,7 @@ class PlainLoop:
         self.network = KikuchiVAE(model.latent_dim).to(device())
         weights = list(self.network.parameters())
         if model.loss == "contrastive":
-            head = model.contrastive
-            self.head = ProjectionHead(model.latent_dim, head.head_width, head.projection_dim)
-            self.head.to(device())
+            self.head = projection_head(model.latent_dim, model.contrastive).to(device())
             weights += list(self.head.parameters())
         self.mask = torch.from_numpy(mask.astype(np.float32)).to(device())
         self.optimiser = torch.optim.Adam(weights, lr=_LEARNING_RATE)

@@ -24,14 +24,15 @@ from kikuhelpers.study.stages import TRAINING, fingerprint
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
 from kikuhelpers.training.held_out import held_out_points
-from kikuhelpers.training.losses import ProjectionHead, training_loss
+from kikuhelpers.training.losses import projection_head, training_loss
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 # Columns of the history: means over the steps of a line, and at last the extremes of a pattern.
-_COLUMNS = ("loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm")
-_COLUMNS += ("learning_rate", "best", "worst")
-_PROGRESS = ("step", "seconds", "lines", "kl_lines", "_rows")  # of a training, in a checkpoint
+_TERMS = ["loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm"]
+_TERMS += ["learning_rate", "best", "worst"]
+_BEST, _WORST = _TERMS.index("best"), _TERMS.index("worst")
+_PROGRESS = ("step", "seconds", "lines", "_rows")  # of a training, in a checkpoint
 
 
 def train(results: Results, name: str) -> pd.DataFrame:
@@ -88,7 +89,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
             bar.update(trainer.batch)
             ended = trainer.step == trainer.steps
             if ended or trainer.step % settings.history_steps == 0:
-                bar.set_postfix(loss=f"{trainer.close_line()['loss']:.1f}", refresh=False)
+                bar.set_postfix(loss=f"{trainer.close_line():.1f}", refresh=False)
             if ended or time.monotonic() - saved > settings.checkpoint_seconds:
                 save_checkpoint(files, {"identity": identity} | trainer.state())
                 _write_history(files, trainer)
@@ -100,7 +101,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
     weights = {key: value.cpu().contiguous() for key, value in trainer.network.state_dict().items()}
     with written_aside(files.weights) as temporary:
         save_file(weights, temporary, metadata={"fingerprint": of_settings})
-    return pd.DataFrame(trainer.lines)
+    return trainer.history()[0]
 
 
 def load_model(results: Results, name: str) -> KikuchiVAE:
@@ -167,19 +168,16 @@ class Trainer:
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
         self.saved_step: int | None = None  # of the last checkpoint
-        self.lines: list[dict] = []  # of the history
-        self.kl_lines: list[dict] = []  # KL divergence of each latent dimension, in nats
+        self.lines: list[list] = []  # of the history, see history()
         self._rows: list[Tensor] = []  # terms of the steps since the last line
         self.network = KikuchiVAE(model.latent_dim, settings.log_variance_bounds)
         self.head = None
         if model.loss == "contrastive":
-            head = model.contrastive
-            self.head = ProjectionHead(model.latent_dim, head.head_width, head.projection_dim)
-            self.head.to(device())
+            self.head = projection_head(model.latent_dim, model.contrastive).to(device())
         on_device(self.network)
         if settings.compile and device().type == "cuda":
             self.network.compile()
-        self.parts = nn.ModuleList([self.network] + ([self.head] if self.head else []))
+        self.parts = nn.ModuleList([self.network, self.head])  # None holds no weights
         self.optimiser = torch.optim.Adam(
             self.parts.parameters(),
             lr=settings.learning_rate,
@@ -189,16 +187,17 @@ class Trainer:
 
     def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
-        settings, parameters = self.settings, list(self.parts.parameters())
+        settings = self.settings
         patterns = self.batches(self.step, self.batch)
         rate = settings.learning_rate * learning_rate_factor(self.step, self.steps, settings)
         self.optimiser.param_groups[0]["lr"] = rate
         beta = self.model.beta * kl_factor(self.step, settings)
         with arithmetic(settings.precision):
             terms = training_loss(self.network, self.head, patterns, self.mask, self.model, beta)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)
+        limit = settings.gradient_clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.parts.parameters(), limit)
         self.optimiser.step()
         self._note(terms, norm, rate)
         self.step += 1
@@ -208,25 +207,31 @@ class Trainer:
         """Keep the terms of a step on the device, so that no step waits for a number."""
         reconstruction, kl = terms["reconstruction"], terms["kl"]
         active_units = (terms["mean"].var(dim=0) > ACTIVE_VARIANCE).sum()
-        row = [terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"]]
-        row += [active_units, gradient_norm, torch.full((), rate, device=device())]
-        row += reconstruction.aminmax()
-        self._rows.append(torch.cat([torch.stack([x.float() for x in row]), kl]))
+        row = [terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"], active_units]
+        row += [gradient_norm, kl.new_full((), rate), *reconstruction.aminmax()]
+        self._rows.append(torch.cat([torch.stack(row), kl]))
 
-    def close_line(self) -> dict:
-        """Add to the history a line on the steps since the last one; waits for the device."""
+    def close_line(self) -> float:
+        """Add a line on the steps since the last one to the history; return its mean loss.
+
+        Waits for the device.
+        """
         self.check_finite()
-        rows, best, worst = torch.stack(self._rows), _COLUMNS.index("best"), _COLUMNS.index("worst")
+        rows = torch.stack(self._rows)
         values = sum(rows) / len(rows)  # summed in the order of steps
-        values[best], values[worst] = rows[:, best].min(), rows[:, worst].max()
-        values, shown = values.tolist(), self.step * self.batch
-        line = {"step": self.step, "epoch": shown / self.patterns, "presentations": shown}
-        line |= dict(zip(_COLUMNS, values, strict=False)) | {"seconds": self.seconds}
-        kl = {f"kl_{i}": value for i, value in enumerate(values[len(_COLUMNS) :], start=1)}
+        values[_BEST], values[_WORST] = rows[:, _BEST].min(), rows[:, _WORST].max()
+        shown = self.step * self.batch
+        line = [self.step, shown / self.patterns, shown, *values.tolist(), self.seconds]
         self.lines.append(line)
-        self.kl_lines.append({"step": self.step} | kl)
         self._rows = []
-        return line
+        return float(values[0])
+
+    def history(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the history of the loss, and that of the KL of each dimension in nats."""
+        kl = [f"kl_{i}" for i in range(1, self.model.latent_dim + 1)]
+        columns = ["step", "epoch", "presentations", *_TERMS, *kl, "seconds"]
+        lines = pd.DataFrame(self.lines, columns=columns)
+        return lines.drop(columns=kl), lines[["step", *kl]]
 
     def check_finite(self) -> None:
         """Raise a TrainingError if a term since the last line is not finite."""
@@ -267,23 +272,21 @@ class Trainer:
     def card(self) -> dict:
         """Return what is to be known of the trained model."""
         precision = computed_precision(self.settings.precision)
+        parts = {"encoder": self.network.encoder, "decoder": self.network.decoder}
         return {
             "settings": self.model.model_dump(),
             "training": self.settings.model_dump() | {"precision": precision},
             "precision": precision,
             "patterns": self.patterns,
             "presentations": self.step * self.batch,
-            "parameters": {
-                "encoder": count_parameters(self.network.encoder),
-                "decoder": count_parameters(self.network.decoder),
-            },
+            "parameters": {name: count_parameters(part) for name, part in parts.items()},
             "device": str(device()),
             "seconds": self.seconds,
-            "last": self.lines[-1],
+            "last": self.history()[0].to_dict("records")[-1],
         }
 
 
 def _write_history(files: ModelFiles, trainer: Trainer) -> None:
-    for path, lines in ((files.history, trainer.lines), (files.kl, trainer.kl_lines)):
+    for path, table in zip((files.history, files.kl), trainer.history(), strict=True):
         with written_aside(path) as temporary:
-            pd.DataFrame(lines).to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False)
