@@ -32,7 +32,7 @@ from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 _TERMS = ["loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm"]
 _TERMS += ["learning_rate", "best", "worst"]
 _BEST, _WORST = _TERMS.index("best"), _TERMS.index("worst")
-_PROGRESS = ("step", "seconds", "lines", "_rows")  # of a training, in a checkpoint
+_PROGRESS = ("step", "seconds", "_lines", "_rows")  # of a training, in a checkpoint
 
 
 def train(results: Results, name: str) -> pd.DataFrame:
@@ -76,9 +76,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
     trainer = Trainer(study.model(name), settings, data)
     of_settings = fingerprint(study, TRAINING, name)
     identity = [of_settings, data.digest(), device().type]
-    state = load_checkpoint(files)
-    if state and state["identity"] == identity:
-        trainer.restore(state)
+    trainer.resume(files, identity)
     saved = time.monotonic()
     start = saved - trainer.seconds
     total, done = trainer.steps * trainer.batch, trainer.step * trainer.batch
@@ -87,14 +85,12 @@ def train(results: Results, name: str) -> pd.DataFrame:
             trainer.take_step()
             trainer.seconds = time.monotonic() - start
             bar.update(trainer.batch)
-            ended = trainer.step == trainer.steps
-            if ended or trainer.step % settings.history_steps == 0:
+            if trainer.step % settings.history_steps == 0 or trainer.step == trainer.steps:
                 bar.set_postfix(loss=f"{trainer.close_line():.1f}", refresh=False)
-            if ended or time.monotonic() - saved > settings.checkpoint_seconds:
-                save_checkpoint(files, {"identity": identity} | trainer.state())
-                _write_history(files, trainer)
-                saved, trainer.saved_step = time.monotonic(), trainer.step
-    _write_history(files, trainer)
+            if time.monotonic() - saved > settings.checkpoint_seconds:
+                trainer.save(files, identity)
+                saved = time.monotonic()
+    trainer.save(files, identity)
     save_json(files.card, {"model": name} | trainer.card())
     if trainer.model.hold_out:
         save_array(files.held_out, held_out_points(results, name))
@@ -167,23 +163,18 @@ class Trainer:
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
-        self.saved_step: int | None = None  # of the last checkpoint
-        self.lines: list[list] = []  # of the history, see history()
+        self._saved_step: int | None = None  # of the last checkpoint
+        self._lines: list[list] = []  # of the history
         self._rows: list[Tensor] = []  # terms of the steps since the last line
-        self.network = KikuchiVAE(model.latent_dim, settings.log_variance_bounds)
+        self.network = on_device(KikuchiVAE(model.latent_dim, settings.log_variance_bounds))
+        if settings.compile and device().type == "cuda":
+            self.network.compile()
         self.head = None
         if model.loss == "contrastive":
             self.head = projection_head(model.latent_dim, model.contrastive).to(device())
-        on_device(self.network)
-        if settings.compile and device().type == "cuda":
-            self.network.compile()
         self.parts = nn.ModuleList([self.network, self.head])  # None holds no weights
-        self.optimiser = torch.optim.Adam(
-            self.parts.parameters(),
-            lr=settings.learning_rate,
-            betas=(settings.gradient_decay, settings.squared_gradient_decay),
-            fused=True,  # one pass over the weights
-        )
+        betas = (settings.gradient_decay, settings.squared_gradient_decay)
+        self.optimiser = torch.optim.Adam(self.parts.parameters(), betas=betas, fused=True)
 
     def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
@@ -222,16 +213,9 @@ class Trainer:
         values[_BEST], values[_WORST] = rows[:, _BEST].min(), rows[:, _WORST].max()
         shown = self.step * self.batch
         line = [self.step, shown / self.patterns, shown, *values.tolist(), self.seconds]
-        self.lines.append(line)
+        self._lines.append(line)
         self._rows = []
         return float(values[0])
-
-    def history(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the history of the loss, and that of the KL of each dimension in nats."""
-        kl = [f"kl_{i}" for i in range(1, self.model.latent_dim + 1)]
-        columns = ["step", "epoch", "presentations", *_TERMS, *kl, "seconds"]
-        lines = pd.DataFrame(self.lines, columns=columns)
-        return lines.drop(columns=kl), lines[["step", *kl]]
 
     def check_finite(self) -> None:
         """Raise a TrainingError if a term since the last line is not finite."""
@@ -240,34 +224,46 @@ class Trainer:
             return
         step = self.step - len(finite) + finite.index(False)
         good = "there is no checkpoint yet"
-        if self.saved_step is not None:
-            good = f"the last good checkpoint is that of step {self.saved_step}"
+        if self._saved_step is not None:
+            good = f"the last good checkpoint is that of step {self._saved_step}"
         raise TrainingError(
             f"The loss is no longer finite at step {step} of {self.steps} ({good}): lower the "
             "learning_rate or gradient_clip, or lengthen warmup_steps."
         )
 
-    def state(self) -> dict:
-        """Return all that a checkpoint needs, once it is sure that the state is a good one."""
+    def save(self, files: ModelFiles, identity: list[str]) -> None:
+        """Write the history and, once it is sure that the state is a good one, a checkpoint."""
         self.check_finite()
-        cuda = device().type == "cuda"
-        return {
+        state = {
+            "identity": identity,
             "progress": {name: getattr(self, name) for name in _PROGRESS},
             "parts": self.parts.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state() if cuda else None,
+            "random": _random().get_rng_state(),
         }
+        save_checkpoint(files, state)
+        self._saved_step = self.step
+        for path, table in zip((files.history, files.kl), self.history(), strict=True):
+            with written_aside(path) as temporary:
+                table.to_csv(temporary, index=False)
 
-    def restore(self, state: dict) -> None:
-        """Take up what :meth:`state` returned."""
-        vars(self).update(state["progress"], saved_step=state["progress"]["step"])
+    def resume(self, files: ModelFiles, identity: list[str]) -> None:
+        """Go on from the last checkpoint, if there is one of the same training."""
+        state = load_checkpoint(files)
+        if not state or state["identity"] != identity:
+            return
+        vars(self).update(state["progress"], _saved_step=state["progress"]["step"])
         self._rows = [row.to(device()) for row in self._rows]
         self.parts.load_state_dict(state["parts"])
         self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"])
+        _random().set_rng_state(state["random"])
+
+    def history(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the history of the loss, and that of the KL of each dimension in nats."""
+        kl = [f"kl_{i}" for i in range(1, self.model.latent_dim + 1)]
+        columns = ["step", "epoch", "presentations", *_TERMS, *kl, "seconds"]
+        lines = pd.DataFrame(self._lines, columns=columns)
+        return lines.drop(columns=kl), lines[["step", *kl]]
 
     def card(self) -> dict:
         """Return what is to be known of the trained model."""
@@ -286,7 +282,6 @@ class Trainer:
         }
 
 
-def _write_history(files: ModelFiles, trainer: Trainer) -> None:
-    for path, table in zip((files.history, files.kl), trainer.history(), strict=True):
-        with written_aside(path) as temporary:
-            table.to_csv(temporary, index=False)
+def _random():
+    """The module of torch whose random numbers a training draws."""
+    return torch.cuda if device().type == "cuda" else torch
