@@ -69,38 +69,36 @@ def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) ->
     StudyError
         No pair of neighbouring grains is a twin, or each takes too much of the map.
     """
-    pairs = twin_pairs(xmap)
+    pairs, group = twin_pairs(xmap), point_group(xmap)
     if not len(pairs):
         raise StudyError(
             "hold_out finds no two neighbouring grains that are twins: take another scan."
         )
-    group, middles = point_group(xmap), {}
+    near = {}
     for grain in np.unique(pairs):
         middle = xmap.rotations[central_point(xmap, grain)]
-        near = disorientation_deg(xmap.rotations, middle, group) < near_deg
-        middles[grain] = near & xmap.is_indexed
-    taken = [middles[one] | middles[other] for one, other in pairs]
+        near[grain] = disorientation_deg(xmap.rotations, middle, group) < near_deg
+    taken = [(near[one] | near[other]) & xmap.is_indexed for one, other in pairs]
     shares = np.array([points.sum() for points in taken]) / xmap.is_indexed.sum()
-    allowed = np.where(shares <= largest_share, shares, -1)
-    if allowed.max() < 0:
+    if shares.min() > largest_share:
         raise StudyError(
             f"hold_out: the smallest twin pair takes {shares.min():.0%} of the points; raise "
             "largest_share above that."
         )
-    return taken[int(allowed.argmax())].reshape(xmap.shape)
+    largest = np.argmax(np.where(shares <= largest_share, shares, -1))
+    return taken[largest].reshape(xmap.shape)
 
 
 def twin_pairs(xmap: CrystalMap) -> np.ndarray:
     """Return pairs of neighbouring grains in twin relation, (n, 2) labels."""
     grains = np.asarray(xmap.prop["grain"]).reshape(xmap.shape)
-    sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
-    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in sides])
     labels, counts = np.unique(grains, return_counts=True)
     large = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
-    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & np.isin(pairs, large).all(axis=1)]
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs.T)
-    group = point_group(xmap)
+    sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
+    pairs = np.hstack([np.stack([a.ravel(), b.ravel()]) for a, b in sides])
+    pairs = pairs[:, (pairs[0] != pairs[1]) & np.isin(pairs, large).all(axis=0)]
+    pairs = np.unique(np.sort(pairs, axis=0), axis=1)
+    one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs)
     twins = Rotation.from_axes_angles(Vector3d(TWIN_AXES), TWIN_DEG, degrees=True)
-    off = [disorientation_deg(twin * one, other, group) for twin in twins]
-    return pairs[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]
+    off = [disorientation_deg(twin * one, other, point_group(xmap)) for twin in twins]
+    return pairs.T[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]

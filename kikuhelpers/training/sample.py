@@ -77,31 +77,22 @@ def load_training_set(results: Results, model: str | None = None) -> TrainingSet
         No pattern, or no pixel inside all screens, is left.
     """
     study, parts = results.study, []
-    names, hold_out = study.training_scans, study.model(model).hold_out if model else None
-    masks = [results.mask(name) for name in names]
-    for name in names:
+    hold_out = study.model(model).hold_out if model else None
+    mask = np.logical_and.reduce([results.mask(name) for name in study.training_scans])
+    if not mask.any():
+        raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
+    for name in study.training_scans:
         patterns = results.patterns(PREPROCESSED, name)
         flat = patterns.reshape(-1, *patterns.shape[2:])
         points = sample_points(study, name, patterns.shape[:2])
         if hold_out and hold_out.scan == name:
             points = points[~held_out_points(results, model).ravel()[points]]
-        parts.append(_read(flat, points))
-    sample = np.concatenate(parts)
-    if not len(sample):
+        for _, some in chunks("reading the sample", points, pattern_bytes=flat[0].nbytes):
+            parts.append(to_intensity(flat[some]).astype(np.float16))
+            release(flat)
+    if not parts:
         raise TrainingError("The training sample is empty: give a scan more training patterns.")
-    mask = np.logical_and.reduce(masks)
-    if not mask.any():
-        raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
-    return TrainingSet(sample, mask)
-
-
-def _read(flat: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Read patterns of a mapped file by their number: (n, height, width) float16."""
-    sample = np.empty((len(points), *flat.shape[1:]), np.float16)
-    for part, numbers in chunks("reading the sample", points, pattern_bytes=flat[0].nbytes):
-        sample[part] = to_intensity(flat[numbers])
-        release(flat)
-    return sample
+    return TrainingSet(np.concatenate(parts), mask)
 
 
 class Batches:
@@ -112,21 +103,17 @@ class Batches:
     """
 
     def __init__(self, data: TrainingSet, seed: int):
-        self._patterns, self._seed, self._resident = data.patterns, seed, None
+        self._patterns, self._seed = torch.from_numpy(data.patterns), seed
         if device().type != "cpu" and data.patterns.nbytes <= DEVICE_SHARE * free_memory_bytes():
-            self._resident = torch.from_numpy(data.patterns).to(device())
+            self._patterns = self._patterns.to(device())
 
     def __call__(self, step: int, batch: int) -> Tensor:
         """Return the batch of a step: (batch, 1, height, width) float32, channels last."""
-        points = batch_points(step, batch, len(self._patterns), self._seed)
-        if self._resident is not None:
-            patterns = self._resident[torch.from_numpy(points).to(device())]
-        else:
-            patterns = torch.from_numpy(self._patterns[points])
-            if device().type == "cuda":
-                patterns = patterns.pin_memory()
-            patterns = patterns.to(device(), non_blocking=True)
-        patterns = patterns.unsqueeze(1).to(torch.float32)
+        points = torch.from_numpy(batch_points(step, batch, len(self._patterns), self._seed))
+        patterns = self._patterns.index_select(0, points.to(self._patterns.device))
+        if patterns.is_cpu and device().type == "cuda":
+            patterns = patterns.pin_memory()
+        patterns = patterns.to(device(), non_blocking=True).unsqueeze(1).to(torch.float32)
         return patterns.contiguous(memory_format=torch.channels_last)
 
 
@@ -135,13 +122,12 @@ def batch_points(step: int, batch: int, patterns: int, seed: int) -> np.ndarray:
 
     A pure function of the step, so that a resumed run needs no saved order.
     """
-    positions = np.arange(step * batch, (step + 1) * batch)
-    epochs = positions // patterns
-    points = np.empty(batch, np.int64)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        points[here] = _order(seed, int(epoch), patterns)[positions[here] % patterns]
-    return points
+    epoch, start = divmod(step * batch, patterns)
+    order = _order(seed, epoch, patterns)
+    while len(order) < start + batch:  # the batch goes on in the next epoch
+        epoch += 1
+        order = np.append(order, _order(seed, epoch, patterns))
+    return order[start : start + batch]
 
 
 @lru_cache(maxsize=2)  # a batch can span two epochs
