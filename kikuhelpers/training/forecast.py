@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.decomposition import PCA
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from kikuhelpers.runs.devices import arithmetic, device
@@ -21,6 +22,7 @@ COLLAPSE_PATTERNS = 2000  # the first eigenvalues need no more
 _CPU_BATCH = 32  # patterns of a timed step on a CPU, where larger batches are no faster
 _FIRST_STEPS, _TIMED_STEPS = 1, 3  # the first ones compile and allocate
 _BACKWARD_AND_FORWARD = 3  # operations of a training step per operation forwards
+_VIEWS = {"vae": 1, "contrastive": 2}  # of a pattern that go through the network
 _BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
 
 
@@ -65,11 +67,10 @@ def forecast_collapse(results: Results, name: str) -> Collapse:
         As many eigenvalues as the model has latent dimensions, or as the sample gives.
     """
     study, data = results.study, load_training_set(results, name)
-    rng = np.random.default_rng(study.seed)
+    model, rng = study.model(name), np.random.default_rng(study.seed)
     count = min(COLLAPSE_PATTERNS, len(data))
     points = np.sort(rng.choice(len(data), count, replace=False))
     pixels = data.patterns[points][:, data.mask].astype(np.float32)
-    model = study.model(name)
     components = min(model.latent_dim, *pixels.shape)
     pca = PCA(components, svd_solver="randomized", random_state=study.seed).fit(pixels)
     return Collapse(pca.explained_variance_, model.beta, model.latent_dim)
@@ -97,19 +98,22 @@ def estimate_cost(results: Results, name: str) -> pd.DataFrame:
     timed = min(batch, _CPU_BATCH) if device().type == "cpu" else batch
     with torch.random.fork_rng():
         trainer = Trainer(model, settings.model_copy(update={"batch_size": timed}), data)
-        rate = _patterns_per_second(trainer)
+        for taken in (_FIRST_STEPS, _TIMED_STEPS):
+            start = time.perf_counter()
+            for _ in range(taken):
+                trainer.take_step()
+            trainer.check_finite()  # waits for the device
+    rate = _TIMED_STEPS * timed / (time.perf_counter() - start)
+    activations = activation_bytes(model.latent_dim, settings.precision) * _VIEWS[model.loss]
     operations = training_operations(model)
-    views = 2 if model.loss == "contrastive" else 1
-    activations = activation_bytes(model.latent_dim, settings.precision) * batch * views
     weights = count_parameters(trainer.parts) * _BYTES_PER_WEIGHT
     here = f"measured here, on {device()}"
     rows = [
         ("training speed", rate, "patterns/s", here),
         ("training time", steps * batch / rate / 3600, "h", here),
         ("operations", operations / 1e9, "GFLOP per pattern", "counted, forwards times 3"),
-        ("arithmetic speed", operations * rate / 1e9, "GFLOP/s", here),
         ("weights and Adam", weights / 1e9, "GB", "counted"),
-        ("activations of a batch", activations / 1e9, "GB", "measured on one pattern"),
+        ("activations of a batch", activations * batch / 1e9, "GB", "measured on one pattern"),
         ("sample", data.patterns.nbytes / 1e9, "GB", "counted"),
     ]
     return pd.DataFrame(rows, columns=["estimate", "value", "unit", "basis"])
@@ -119,37 +123,21 @@ def training_operations(model: Model) -> float:
     """Count the floating-point operations of one training pattern from the layers' shapes."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         KikuchiVAE(model.latent_dim)(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
-    views = 2 if model.loss == "contrastive" else 1
-    return counter.get_total_flops() * _BACKWARD_AND_FORWARD * views
+    return counter.get_total_flops() * _BACKWARD_AND_FORWARD * _VIEWS[model.loss]
 
 
 def activation_bytes(latent_dim: int, precision: str) -> int:
     """Measure what the network keeps of one pattern between forward and backward."""
-    saved = {}
 
-    def note(tensor):
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    def saved_bytes(patterns: int) -> int:
-        saved.clear()
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            outputs = network(zeros[:patterns])
-        del outputs  # only now may a storage's address be used again
-        return sum(saved.values())
+    def kept_bytes(patterns: int) -> int:
+        kept = []
+        with saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda _: _):
+            network(zeros[:patterns])
+        storages = [tensor.untyped_storage() for tensor in kept]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     with torch.random.fork_rng(), arithmetic(precision):
         network = on_device(KikuchiVAE(latent_dim))
         zeros = torch.zeros(2, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX, device=device())
         # What does not grow with the batch, such as copies of the weights, cancels.
-        return saved_bytes(2) - saved_bytes(1)
-
-
-def _patterns_per_second(trainer: Trainer) -> float:
-    for steps in (_FIRST_STEPS, _TIMED_STEPS):
-        start = time.perf_counter()
-        for _ in range(steps):
-            trainer.take_step()
-        trainer.check_finite()  # waits for the device
-    return _TIMED_STEPS * trainer.batch / (time.perf_counter() - start)
+        return kept_bytes(2) - kept_bytes(1)
