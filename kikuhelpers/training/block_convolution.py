@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from kikuhelpers.runs.devices import device
 from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv
@@ -192,14 +193,13 @@ class _PlainBackward(torch.autograd.Function):
         extra = max(0, layer.padding - layer.kernel // 2)
         if extra:
             gradient = functional.pad(gradient, (extra,) * 4)
-        stride, padding, output_padding = (
-            (value, value) for value in (layer.stride, layer.padding - extra, layer.output_padding)
+        stride, padding = layer.stride, layer.padding - extra
+        return (
+            None,
+            functional.conv2d(gradient, weight, None, stride, padding),
+            conv2d_weight(gradient, weight.shape, x, stride, padding),
+            bias,
         )
-        x, weight, _ = torch.ops.aten.convolution_backward(
-            *(gradient, x, weight, None, stride, padding, (1, 1), True, output_padding, 1),
-            (*ctx.needs_input_grad[1:3], False),
-        )
-        return None, x, weight, bias
 
 
 class _ToBlocks(torch.autograd.Function):
