@@ -7,6 +7,7 @@ A checkpoint is one file: a line with the SHA-256 of all that follows, and what
 import hashlib
 import io
 import os
+from pathlib import Path
 
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import ModelFiles
@@ -44,9 +45,7 @@ def load_checkpoint(files: ModelFiles) -> dict | None:
     """
     import torch
 
-    for path in (files.checkpoint, files.checkpoint_before):
-        if not path.is_file():
-            continue
+    for path in filter(Path.is_file, (files.checkpoint, files.checkpoint_before)):
         digest, _, body = path.read_bytes().partition(b"\n")
         if hashlib.sha256(body).hexdigest().encode() == digest:
             return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)

@@ -32,7 +32,7 @@ from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 _TERMS = ["loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm"]
 _TERMS += ["learning_rate", "best", "worst"]
 _BEST, _WORST = _TERMS.index("best"), _TERMS.index("worst")
-_PROGRESS = ("step", "seconds", "_lines", "_rows")  # of a training, in a checkpoint
+_PROGRESS = ("step", "seconds", "_lines", "_rows", "_last_good")  # of a training, in a checkpoint
 
 
 def train(results: Results, name: str) -> pd.DataFrame:
@@ -163,7 +163,7 @@ class Trainer:
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
-        self._saved_step: int | None = None  # of the last checkpoint
+        self._last_good = "there is no checkpoint yet"
         self._lines: list[list] = []  # of the history
         self._rows: list[Tensor] = []  # terms of the steps since the last line
         self.network = on_device(KikuchiVAE(model.latent_dim, settings.log_variance_bounds))
@@ -203,37 +203,31 @@ class Trainer:
         self._rows.append(torch.cat([torch.stack(row), kl]))
 
     def close_line(self) -> float:
-        """Add a line on the steps since the last one to the history; return its mean loss.
-
-        Waits for the device.
-        """
+        """Add to the history a line on the steps since the last one; return its mean loss."""
         self.check_finite()
         rows = torch.stack(self._rows)
         values = sum(rows) / len(rows)  # summed in the order of steps
         values[_BEST], values[_WORST] = rows[:, _BEST].min(), rows[:, _WORST].max()
         shown = self.step * self.batch
-        line = [self.step, shown / self.patterns, shown, *values.tolist(), self.seconds]
-        self._lines.append(line)
+        values = values.tolist()
+        self._lines.append([self.step, shown / self.patterns, shown, *values, self.seconds])
         self._rows = []
-        return float(values[0])
+        return values[0]
 
     def check_finite(self) -> None:
-        """Raise a TrainingError if a term since the last line is not finite."""
+        """Raise an error if a term since the last line is not finite; waits for the device."""
         finite = torch.stack(self._rows).isfinite().all(dim=1).tolist() if self._rows else []
-        if all(finite):
-            return
-        step = self.step - len(finite) + finite.index(False)
-        good = "there is no checkpoint yet"
-        if self._saved_step is not None:
-            good = f"the last good checkpoint is that of step {self._saved_step}"
-        raise TrainingError(
-            f"The loss is no longer finite at step {step} of {self.steps} ({good}): lower the "
-            "learning_rate or gradient_clip, or lengthen warmup_steps."
-        )
+        if not all(finite):
+            step = self.step - len(finite) + finite.index(False)
+            raise TrainingError(
+                f"The loss is no longer finite at step {step} of {self.steps} ({self._last_good}): "
+                "lower the learning_rate or gradient_clip, or lengthen warmup_steps."
+            )
 
     def save(self, files: ModelFiles, identity: list[str]) -> None:
         """Write the history and, once it is sure that the state is a good one, a checkpoint."""
         self.check_finite()
+        self._last_good = f"the last good checkpoint is that of step {self.step}"
         state = {
             "identity": identity,
             "progress": {name: getattr(self, name) for name in _PROGRESS},
@@ -242,7 +236,6 @@ class Trainer:
             "random": _random().get_rng_state(),
         }
         save_checkpoint(files, state)
-        self._saved_step = self.step
         for path, table in zip((files.history, files.kl), self.history(), strict=True):
             with written_aside(path) as temporary:
                 table.to_csv(temporary, index=False)
@@ -252,7 +245,7 @@ class Trainer:
         state = load_checkpoint(files)
         if not state or state["identity"] != identity:
             return
-        vars(self).update(state["progress"], _saved_step=state["progress"]["step"])
+        vars(self).update(state["progress"])
         self._rows = [row.to(device()) for row in self._rows]
         self.parts.load_state_dict(state["parts"])
         self.optimiser.load_state_dict(state["optimiser"])

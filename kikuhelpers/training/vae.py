@@ -7,6 +7,8 @@ x + LeakyReLU(conv(x)); weights start from Glorot's uniform law with zero biases
 default of the MATLAB toolbox that the paper's wording points to).
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -37,15 +39,14 @@ class Encoder(nn.Module):
 
     def __init__(self, latent_dim: int):
         super().__init__()
-        layers, inputs = [], 1
-        for channels in (latent_dim // 4, latent_dim // 2, latent_dim):
+        layers = []
+        for inputs, channels in pairwise((1, latent_dim // 4, latent_dim // 2, latent_dim)):
             layers += [
                 nn.Conv2d(inputs, channels, KERNEL_PX, stride=2),
                 nn.LeakyReLU(LEAK),
                 ShortcutConv(channels),
             ]
-            inputs = channels
-        layers += [nn.Conv2d(inputs, 2 * latent_dim, _CODE_PX), nn.LeakyReLU(LEAK), nn.Flatten()]
+        layers += [nn.Conv2d(channels, 2 * latent_dim, _CODE_PX), nn.LeakyReLU(LEAK), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * latent_dim, 2 * latent_dim)
 
@@ -65,16 +66,15 @@ class Decoder(nn.Module):
     def __init__(self, latent_dim: int):
         super().__init__()
         self.project = nn.Linear(latent_dim, latent_dim * _SEED_PX**2)
-        layers, inputs = [nn.Unflatten(1, (latent_dim, _SEED_PX, _SEED_PX))], latent_dim
-        for shrink, (padding, output_padding) in zip((1, 2, 4, 8), _CROPS, strict=True):
-            channels = latent_dim // shrink
+        layers = [nn.Unflatten(1, (latent_dim, _SEED_PX, _SEED_PX))]
+        steps = pairwise(latent_dim // shrink for shrink in (1, 1, 2, 4, 8))
+        for (inputs, channels), crop in zip(steps, _CROPS, strict=True):
             layers += [
-                nn.ConvTranspose2d(inputs, channels, KERNEL_PX, 2, padding, output_padding),
+                nn.ConvTranspose2d(inputs, channels, KERNEL_PX, 2, *crop),
                 nn.LeakyReLU(LEAK),
                 ShortcutConv(channels),
             ]
-            inputs = channels
-        self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 1), nn.Tanh())
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1), nn.Tanh())
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.layers(self.project(latent))
@@ -112,14 +112,12 @@ class KikuchiVAE(nn.Module):
             log_variance = log_variance.clamp(*self.log_variance_bounds)
         return mean, log_variance
 
-    def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """Draw a latent from N(mean, exp(log_variance)) (Kingma & Welling, 1312.6114)."""
-        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-
     def forward(self, patterns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return decoded patterns of a sampled latent, the mean and the log-variance."""
         mean, log_variance = self.encode(patterns)
-        return self.decoder(self.sample(mean, log_variance)), mean, log_variance
+        # A draw from N(mean, exp(log_variance)) with a gradient (Kingma & Welling, 1312.6114).
+        latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return self.decoder(latent), mean, log_variance
 
 
 def start_glorot(layer: nn.Module) -> None:
