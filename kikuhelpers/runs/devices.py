@@ -12,9 +12,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = (-1, 2**31 - 1), (-4, 0)
 
 def device() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator()
-    return torch.device("cpu")
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def computed_precision(precision: str) -> str:
@@ -48,6 +46,5 @@ def keep_freed_memory() -> None:
     system page by page it slowed a 64-D step by 4 to 14 %.
     """
     if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(*_TRIM_THRESHOLD)
-        library.mallopt(*_MMAP_MAX)
+        for setting in (_TRIM_THRESHOLD, _MMAP_MAX):
+            ctypes.CDLL(None).mallopt(*setting)

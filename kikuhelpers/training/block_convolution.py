@@ -107,15 +107,19 @@ class BlockConvolution(nn.Module):
         self.padding, self.output_padding = layer.padding[0], layer.output_padding[0]
         self.takes, self.leaves, self.block_in = takes, leaves, block_px
         self.block_out = block_px * self.stride if self.transposed else block_px // self.stride
-        taps = self._taps()
-        self.first = min(pixel for _, _, pixel in taps)
-        span = max(pixel for _, _, pixel in taps) - self.first + 1
-        self.width = math.ceil(span / block_px)  # of the kernel between blocks
-        # One entry of 1 per tap; a matrix product with it is a copy of the kernel's values,
+        # Along one axis: element k of the kernel weighs, for output pixel p of a block, the input
+        # pixel that is counted from the start of the same block.
+        k, p = torch.cartesian_prod(torch.arange(self.kernel), torch.arange(self.block_out)).T
+        pixel = self.stride * p + k - self.padding
+        if self.transposed:
+            strides = (p + self.padding - k) / self.stride
+            k, p, pixel = (values[strides % 1 == 0] for values in (k, p, strides.int()))
+        self.first, last = pixel.min().item(), pixel.max().item()
+        self.width = math.ceil((last - self.first + 1) / block_px)  # of the kernel between blocks
+        # One entry of 1 per such pair; a matrix product with it is a copy of the kernel's values,
         # and backwards their sum, in an order that does not change from run to run.
         spread = layer.weight.new_zeros(self.kernel, self.block_out, self.width * block_px)
-        for k, p, pixel in taps:
-            spread[k, p, pixel - self.first] = 1
+        spread[k, p, pixel - self.first] = 1
         spread = torch.einsum("hpy,wqx->hwpqyx", spread, spread)
         self.register_buffer("spread", spread.reshape(self.kernel**2, -1), persistent=False)
 
@@ -148,18 +152,6 @@ class BlockConvolution(nn.Module):
         bias = self.bias.repeat(self.block_out**2)
         y = functional.conv2d(x, self._between_blocks(weight), bias, padding=zeros)
         return y if self.leaves else _FromBlocks.apply(y, self.block_out)[..., :size, :size]
-
-    def _taps(self) -> list[tuple[int, int, int]]:
-        """Which input weighs in which output, along one axis.
-
-        (element k of the kernel, output pixel p of a block, the input pixel that k weighs for
-        p, counted from the start of the same block).
-        """
-        pairs = [(k, p) for p in range(self.block_out) for k in range(self.kernel)]
-        if not self.transposed:
-            return [(k, p, self.stride * p + k - self.padding) for k, p in pairs]
-        taps = [(k, p, *divmod(p + self.padding - k, self.stride)) for k, p in pairs]
-        return [(k, p, pixel) for k, p, pixel, between in taps if not between]
 
     def _between_blocks(self, weight: Tensor) -> Tensor:
         """Spread (outputs, inputs, kernel, kernel) to the kernel between blocks."""
