@@ -29,6 +29,7 @@ from pyebsdindex import pcopt
 from pyebsdindex.tripletvote import BandIndexer
 
 from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
+from kikuhelpers.indexing.orientation_maps import NOT_INDEXED
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import compiling_lock
@@ -41,7 +42,6 @@ from kikuhelpers.study.study import Indexing
 _HOUGH_CHUNK = 128
 SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
 _ANGSTROM_PER_NM = 10.0
-_NOT_INDEXED = -1  # phase of orix and PyEBSDIndex
 _NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 _WARM_UP_PX = 60
 
@@ -75,12 +75,6 @@ def compile_once() -> None:
             _compile()
 
 
-def warm_up() -> None:
-    """Compile PyEBSDIndex and the confidence index; see :mod:`kikuhelpers.indexing.warm_up`."""
-    compile_once()
-    _compile()  # of what is cached, only the rest: our own code may have changed
-
-
 def calibrate_pattern_centre(
     patterns: np.ndarray, mask: np.ndarray, scan: ScanIndexing, settings: Indexing, seed: int
 ) -> Calibration:
@@ -111,15 +105,12 @@ def calibrate_pattern_centre(
     n = min(settings.calibration_patterns, rows * columns)
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
     drawn = fill_outside(patterns[points // columns, points % columns], mask)
-    start = tuple(float(v) for v in scan.pattern_centre)
-    tilts = scan.sample_tilt_deg, scan.detector_tilt_deg
+    start, tilts = scan.pattern_centre, (scan.sample_tilt_deg, scan.detector_tilt_deg)
     compile_once()
     indexer = band_indexer(mask.shape, start, *tilts, settings)
-    optimum = tuple(float(v) for v in pcopt.optimize(drawn, indexer, PC0=list(start)))
-    before, after = (
-        _index(drawn, band_indexer(mask.shape, centre, *tilts, settings))[0]
-        for centre in (start, optimum)
-    )
+    before, _ = _index(drawn, indexer)
+    optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
+    after, _ = _index(drawn, band_indexer(mask.shape, optimum, *tilts, settings))
     # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
     # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
     # the centre open, and the optimum then wanders off.
@@ -189,14 +180,10 @@ def index_patterns(
         mask.shape, pattern_centre, scan.sample_tilt_deg, scan.detector_tilt_deg, settings
     )
     flat = patterns.reshape(-1, *patterns.shape[2:])
-    solutions, confidences = [], []
-    for _, counts in chunks("indexing", flat):
-        found, confidence = _index(fill_outside(counts, mask), indexer)
-        solutions.append(found)
-        confidences.append(confidence)
-    best = np.concatenate(solutions)
+    found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
+    best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
-    best["phase"][weak] = _NOT_INDEXED
+    best["phase"][weak] = NOT_INDEXED
     best["fit"][weak] = _NO_FIT_DEG
     xmap = xmap_from_hough_indexing_data(
         best[np.newaxis],
@@ -205,7 +192,7 @@ def index_patterns(
         step_sizes=(step_um, step_um),
         scan_unit="um",
     )
-    xmap.prop["ci"] = np.concatenate(confidences)
+    xmap.prop["ci"] = confidence
     return xmap
 
 
@@ -240,12 +227,8 @@ def _compile() -> None:
 
 def _phases(settings: Indexing) -> PhaseList:
     a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
-    lattice = Lattice(a, a, a, 90, 90, 90)
-    phase = Phase(
-        settings.phase.name,
-        space_group=settings.phase.space_group,
-        structure=Structure(lattice=lattice),
-    )
+    structure = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
+    phase = Phase(settings.phase.name, settings.phase.space_group, structure=structure)
     if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
         raise ValueError(
             f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
@@ -275,7 +258,6 @@ def band_indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, sett
 def _index(patterns, indexer):
     """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns."""
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
-    normals = indexer.bandDetectPlan.radonPlan.radon2pole(
-        bands, PC=indexer.PC, vendor=indexer.vendor
-    )
+    plan = indexer.bandDetectPlan.radonPlan
+    normals = plan.radon2pole(bands, PC=indexer.PC, vendor=indexer.vendor)
     return data[-1], confidence_index(normals, bands["valid"] > 0)

@@ -5,6 +5,8 @@ doi:10.1016/j.ultramic.2011.08.002), but angles in degrees. Every map is (rows, 
 points that are not indexed are NaN (-1 for grains, black for colours).
 """
 
+from itertools import product
+
 import numpy as np
 from orix.crystal_map import CrystalMap
 from orix.plot import IPFColorKeyTSL
@@ -77,14 +79,11 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     numpy.ndarray
         (rows, columns) int64, numbered from 0; -1 where not indexed.
     """
-    index = np.arange(xmap.size).reshape(xmap.shape)
-    ends = []
-    for offset in ((0, 1), (1, 0)):
-        here, there = _neighbours(index, offset)
-        joined = _step_deg(xmap, here, there) < threshold_deg  # False where NaN
-        ends.append((here[joined], there[joined]))
-    here, there = (np.concatenate(side) for side in zip(*ends, strict=True))
-    graph = coo_array((np.ones(len(here), bool), (here, there)), shape=(xmap.size, xmap.size))
+    pairs = [_neighbours(xmap.shape, *offset) for offset in ((0, 1), (1, 0))]
+    here, there = np.concatenate(pairs, axis=1)
+    joined = _step_deg(xmap, here, there) < threshold_deg  # False where NaN
+    ends = here[joined], there[joined]
+    graph = coo_array((np.ones(joined.sum(), bool), ends), shape=(xmap.size, xmap.size))
     labels = connected_components(graph, directed=False)[1]
     grains = np.full(xmap.size, NOT_INDEXED)
     grains[xmap.is_indexed] = np.unique(labels[xmap.is_indexed], return_inverse=True)[1]
@@ -148,18 +147,16 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
     numpy.ndarray
         (rows, columns) in degrees; NaN where not indexed or where no neighbour is left.
     """
-    index = np.arange(xmap.size).reshape(xmap.shape)
     total, count = np.zeros(xmap.size), np.zeros(xmap.size)
-    for down in range(order + 1):
-        for right in range(-(order - down), order - down + 1):
-            if down == 0 and right <= 0:
-                continue  # of each pair of opposite offsets one is enough
-            here, there = _neighbours(index, (down, right))
-            angles = _step_deg(xmap, here, there)
-            near = angles <= limit_deg  # False where NaN
-            for end in (here[near], there[near]):
-                total[end] += angles[near]
-                count[end] += 1
+    offsets = product(range(order + 1), range(-order, order + 1))
+    # Of each pair of opposite offsets one is enough.
+    for offset in ((d, r) for d, r in offsets if d + abs(r) <= order and (d or r > 0)):
+        here, there = _neighbours(xmap.shape, *offset)
+        angles = _step_deg(xmap, here, there)
+        near = angles <= limit_deg  # False where NaN
+        for end in (here[near], there[near]):
+            total[end] += angles[near]
+            count[end] += 1
     kam = np.full(xmap.size, np.nan)
     np.divide(total, count, out=kam, where=count > 0)
     return kam.reshape(xmap.shape)
@@ -207,14 +204,12 @@ def point_group(xmap: CrystalMap) -> Symmetry:
     return next(groups, C1)  # orix drops an unused phase; then no angle is kept anyway
 
 
-def _neighbours(index, offset):
+def _neighbours(shape, down, right):
     """Return flat indices of all pairs of points that lie (down, right) apart; down >= 0."""
-    down, right = offset
-    rows, columns = index.shape
-    # An offset beyond the map leaves no pair; a negative end would count from the far side.
-    here = index[: max(0, rows - down), max(0, -right) : max(0, columns - max(0, right))]
-    there = index[down:, max(0, right) : max(0, columns - max(0, -right))]
-    return here.ravel(), there.ravel()
+    rows, columns = np.indices(shape)
+    inside = (rows + down < shape[0]) & (columns + right >= 0) & (columns + right < shape[1])
+    here = np.flatnonzero(inside)
+    return here, here + down * shape[1] + right
 
 
 def _step_deg(xmap, here, there):

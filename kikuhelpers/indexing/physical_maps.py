@@ -26,13 +26,10 @@ def calibrate(results: Results, scan: str) -> dict:
         Of :class:`~kikuhelpers.indexing.hough.Calibration`.
     """
     study, patterns = results.study, results.patterns(PREPROCESSED, scan)
-    found = asdict(
-        calibrate_pattern_centre(
-            patterns, results.mask(scan), study.scan(scan).indexing, study.indexing, study.seed
-        )
-    )
-    save_json(results.layout.scan(scan).pattern_centre, found)
-    return found
+    settings = study.scan(scan).indexing, study.indexing
+    found = calibrate_pattern_centre(patterns, results.mask(scan), *settings, study.seed)
+    save_json(results.layout.scan(scan).pattern_centre, asdict(found))
+    return asdict(found)
 
 
 def index_and_measure(

@@ -4,22 +4,33 @@ This comes before everything else in a study, and a lock keeps two studies apart
 :mod:`kikuhelpers.runs.compilation`).
 """
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
 from kikuhelpers.runs.compilation import compiling_lock
 
 
 def warm_up() -> None:
-    """Import and run what compiles: orix, kikuchipy, PyEBSDIndex and our own code."""
-    with compiling_lock():
+    """Take a map of 2 x 2 points through the stages that compile: orix, kikuchipy, our own."""
+    with compiling_lock(), tempfile.TemporaryDirectory() as folder:
         # Imported under the lock, since the import itself compiles.
-        from kikuhelpers.indexing import hough
-        from kikuhelpers.preprocessing import preprocess
+        from kikuhelpers.indexing.hough import index_patterns
+        from kikuhelpers.preprocessing.preprocess import preprocess
         from kikuhelpers.scans.virtual.scanning import ScanMaker
-        from kikuhelpers.study.scans import VirtualData
+        from kikuhelpers.study.layout import ScanFiles
+        from kikuhelpers.study.scans import Scan
+        from kikuhelpers.study.study import Indexing, Preprocessing
 
-        small = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
-        ScanMaker(VirtualData.model_validate(small)).chunk(0)
-        preprocess.warm_up()
-        hough.warm_up()
+        data = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
+        scan = Scan.model_validate({"data": data})
+        patterns, _ = ScanMaker(scan.data).chunk(0)
+        raw, mask = patterns.reshape(2, 2, *patterns.shape[1:]), np.ones(patterns.shape[1:], bool)
+        for binning in (1, 2):
+            files = ScanFiles(lambda _: Path(folder))
+            preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
+        index_patterns(raw, mask, scan.indexing, Indexing(), scan.indexing.pattern_centre, 1.0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ streamed, and read once: where patterns are binned, a nameless temporary file ke
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -28,7 +27,6 @@ OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
-_WARM_UP_PX = 8
 
 
 class PreprocessingError(SentenceError):
@@ -115,16 +113,6 @@ def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarra
     if settings.mask == "find":
         return _find_screen(statistics.std)
     return round_mask(shape, settings.mask.centre, settings.mask.radius)
-
-
-def warm_up() -> None:
-    """Compile the kernels, with and without binning; see :mod:`kikuhelpers.indexing.warm_up`."""
-    noise = np.random.default_rng(0).integers(0, 65536, (4, _WARM_UP_PX, _WARM_UP_PX), np.uint16)
-    raw = noise.reshape(2, 2, _WARM_UP_PX, _WARM_UP_PX)
-    with tempfile.TemporaryDirectory() as folder:
-        files = ScanFiles(lambda _: Path(folder))
-        for binning in (1, 2):
-            preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
 
 
 def _as_bright(mean: np.ndarray, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
