@@ -5,8 +5,7 @@ float32: 24,000 patterns of 120 x 120 px take 1 GB, the paper's 96,000 take 4 GB
 size are decoded in a few patterns at a time.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.decomposition import PCA, non_negative_factorization
@@ -37,29 +36,21 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class PrincipalComponents:
+class PrincipalComponents(Spectrum):
     """Principal components of the pixels inside the screen."""
 
     mean: np.ndarray  # (pixels,) float32
     components: np.ndarray  # (K, pixels) float32, orthonormal, largest variance first
-    eigenvalues: np.ndarray  # (K,) variance of the sample along each component
-    total: float  # variance of the sample, all pixels together
     sample: str  # which sample, and the seed of the fit
 
     def first(self, count: int) -> "PrincipalComponents":
         """Return the basis of the first components only."""
-        kept = slice(count)
-        return PrincipalComponents(
-            self.mean, self.components[kept], self.eigenvalues[kept], self.total, self.sample
-        )
+        first = {"components": self.components[:count], "eigenvalues": self.eigenvalues[:count]}
+        return replace(self, **first)
 
     def project(self, pixels: np.ndarray) -> np.ndarray:
         """Return what the components keep of patterns (n, pixels), float32."""
         return (pixels - self.mean) @ self.components.T @ self.components + self.mean
-
-    @property
-    def spectrum(self) -> Spectrum:
-        return Spectrum(self.eigenvalues, self.total)
 
 
 @dataclass(frozen=True)
@@ -87,11 +78,13 @@ def principal_components(results: Results) -> PrincipalComponents:
     sample = f"{data.digest()} seed {study.seed}"
     wanted = min(study.components_wanted, len(data), int(data.mask.sum()))
     if path.is_file():
-        stored = _load(path)
-        if stored.sample == sample and len(stored.eigenvalues) >= wanted:
-            return stored
+        with np.load(path) as stored:
+            found = PrincipalComponents(**{name: value[()] for name, value in stored.items()})
+        if found.sample == sample and len(found.eigenvalues) >= wanted:
+            return found
     found = fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
-    _save(path, found)
+    with written_aside(path) as temporary:
+        np.savez(temporary, **vars(found))
     spectrum = {"eigenvalues": found.eigenvalues.tolist(), "total": found.total}
     save_json(files.spectrum, spectrum)
     return found
@@ -122,7 +115,7 @@ def fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str = "") -> Prin
     # scikit-learn divides by n - 1; a mean over the patterns divides by n.
     eigenvalues = pca.explained_variance_.astype(np.float64) * (1 - 1 / len(pixels))
     total = float(eigenvalues[0] / pca.explained_variance_ratio_[0])
-    return PrincipalComponents(pca.mean_, pca.components_, eigenvalues, total, sample)
+    return PrincipalComponents(eigenvalues, total, pca.mean_, pca.components_, sample)
 
 
 def fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
@@ -145,15 +138,3 @@ def _check(count: int, pixels: np.ndarray) -> None:
             f"{count} components are more than a sample of {len(pixels)} patterns with "
             f"{pixels.shape[1]} pixels inside the screen has: lower the baseline's components."
         )
-
-
-def _save(path: Path, found: PrincipalComponents) -> None:
-    with written_aside(path) as temporary:
-        np.savez(temporary, **vars(found))
-
-
-def _load(path: Path) -> PrincipalComponents:
-    with np.load(path) as stored:
-        total, sample = float(stored["total"]), str(stored["sample"])
-        arrays = (stored[name] for name in ("mean", "components", "eigenvalues"))
-        return PrincipalComponents(*arrays, total, sample)

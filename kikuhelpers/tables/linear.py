@@ -96,7 +96,7 @@ def linear_table(results: Results) -> pd.DataFrame:
         last = results.model_card(name)["last"]
         active = round(last["active_units"])
         losses = [results.losses(name, scan).ravel() for scan in study.decoded_scans]
-        left = np.concatenate(losses).mean()
+        left, of_pca = np.concatenate(losses).mean(), spectrum.residual(active)
         theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {
             "model": name,
@@ -106,11 +106,11 @@ def linear_table(results: Results) -> pd.DataFrame:
             "reconstruction": last["reconstruction"],
             "residual_mean": left,
             "kl": last["kl"],
-            "pca_residual_active": spectrum.residual(active),
+            "pca_residual_active": of_pca,
             "pca_residual_latent": spectrum.residual(model.latent_dim),
+            **{f"linear_{key}": value for key, value in vars(theory).items()},
+            "winner": "VAE" if left < of_pca else "PCA",
         }
-        row |= {f"linear_{key}": value for key, value in vars(theory).items()}
-        row["winner"] = "VAE" if left < row["pca_residual_active"] else "PCA"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -37,18 +37,17 @@ def share_table(results: Results) -> pd.DataFrame:
         ``misorientation_deg_q50`` of decoded against preprocessed patterns and ``wrong_pct``,
         more than ``tables.wrong_deg`` off, over the points indexed in both; ``indexed_pct``.
     """
-    study, rows = results.study, []
+    study, tables = results.study, {}
     sample, total = training_orientations(results)
     for scan in study.decoded_scans:
         before = results.orientations(PREPROCESSED, scan)
         shares = _shares(before, sample, study.indexing.grain_deg) / total
         for name, model in study.models.items():
             points = compare_maps(before, results.orientations(name, scan))
+            wrong = points["misorientation_deg"] > study.tables.wrong_deg
+            points["wrong"] = wrong.astype(float).where(points["both"])
             points["grain"] = before.prop["grain"]
-            points = points[points["grain"].isin(shares.index)]
-            off = points["misorientation_deg"].where(points["both"])
-            points["wrong"] = (off > study.tables.wrong_deg).astype(float).where(off.notna())
-            table = points.groupby("grain").agg(
+            table = points[points["grain"].isin(shares.index)].groupby("grain").agg(
                 points=("indexed", "size"),
                 misorientation_deg_q50=("misorientation_deg", "median"),
                 wrong_pct=("wrong", "mean"),
@@ -56,9 +55,8 @@ def share_table(results: Results) -> pd.DataFrame:
             )
             table[["wrong_pct", "indexed_pct"]] *= 100
             table.insert(1, "share_pct", 100 * shares)
-            rows.append(table.reset_index().assign(model=name, beta=model.beta, scan=scan))
-    table = pd.concat(rows)
-    return table[["model", "beta", "scan", *table.columns.drop(["model", "beta", "scan"])]]
+            tables[name, model.beta, scan] = table
+    return pd.concat(tables, names=["model", "beta", "scan"]).reset_index()
 
 
 def training_orientations(results: Results) -> tuple[Rotation, int]:

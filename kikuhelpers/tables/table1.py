@@ -50,20 +50,25 @@ def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
 def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
     """Summarise points as one row of Table 1: percentages and 10/50/90 % quantiles."""
     misorientation = points["misorientation_deg"]
-    row = {
+    shares = {
         "n": len(points),
         "n_both": int(points["both"].sum()),
         "indexed_pct": 100 * points["indexed"].mean(),
         "wrong_pct": 100 * (misorientation > wrong_deg).mean(),
     }
-    columns = {name: points[name] for name in ("ci_ratio", "cm_ratio", "iq_ratio")}
-    columns["misorientation_deg"] = misorientation
-    columns["misorientation_rad"] = np.radians(misorientation)
-    columns["sharpness_ratio"] = points["sharpness_ratio"]
-    for name, values in columns.items():
-        for label, q in QUANTILES.items():
-            row[f"{name}_{label}"] = values.quantile(q)
-    return row
+    return shares | _quantiles(
+        **points[["ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg"]],
+        misorientation_rad=np.radians(misorientation),
+        sharpness_ratio=points["sharpness_ratio"],
+    )
+
+
+def _quantiles(**columns: pd.Series) -> dict[str, float]:
+    return {
+        f"{name}_{label}": values.quantile(q)
+        for name, values in columns.items()
+        for label, q in QUANTILES.items()
+    }
 
 
 def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -80,8 +85,7 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     rows, scan_rows, intervals = [], [], []
     for name in study.decoders:
-        head = _head(results, name)
-        scans = {}
+        head, scans = _head(results, name), {}
         for scan in study.decoded_scans:
             maps = [results.orientations(kind, scan) for kind in (PREPROCESSED, name)]
             scans[scan] = compare_maps(*maps)
@@ -104,20 +108,19 @@ def _head(results: Results, name: str) -> dict:
     """What a row of Table 1 is of: a model and its training, as its card says, or a baseline."""
     study = results.study
     if name in study.baselines:
-        settings = study.baseline(name).model_dump()
-        components = settings.get("components")
-        return {"model": name, "loss": settings["method"], "latent_dim": components}
+        settings = study.baseline(name)
+        components = getattr(settings, "components", None)  # NLPAR has none
+        return {"model": name, "loss": settings.method, "latent_dim": components}
     card = results.model_card(name)
-    head = {"model": name}
-    head |= {key: card["settings"][key] for key in ("loss", "latent_dim", "beta", "seed")}
-    head["presentations"] = card["presentations"]
-    return head | {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+    settings = {key: card["settings"][key] for key in ("loss", "latent_dim", "beta", "seed")}
+    last = {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+    return {"model": name, **settings, "presentations": card["presentations"], **last}
 
 
 def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
     residual = points["residual"]
     row = summarise(points, study.tables.wrong_deg) | {"residual_mean": residual.mean()}
-    return row | {f"residual_{label}": residual.quantile(q) for label, q in QUANTILES.items()}
+    return row | _quantiles(residual=residual)
 
 
 def printed_table1(table: pd.DataFrame) -> pd.DataFrame:

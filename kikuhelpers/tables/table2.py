@@ -38,20 +38,18 @@ def trace_layers(latent_dim: int) -> list[Layer]:
     """List the layers of a network in the order of execution, without computing anything."""
     layers, kinds = [], {nn.Conv2d: CONVOLUTION, nn.ConvTranspose2d: TRANSPOSED, nn.Linear: LINEAR}
 
-    def read(part, shortcut, layer, _inputs, output):
-        kind = next(kind for base, kind in kinds.items() if isinstance(layer, base))
+    def read(name, shortcut, layer, _inputs, output):
         px = output.shape[-1] if output.ndim == 4 else 1
-        kernel, stride = (1, 1) if kind == LINEAR else (layer.kernel_size[0], layer.stride[0])
-        drawn = (kind, output.shape[1], px, kernel, stride, shortcut, count_parameters(layer))
-        layers.append(Layer(part, *drawn))
+        kernel, stride = getattr(layer, "kernel_size", (1,)), getattr(layer, "stride", (1,))
+        sizes = (output.shape[1], px, kernel[0], stride[0], shortcut, count_parameters(layer))
+        layers.append(Layer(name.partition(".")[0], kinds[type(layer)], *sizes))
 
     with torch.device("meta"):
         network = KikuchiVAE(latent_dim)
         inside = {m.conv for m in network.modules() if isinstance(m, ShortcutConv)}
-        for part in ("encoder", "decoder"):
-            for layer in getattr(network, part).modules():
-                if isinstance(layer, tuple(kinds)):
-                    layer.register_forward_hook(partial(read, part, layer in inside))
+        for name, layer in network.named_modules():
+            if type(layer) in kinds:
+                layer.register_forward_hook(partial(read, name, layer in inside))
         network(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
     return layers
 

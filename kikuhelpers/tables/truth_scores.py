@@ -6,7 +6,7 @@ of each map is first brought to mean 0 and variance 1, so that grains alone scor
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 
 from kikuhelpers.latents.features import cell_feature, spot_feature, standardised_in_grains
 from kikuhelpers.latents.measures import rank_correlation, variance_between
@@ -61,13 +61,11 @@ def truth_scores(maps: np.ndarray, view: View) -> pd.DataFrame:
 
 def _stands_out(maps: np.ndarray, crystals: np.ndarray, marked: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of the distance to the crystal's mean, (D,)."""
-    standard = standardised_in_grains(maps, crystals)
-    if not 0 < marked.sum() < marked.size:
+    if marked.all() or not marked.any():
         return np.full(maps.shape[-1], np.nan)
-    ranks = rankdata(np.abs(standard.reshape(len(marked), -1)), axis=0)
-    count = marked.sum()
-    wins = ranks[marked].sum(axis=0) - count * (count + 1) / 2
-    return wins / (count * (len(marked) - count))
+    away = np.abs(standardised_in_grains(maps, crystals)).reshape(len(marked), -1)
+    wins = mannwhitneyu(away[marked], away[~marked], method="asymptotic").statistic
+    return wins / (marked.sum() * (~marked).sum())
 
 
 def truth_score_table(results: Results) -> pd.DataFrame:
@@ -82,10 +80,8 @@ def truth_score_table(results: Results) -> pd.DataFrame:
         the best of all its features, which the truth alone can tell.
     """
     rows, study = [], results.study
-    shown = [roles.scan_of(study, role) for role in ("wrought", "am")]
-    for scan in filter(None, [*shown, roles.fine_scan(study)]):
-        if not study.is_virtual(scan):
-            continue
+    shown = [roles.scan_of(study, "wrought"), roles.scan_of(study, "am"), roles.fine_scan(study)]
+    for scan in (name for name in shown if name and study.is_virtual(name)):
         view = View.whole(results, scan)
         physical = np.stack([view.property_map(name) for name in PHYSICAL], axis=-1)
         scores = truth_scores(physical, view)
@@ -96,10 +92,8 @@ def truth_score_table(results: Results) -> pd.DataFrame:
                 continue
             scores = truth_scores(np.array(view.latents(model)[..., active]), view)
             scores.index = active
-            cells = cell_feature(view, model).index
-            spots = spot_feature(view, model).index
-            blind = scores.loc[cells].copy()
-            blind["particles"] = scores.loc[spots, "particles"]
+            blind = scores.loc[cell_feature(view, model).index].copy()
+            blind["particles"] = scores.loc[spot_feature(view, model).index, "particles"]
             both = pd.DataFrame([blind, scores.max()])
             rows.append(both.assign(scan=scan, map=[f"{model}, {kind}" for kind in (BLIND, BEST)]))
     return pd.concat(rows)[["scan", "map", "density", "domains", "particles"]] if rows else None
