@@ -1,5 +1,6 @@
 """Latent features on the specimen: every pattern encoded and mapped on the scan grid."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +45,18 @@ def encode(
     (2, 3, 16)
     """
     shape = (*patterns.shape[:2], model.latent_dim)
-    if path is None:
-        latents = np.empty(shape, np.float32)
-        _encode_into(latents, model, patterns, precision)
-        return latents
-    with written_aside(path) as temporary:
-        latents = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        _encode_into(latents, model, patterns, precision)
-        latents.flush()
-    return np.load(path, mmap_mode="r")
-
-
-def _encode_into(
-    latents: np.ndarray, model: KikuchiVAE, patterns: np.ndarray, precision: str
-) -> None:
-    flat, out = patterns.reshape(-1, *patterns.shape[2:]), latents.reshape(-1, latents.shape[-1])
-    for here, counts, _ in chunks("encoding", flat, out):
-        with arithmetic(precision):
-            mean, _ = model.encode(intensity_on_device(counts))
-        out[here] = mean.cpu().numpy()
+    flat = patterns.reshape(-1, *patterns.shape[2:])
+    with written_aside(path) if path else nullcontext() as temporary:
+        if temporary is None:
+            latents = np.empty(shape, np.float32)
+        else:
+            latents = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        out = latents.reshape(-1, model.latent_dim)
+        for here, counts, _ in chunks("encoding", flat, out):
+            with arithmetic(precision):
+                mean, _ = model.encode(intensity_on_device(counts))
+            out[here] = mean.cpu().numpy()
+    return np.load(path, mmap_mode="r") if path else latents
 
 
 def intensity_on_device(counts: np.ndarray) -> Tensor:

@@ -6,11 +6,12 @@ property, and the feature that has most of it is drawn, with the measure in its 
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.stats import kurtosis
 
-from kikuhelpers.latents.measures import morans_i, rank_correlation
+from kikuhelpers.latents.measures import means_by_label, morans_i, rank_correlation
 from kikuhelpers.latents.view import View
 
 BLOCK = 16  # features measured at a time, to bound memory on large maps
@@ -54,26 +55,20 @@ def cell_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     decide alone. Of five variants tried on PCA features of virtual specimens this one ranked
     the features most like their true share of domain variance in five of six cases, one a tie.
     """
-    grains = view.grains()
-    score = _over_features(view, model, lambda x: morans_i(standardised_in_grains(x, grains)))
+    score = _over_features(view, model, morans_i, view.grains())
     return _best(view, model, score, "Moran's I in grains", taken)
 
 
 def rotation_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     """Feature that follows the lattice rotation best: rank correlation with GROD."""
     grod = view.property_map("grod_deg").ravel()
-    score = _over_features(
-        view, model, lambda x: rank_correlation(x.reshape(-1, x.shape[-1]), grod)
-    )
+    score = _over_features(view, model, lambda x: rank_correlation(x.reshape(len(grod), -1), grod))
     return _best(view, model, score, "|ρ| with GROD", taken)
 
 
 def spot_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     """Feature with the most isolated spots: excess kurtosis within the grains."""
-    grains = view.grains()
-    score = _over_features(
-        view, model, lambda x: kurtosis(standardised_in_grains(x, grains), axis=(0, 1))
-    )
+    score = _over_features(view, model, partial(kurtosis, axis=(0, 1)), view.grains())
     return _best(view, model, score, "excess kurtosis", taken)
 
 
@@ -102,26 +97,23 @@ def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
     numpy.ndarray
         (rows, columns, D).
     """
-    flat = maps.reshape(-1, maps.shape[-1]).astype(float)
-    _, labels, counts = np.unique(grains, return_inverse=True, return_counts=True)
-    labels = labels.ravel()
-
-    def grain_means(values):
-        sums = np.zeros((len(counts), values.shape[1]))
-        np.add.at(sums, labels, values)
-        return (sums / counts[:, None])[labels]
-
-    residual = flat - grain_means(flat)
-    spread = np.sqrt(grain_means(residual**2))
-    known = (grains.ravel() >= 0)[:, None] & (spread > 0)
+    flat, labels = maps.reshape(-1, maps.shape[-1]).astype(float), grains.ravel()
+    means, rows = means_by_label(flat, labels)
+    residual = flat - means[rows]
+    variances, _ = means_by_label(residual**2, labels)
+    spread = np.sqrt(variances)[rows]
+    known = (labels >= 0)[:, None] & (spread > 0)
     standard = np.divide(residual, spread, out=np.zeros_like(residual), where=known)
     return standard.reshape(maps.shape)
 
 
-def _over_features(view: View, model: str, measure: Callable[[np.ndarray], np.ndarray]):
-    latents = view.latents(model)
-    starts = range(0, latents.shape[-1], BLOCK)
-    return np.concatenate([measure(np.array(latents[..., s : s + BLOCK])) for s in starts])
+def _over_features(view: View, model: str, measure: Callable, grains: np.ndarray | None = None):
+    """Measure (rows, columns, some features) of every feature, inside the grains if given."""
+    latents, scores = view.latents(model), []
+    for start in range(0, latents.shape[-1], BLOCK):
+        maps = np.array(latents[..., start : start + BLOCK])
+        scores.append(measure(maps if grains is None else standardised_in_grains(maps, grains)))
+    return np.concatenate(scores)
 
 
 def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collection[int]):

@@ -78,10 +78,15 @@ def variance_between(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     features, labels = features[inside], labels[inside]
     if not len(labels):
         return np.full(features.shape[1], np.nan)
-    _, groups, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), features.shape[1]))
-    np.add.at(sums, groups, features)
-    centre = features.mean(axis=0)
-    between = (counts[:, None] * (sums / counts[:, None] - centre) ** 2).sum(axis=0)
+    means, groups, centre = *means_by_label(features, labels), features.mean(axis=0)
+    between = (np.bincount(groups)[:, None] * (means - centre) ** 2).sum(axis=0)
     total = np.maximum(((features - centre) ** 2).sum(axis=0), np.finfo(np.float32).tiny)
     return between / total
+
+
+def means_by_label(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of features (n, D) over each label, (labels, D), and the row of each point, (n,)."""
+    _, rows, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, rows, features)
+    return sums / counts[:, None], rows

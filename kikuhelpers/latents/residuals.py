@@ -39,17 +39,15 @@ def camera_residual(
         (arXiv:2606.10352) prints it.
     """
     factor = raw.shape[2] // mask.shape[0]
-    flat = [patterns.reshape(-1, *patterns.shape[2:]) for patterns in (decoded, inputs, raw)]
-    errors, in_counts = [], []
-    lowest, highest = np.inf, -np.inf
-    for _, camera, after, before in chunks("residual", flat[2], flat[0], flat[1]):
-        shown, wanted = (to_intensity(part)[:, mask] for part in (after, before))
-        error = np.abs(shown - wanted).mean(axis=1)
+    flat = (patterns.reshape(-1, *patterns.shape[2:]) for patterns in (raw, decoded, inputs))
+    errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
+    for _, camera, *both in chunks("residual", *flat):
+        shown, wanted = (to_intensity(part)[:, mask] for part in both)
+        errors.append(np.abs(shown - wanted).mean(axis=1))
         binned = block_sums(camera, factor) if factor > 1 else camera
         low, high = ranges(binned, factor**2, background, mask).T
         stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
-        errors.append(error)
-        in_counts.append(error * (high - low) / stretched)
+        in_counts.append(errors[-1] * (high - low) / stretched)
         means = binned[:, mask] / factor**2
         lowest, highest = min(lowest, means.min()), max(highest, means.max())
     counts = float(np.concatenate(in_counts).mean())

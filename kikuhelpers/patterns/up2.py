@@ -1,9 +1,8 @@
 """EDAX UP1/UP2 pattern files: memory-mapped reading, streamed writing.
 
-The header (reference: EDAX; PyEBSDIndex's ``UPFile``): version 1 has four
-little-endian u32 (version, width, height, offset); version 3 and later add
-the map's shape and steps and end at byte 42. Patterns follow in C order, u8 (UP1)
-or u16 (UP2). Every file that this package writes is a version 3 UP2.
+The header (reference: EDAX; PyEBSDIndex's ``UPFile``) is ``_HEAD``, of which version 1 has the
+first four numbers only. Patterns follow in C order, u8 (UP1) or u16 (UP2). Every file that
+this package writes is a version 3 UP2.
 
 Preprocessed and decoded patterns p in [-1, 1] are stored as counts = (p + 1) * 32767.5,
 one affine map for all, so that two files compare count by count.
@@ -19,8 +18,12 @@ from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import temporary_name
 
 HALF_RANGE = 32767.5  # of 16 bit: p = -1 gives 0 counts, p = 1 gives 65535
-_VERSION_1_BYTES = 16
-_VERSION_3_BYTES = 42
+_HEAD = np.dtype(
+    [(name, "<u4") for name in ("version", "width", "height", "offset")]
+    + [("unused", "u1"), ("columns", "<u4"), ("rows", "<u4"), ("hexagonal", "u1")]
+    + [("x_step_um", "<f8"), ("y_step_um", "<f8")]
+)
+_VERSION_1_BYTES = _HEAD.fields["unused"][1]
 _PIXEL_TYPES = {".up1": np.dtype("u1"), ".up2": np.dtype("<u2")}
 
 
@@ -56,10 +59,11 @@ def read_header(path: str | Path) -> UpHeader:
         raise PatternFileError(f"There is no pattern file {path}; check the study's path.")
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(_VERSION_3_BYTES)
-    if len(head) < _VERSION_1_BYTES:
+        start = file.read(_HEAD.itemsize).ljust(_HEAD.itemsize, b"\0")
+    head = dict(zip(_HEAD.names, np.frombuffer(start, _HEAD)[0].item(), strict=True))
+    version, width, height = head["version"], head["width"], head["height"]
+    if size < (_HEAD.itemsize if version >= 3 else _VERSION_1_BYTES):
         raise PatternFileError(f"{path.name} ends inside its header ({size} bytes); copy it again.")
-    version, width, height, offset = (int(v) for v in np.frombuffer(head, "<u4", 4))
     if version == 2 or not 1 <= version <= 100 or not width or not height:
         raise PatternFileError(
             f"{path.name} is no UP file this reader knows "
@@ -67,28 +71,21 @@ def read_header(path: str | Path) -> UpHeader:
         )
     map_shape = step = None
     if version >= 3:
-        if len(head) < _VERSION_3_BYTES:
-            raise PatternFileError(
-                f"{path.name} ends inside its header ({size} bytes); copy it again."
-            )
-        columns, rows = (int(v) for v in np.frombuffer(head, "<u4", 2, 17))
-        if head[25]:
+        map_shape = (head["rows"], head["columns"])
+        step = (head["x_step_um"], head["y_step_um"])
+        if head["hexagonal"]:
             raise PatternFileError(
                 f"{path.name} is on a hexagonal grid; export it on a square one."
             )
-        map_shape, step = (
-            (rows, columns),
-            tuple(float(v) for v in np.frombuffer(head, "<f8", 2, 26)),
-        )
     pattern_bytes = width * height * _PIXEL_TYPES[path.suffix.lower()].itemsize
-    held = max(0, size - offset) // pattern_bytes
+    held = max(0, size - head["offset"]) // pattern_bytes
     stated = map_shape[0] * map_shape[1] if map_shape else held
     if held < stated or not held:
         raise PatternFileError(
             f"{path.name} is truncated: it holds {held} whole patterns, its header states "
             f"{stated or 'some'}; copy it again from the microscope."
         )
-    return UpHeader(path, version, (height, width), offset, map_shape, step, held)
+    return UpHeader(path, version, (height, width), head["offset"], map_shape, step, held)
 
 
 def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) -> np.memmap:
@@ -118,9 +115,8 @@ def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) ->
             f"{header.path.name} (version 1) does not state its map's shape: "
             f"give map_shape: [rows, columns], together {header.patterns} points."
         )
-    if (header.map_shape and tuple(shape) != header.map_shape) or shape[0] * shape[
-        1
-    ] > header.patterns:
+    other = header.map_shape and tuple(shape) != header.map_shape
+    if other or shape[0] * shape[1] > header.patterns:
         raise PatternFileError(
             f"{header.path.name} holds {header.map_shape or header.patterns} points, "
             f"not the map_shape {tuple(shape)} that was given."
@@ -159,22 +155,16 @@ class Up2Writer:
     """
 
     def __init__(self, path, map_shape, pattern_shape, step_um):
-        from pyebsdindex.ebsd_pattern import UPFile  # takes seconds: only writers wait for it
-
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_name(self.path)
-        self._pattern_shape = tuple(int(n) for n in pattern_shape)
-        self._wanted, self._written = int(map_shape[0]) * int(map_shape[1]), 0
-        head = UPFile(str(self._temporary))
-        head.nRows, head.nCols = (int(n) for n in map_shape)
-        head.patternH, head.patternW = self._pattern_shape
-        head.xStep = head.yStep = float(step_um)
-        # UPFile neither truncates nor raises: start from no file, check what it wrote.
-        self._temporary.unlink(missing_ok=True)
-        if head.write_header() == -1 or self._temporary.stat().st_size != _VERSION_3_BYTES:
-            raise PatternFileError(f"Could not write {self.path}; is the disk full or read-only?")
-        self._file = self._temporary.open("ab")
+        self._pattern_shape = height, width = tuple(int(n) for n in pattern_shape)
+        rows, columns = (int(n) for n in map_shape)
+        self._wanted, self._written = rows * columns, 0
+        grid = (0, columns, rows, False, step_um, step_um)
+        head = np.array((3, width, height, _HEAD.itemsize, *grid), _HEAD)
+        self._file = self._temporary.open("wb")
+        self._file.write(head.tobytes())
 
     def append(self, patterns: np.ndarray) -> None:
         """Append patterns (n, height, width) of uint16 counts."""

@@ -47,7 +47,8 @@ def share_table(results: Results) -> pd.DataFrame:
             wrong = points["misorientation_deg"] > study.tables.wrong_deg
             points["wrong"] = wrong.astype(float).where(points["both"])
             points["grain"] = before.prop["grain"]
-            table = points[points["grain"].isin(shares.index)].groupby("grain").agg(
+            by_grain = points[points["grain"].isin(shares.index)].groupby("grain")
+            table = by_grain.agg(
                 points=("indexed", "size"),
                 misorientation_deg_q50=("misorientation_deg", "median"),
                 wrong_pct=("wrong", "mean"),
