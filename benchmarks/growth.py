@@ -15,8 +15,7 @@ from benchmarks.settings import Sizes
 from benchmarks.simulation import virtual_scan
 from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.indexing.quality import noise_level, sharpness
-from kikuhelpers.latents.decoding import decode_map
-from kikuhelpers.latents.encoding import encode
+from kikuhelpers.latents.coding import decode_map, decoder_of, encode
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
@@ -89,7 +88,8 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage == "encoding":
         return lambda: encode(model, patterns, "auto", outputs.latents)
     latents = np.load(outputs.latents, mmap_mode="r")
-    return lambda: decode_map(model, latents, patterns, mask, outputs, 1.0, "auto")
+    decoder = decoder_of(model, mask, "auto")
+    return lambda: decode_map(decoder, latents, patterns, mask, outputs, 1.0)
 
 
 def _main() -> None:

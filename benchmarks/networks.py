@@ -10,8 +10,7 @@ from benchmarks.plain import PlainLoop
 from benchmarks.scans import files_in
 from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
-from kikuhelpers.latents.decoding import decode_map
-from kikuhelpers.latents.encoding import encode
+from kikuhelpers.latents.coding import decode_map, decoder_of, encode
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
@@ -94,8 +93,8 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
                     lambda p=plain, b=batches: _plain_pass(lambda x: p.encode(x)[0], b),
                 ),
                 "decoding": (
-                    lambda m=model, z=latents, f=files: decode_map(
-                        m, z, counts, _MASK, f, 1.0, "auto"
+                    lambda d=decoder_of(model, _MASK, "auto"), z=latents, f=files: decode_map(
+                        d, z, counts, _MASK, f, 1.0
                     ),
                     lambda p=plain, c=codes: _plain_pass(p.decoder, c),
                 ),

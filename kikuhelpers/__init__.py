@@ -24,8 +24,8 @@ _PUBLIC = {
     "index_patterns": "indexing.hough",
     "train": "training.loop",
     "load_model": "training.loop",
-    "encode": "latents.encoding",
-    "decode": "latents.decoding",
+    "encode": "latents.coding",
+    "decode": "latents.coding",
     "FigureSet": "figures.figure_set",
 }
 __all__ = list(_PUBLIC)

@@ -13,14 +13,9 @@ import torch
 from pyebsdindex.nlpar_cpu import NLPAR
 from torch import Tensor
 
-from kikuhelpers.baselines.decompositions import (
-    BaselineError,
-    fit_nmf,
-    principal_components,
-    sample_inside,
-)
-from kikuhelpers.latents.decoding import write_decoded
-from kikuhelpers.latents.encoding import intensity_on_device
+from kikuhelpers.baselines import decompositions
+from kikuhelpers.baselines.decompositions import BaselineError
+from kikuhelpers.latents.coding import Decoder, decode_map, intensity_on_device
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import device
@@ -55,9 +50,9 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
     if isinstance(settings, Nlpar):
         return None
     if isinstance(settings, Pca):
-        return principal_components(results).first(settings.components).project
-    data = load_training_set(results)
-    return fit_nmf(sample_inside(data, study.seed), settings.components, study.seed).project
+        return decompositions.principal_components(results).first(settings.components).project
+    pixels = decompositions.sample_inside(load_training_set(results), study.seed)
+    return decompositions.fit_nmf(pixels, settings.components, study.seed).project
 
 
 def decode_scan(
@@ -88,15 +83,14 @@ def decode_scan(
     study, files = results.study, results.layout.model_scan(name, scan)
     mask = np.logical_and.reduce([results.mask(other) for other in study.training_scans])
     inputs, step_um = results.patterns(PREPROCESSED, scan), study.scan(scan).data.step_um
-    flat = inputs.reshape(-1, *mask.shape)
+    decoder = _decoder(projection, mask)
     if projection is not None:
-        return write_decoded(_through(projection, mask), flat, inputs, mask, files, step_um)
+        return decode_map(decoder, inputs, inputs, mask, files, step_um)
     averaged = temporary_name(files.decoded.with_stem("averaged"))
     try:
         preprocessed = results.layout.scan(scan).preprocessed
         average_neighbours(preprocessed, mask, study.baseline(name), averaged)
-        flat = open_patterns(averaged).reshape(-1, *mask.shape)
-        return write_decoded(_complete(mask), flat, inputs, mask, files, step_um)
+        return decode_map(decoder, open_patterns(averaged), inputs, mask, files, step_um)
     finally:
         averaged.unlink(missing_ok=True)
 
@@ -127,29 +121,19 @@ def average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: Pa
     nlpar.calcnlpar(fileout=str(path), chunksize=_NLPAR_BYTES, verbose=_SHOW_TILES)
 
 
-def _through(projection: Projection, mask: np.ndarray) -> Callable[[np.ndarray], Tensor]:
-    """Patterns of :func:`write_decoded` by what a projection keeps."""
-    inside = torch.from_numpy(mask)
-
-    def decoded(counts: np.ndarray) -> Tensor:
-        patterns = intensity_on_device(counts)
-        kept = projection(patterns[:, 0].cpu()[:, inside].numpy())
-        filled = torch.full(patterns.shape, OUTSIDE)
-        filled[:, 0, inside] = torch.from_numpy(kept).clamp(-1, 1)
-        return filled.to(device())
-
-    return decoded
-
-
-def _complete(mask: np.ndarray) -> Callable[[np.ndarray], Tensor]:
-    """Patterns of :func:`write_decoded` as they are, none of them left out."""
+def _decoder(projection: Projection | None, mask: np.ndarray) -> Decoder:
+    """What a projection keeps of counts (n, height, width); NLPAR's counts as they are."""
     inside = torch.from_numpy(mask).to(device())
 
     def decoded(counts: np.ndarray) -> Tensor:
-        if not counts[:, mask].any(axis=1).all():
+        patterns = intensity_on_device(counts)
+        if projection is not None:
+            kept = torch.from_numpy(projection(patterns[:, 0, inside].cpu().numpy()))
+            patterns[:, 0, inside] = kept.clamp(-1, 1).to(device())
+        elif not counts[:, mask].any(axis=1).all():
             raise BaselineError(
                 "PyEBSDIndex's NLPAR left out points of the map: change search_radius."
             )
-        return torch.where(inside, intensity_on_device(counts), OUTSIDE)
+        return torch.where(inside, patterns, OUTSIDE)
 
     return decoded

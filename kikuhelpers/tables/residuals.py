@@ -17,7 +17,7 @@ def residual_table(results: Results) -> pd.DataFrame:
         One row per model and scan: ``residual_rms`` of the decoded patterns and
         ``noise_rms``, the median level of the preprocessed ones
         (:func:`~kikuhelpers.indexing.quality.noise_level`), both on the scale of [-1, 1], and the
-        numbers of :func:`~kikuhelpers.latents.residuals.camera_residual`.
+        numbers of :func:`~kikuhelpers.latents.coding.camera_residual`.
     """
     rows = []
     for scan in results.study.decoded_scans:
