@@ -82,7 +82,7 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
     for dimension in sizes.dimensions:
         model = on_device(KikuchiVAE(dimension)).eval()
         plain = KikuchiVAE(dimension).to(device()).eval()
-        latents = encode(model, counts, "auto")
+        latents, decoder = encode(model, counts, "auto"), decoder_of(model, _MASK, "auto")
         batches = torch.from_numpy(to_intensity(counts[0])).unsqueeze(1).split(sizes.batch)
         codes = torch.from_numpy(latents[0]).split(sizes.batch)
         with tempfile.TemporaryDirectory() as folder:
@@ -93,9 +93,7 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
                     lambda p=plain, b=batches: _plain_pass(lambda x: p.encode(x)[0], b),
                 ),
                 "decoding": (
-                    lambda d=decoder_of(model, _MASK, "auto"), z=latents, f=files: decode_map(
-                        d, z, counts, _MASK, f, 1.0
-                    ),
+                    lambda d=decoder, z=latents, f=files: decode_map(d, z, counts, _MASK, f, 1.0),
                     lambda p=plain, c=codes: _plain_pass(p.decoder, c),
                 ),
             }

@@ -29,12 +29,13 @@ from pyebsdindex import pcopt
 from pyebsdindex.tripletvote import BandIndexer
 
 from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
-from kikuhelpers.indexing.orientation_maps import NOT_INDEXED
+from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
+from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import compiling_lock
 from kikuhelpers.runs.files import written_aside
-from kikuhelpers.study.scans import ScanIndexing
+from kikuhelpers.study.scans import Scan, ScanIndexing
 from kikuhelpers.study.study import Indexing
 
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
@@ -193,6 +194,44 @@ def index_patterns(
         scan_unit="um",
     )
     xmap.prop["ci"] = confidence
+    return xmap
+
+
+def index_and_measure(
+    patterns: np.ndarray, mask: np.ndarray, scan: Scan, settings: Indexing, centre: dict
+) -> CrystalMap:
+    """Index a map and add its grains, GROD, KAM, sharpness and noise.
+
+    Parameters
+    ----------
+    patterns
+        (rows, columns, height, width) uint16 counts.
+    mask
+        (height, width), True inside the screen.
+    scan, settings
+        Settings of the scan and of the indexing.
+    centre
+        Fields of :class:`Calibration`: the one of the preprocessed
+        patterns, for those of every model too, so that all are indexed alike.
+
+    Returns
+    -------
+    orix.crystal_map.CrystalMap
+        With the properties of :func:`index_patterns` and ``grain``
+        (-1 for none), ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
+    """
+    found = tuple(centre["pattern_centre"])
+    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
+    grains = label_grains(xmap, settings.grain_deg)
+    properties = {
+        "grain": grains,
+        "grod_deg": grod_deg(xmap, grains),
+        "kam_deg": kam_deg(xmap, settings.kam_order, settings.kam_limit_deg),
+        "sharpness": sharpness(patterns, mask),
+        "noise": noise_level(patterns, mask),
+    }
+    for name, values in properties.items():
+        xmap.prop[name] = values.ravel()
     return xmap
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -67,14 +66,9 @@ class View:
         return self.results.mask(self.scan)
 
     @cached_property
-    def _opened(self) -> dict[tuple, Any]:
-        return {}
-
-    def _open(self, opener: Callable, *names: str) -> Any:
-        """Open a result of the whole scan, once."""
-        if (opener, *names) not in self._opened:
-            self._opened[opener, *names] = opener(*names)
-        return self._opened[opener, *names]
+    def _open(self) -> Callable:
+        """Opens a result of the whole scan by its opener and names, once."""
+        return cache(lambda opener, *names: opener(*names))
 
     def orientations(self, kind: str = PREPROCESSED) -> CrystalMap:
         """Orientations of the whole scan, from its preprocessed or a model's patterns."""

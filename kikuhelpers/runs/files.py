@@ -78,7 +78,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-def save_csv(table: pd.DataFrame, path: Path, digits: int = 5) -> None:
-    """Write a table as CSV, with so many significant digits, without its index."""
+def save_csv(table: pd.DataFrame, path: Path, digits: int = 5) -> pd.DataFrame:
+    """Write a table as CSV, with so many significant digits, without its index; return it."""
     with written_aside(path) as temporary:
         table.to_csv(temporary, index=False, float_format=f"%.{digits}g")
+    return table

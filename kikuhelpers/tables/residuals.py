@@ -1,9 +1,8 @@
-"""What each model leaves of each scan, beside the noise of the camera's patterns."""
+"""How much of what decoding leaves is the noise of the camera."""
 
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
 
@@ -28,10 +27,3 @@ def residual_table(results: Results) -> pd.DataFrame:
             row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
             rows.append(row | results.residual(model, scan))
     return pd.DataFrame(rows)
-
-
-def save_residual_table(results: Results) -> pd.DataFrame:
-    """Write residuals.csv of the models that have results; return the table."""
-    table = residual_table(results.complete())
-    save_csv(table, results.layout.figures / "residuals.csv")
-    return table

@@ -11,8 +11,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kikuhelpers.runs.files import save_csv
-from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, NETWORK_INPUT_PX, PROJECT_ROOT
 from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv, count_parameters
 
@@ -72,13 +70,6 @@ def table2() -> pd.DataFrame:
         for name, row in (("", counts), (", paper (k)", paper.loc[part].to_dict())):
             table.loc[len(table)] = {"part": part, "layer": f"parameters{name}", **row}
     return table.fillna("")
-
-
-def save_table2(results: Results) -> pd.DataFrame:
-    """Write table2.csv; return the table."""
-    table = table2()
-    save_csv(table, results.layout.figures / "table2.csv")
-    return table
 
 
 def _row(layer: Layer) -> dict[str, str | int]:

@@ -11,7 +11,6 @@ from scipy.stats import mannwhitneyu
 from kikuhelpers.latents.features import cell_feature, spot_feature, standardised_in_grains
 from kikuhelpers.latents.measures import rank_correlation, variance_between
 from kikuhelpers.latents.view import View
-from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 from kikuhelpers.study.specimen import PHASES
@@ -77,7 +76,8 @@ def truth_score_table(results: Results) -> pd.DataFrame:
         ``scan``, ``map`` and the scores of :func:`truth_scores`. A VAE has two rows: the
         features that the figures choose without the truth (of most structure inside the
         grains for density and domains, of highest kurtosis for particles), and for each score
-        the best of all its features, which the truth alone can tell.
+        the best of all its features, which the truth alone can tell. Empty where figures show
+        no virtual scan.
     """
     rows, study = [], results.study
     shown = [roles.scan_of(study, "wrought"), roles.scan_of(study, "am"), roles.fine_scan(study)]
@@ -96,12 +96,5 @@ def truth_score_table(results: Results) -> pd.DataFrame:
             blind["particles"] = scores.loc[spot_feature(view, model).index, "particles"]
             both = pd.DataFrame([blind, scores.max()])
             rows.append(both.assign(scan=scan, map=[f"{model}, {kind}" for kind in (BLIND, BEST)]))
-    return pd.concat(rows)[["scan", "map", "density", "domains", "particles"]] if rows else None
-
-
-def save_truth_scores(results: Results) -> pd.DataFrame | None:
-    """Write truth_scores.csv; return the table, or None of a study without virtual scans."""
-    table = truth_score_table(results.complete())
-    if table is not None:
-        save_csv(table, results.layout.figures / "truth_scores.csv")
-    return table
+    columns = ["scan", "map", "density", "domains", "particles"]
+    return pd.concat(rows)[columns] if rows else pd.DataFrame()
