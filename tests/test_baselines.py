@@ -19,7 +19,7 @@ from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import PREPROCESSING
-from kikuhelpers.tables.linear import linear_vae
+from kikuhelpers.tables.residuals import linear_vae
 from kikuhelpers.training.sample import load_training_set
 from tests.conftest import make_study, stamp, with_training_patterns, write_scan
 

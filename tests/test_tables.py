@@ -13,7 +13,7 @@ from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import BASELINES, INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
-from kikuhelpers.tables.linear import save_linear_table
+from kikuhelpers.tables.residuals import save_linear_table
 from kikuhelpers.tables.table1 import (
     RESIDUAL,
     compare_maps,

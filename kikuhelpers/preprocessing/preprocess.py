@@ -164,7 +164,5 @@ def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, Map
 
 def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
     """Return the lowest and highest value of the map inside the mask, (2,) float32."""
-    limits = np.array([np.inf, -np.inf], np.float32)
-    for low, high in in_order(binned, lambda chunk: ranges(chunk, *within).T, "range"):
-        limits = np.array([min(limits[0], low.min()), max(limits[1], high.max())])
-    return limits
+    low, high = np.concatenate([*in_order(binned, lambda c: ranges(c, *within), "range")]).T
+    return np.array([low.min(), high.max()])

@@ -23,22 +23,18 @@ _IN718_URL = (
     "f917ba6e641532ad9bbfe94c9f39b9299ee6bcf8/docs/data/rx/tiles/"
 )
 _IN718_REGISTRY = PROJECT_ROOT / "data" / "in718_rx_registry.txt"
-_TILE_ROWS, _TILE_COLUMNS = 10, 10  # tiles of the whole crop
-_TILE_POINTS = 20  # a tile is 20 x 20 patterns ...
+_SIDE_TILES = 10  # the crop is 10 x 10 tiles ...
+_TILE_POINTS = 20  # ... of 20 x 20 patterns ...
 _PATTERN_PX = 120  # ... of 120 x 120 px
+_SIDE_POINTS = _SIDE_TILES * _TILE_POINTS
 # The source's affine map from 16-bit counts to its [-1, 1] scale.
 _COUNTS_PER_UNIT = 1 / 3.7376889868994e-05
 _COUNTS_OFFSET = 1.28683025285466
 
-_LARGE = {"allow_download": True, "lazy": True}
-_KIKUCHIPY_SCANS = {  # functions of kikuchipy.data and their options
-    "nickel_ebsd_small": {},
-    "nickel_ebsd_large": _LARGE,
-    "ni_gain": _LARGE,
-    "si_wafer": _LARGE,
-}
+# Functions of kikuchipy.data; all but the small scan are downloaded, and opened lazily.
+_SMALL, _LARGE = "nickel_ebsd_small", ("nickel_ebsd_large", "ni_gain", "si_wafer")
 IN718 = "in718_rx"
-PUBLIC_SCANS = (IN718, *_KIKUCHIPY_SCANS)
+PUBLIC_SCANS = (IN718, _SMALL, *_LARGE)
 
 
 class PublicScanError(SentenceError):
@@ -47,14 +43,15 @@ class PublicScanError(SentenceError):
 
 def open_kikuchipy_scan(name: str):
     """Return one of kikuchipy's own scans as its EBSD signal, lazy where it is large."""
-    if name not in _KIKUCHIPY_SCANS:
+    if name not in (_SMALL, *_LARGE):
         raise PublicScanError(
             f"There is no public scan '{name}'; known are {', '.join(PUBLIC_SCANS)}."
         )
     from kikuchipy import data  # takes seconds: only who needs it waits for it
 
+    options = {"allow_download": True, "lazy": True} if name in _LARGE else {}
     try:
-        return getattr(data, name)(**_KIKUCHIPY_SCANS[name])
+        return getattr(data, name)(**options)
     except OSError as error:
         raise PublicScanError(
             f"Could not download '{name}' ({error}); try again online."
@@ -63,14 +60,13 @@ def open_kikuchipy_scan(name: str):
 
 def in718_shape(rows: tuple[int, int] | None) -> tuple[int, int]:
     """Return (rows, columns) in points of the IN718 crop, or of some of its rows."""
-    first, last = rows or (0, _TILE_ROWS * _TILE_POINTS)
-    whole = _TILE_ROWS * _TILE_POINTS
-    if not 0 <= first < last <= whole or first % _TILE_POINTS or last % _TILE_POINTS:
+    first, last = rows or (0, _SIDE_POINTS)
+    if not 0 <= first < last <= _SIDE_POINTS or first % _TILE_POINTS or last % _TILE_POINTS:
         raise PublicScanError(
-            f"in718_rx has rows 0 to {whole} in tiles of {_TILE_POINTS}; "
+            f"in718_rx has rows 0 to {_SIDE_POINTS} in tiles of {_TILE_POINTS}; "
             f"rows: [{first}, {last}] does not begin and end at a tile's edge."
         )
-    return last - first, _TILE_COLUMNS * _TILE_POINTS
+    return last - first, _SIDE_POINTS
 
 
 def in718_rows(rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
@@ -81,11 +77,9 @@ def in718_rows(rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
     numpy.ndarray
         (20, 200, 120, 120) uint16 counts of the source's scale.
     """
-    count, _ = in718_shape(rows)
-    first = (rows[0] if rows else 0) // _TILE_POINTS
-    for tile_row in range(first, first + count // _TILE_POINTS):
-        tiles = [_read_tile(tile_row, column) for column in range(_TILE_COLUMNS)]
-        yield np.concatenate(tiles, axis=1)
+    first, (count, _) = rows[0] if rows else 0, in718_shape(rows)
+    for row in range(first // _TILE_POINTS, (first + count) // _TILE_POINTS):
+        yield np.concatenate([_read_tile(row, column) for column in range(_SIDE_TILES)], axis=1)
 
 
 def in718_downloads() -> pooch.Pooch:

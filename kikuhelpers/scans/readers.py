@@ -172,14 +172,13 @@ def _open(scan: Data):
         return _open_array(scan, path)
     if path.suffix.lower() in _UP_ENDINGS:
         return open_patterns(path, scan.map_shape)
-    try:
-        import kikuchipy  # takes seconds: only a scan that needs it waits
+    import kikuchipy  # takes seconds: only a scan that needs it waits
 
+    try:
         signal = kikuchipy.load(path, lazy=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ScanError(
-            f"kikuchipy cannot read {path.name} ({error}); export the scan as UP2."
-        ) from error
+        sentence = f"kikuchipy cannot read {path.name} ({error}); export the scan as UP2."
+        raise ScanError(sentence) from error
     return _signal_data(signal, path.name, scan.map_shape)
 
 
@@ -202,10 +201,15 @@ def _open_array(scan: ArrayData, path: Path):
     ending, shape = path.suffix.lower(), (*scan.map_shape, *scan.pattern_shape)
     if ending == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    elif ending in {".h5", ".hdf5"} or (ending == ".mat" and h5py.is_hdf5(path)):
-        array = _named(h5py.File(path, "r"), scan.dataset, path)
-    elif ending == ".mat":
-        array = _named(scipy.io.loadmat(path), scan.dataset, path)
+    elif ending in {".h5", ".hdf5", ".mat"}:
+        old_mat = ending == ".mat" and not h5py.is_hdf5(path)
+        datasets = (scipy.io.loadmat if old_mat else h5py.File)(path)
+        if scan.dataset is None or scan.dataset not in datasets:
+            names = ", ".join(name for name in datasets if not name.startswith("__"))
+            raise ScanError(
+                f"{path.name} has no dataset '{scan.dataset}'; set dataset to one of: {names}."
+            )
+        array = datasets[scan.dataset]
     else:
         expected = int(np.prod(shape)) * np.dtype(scan.dtype).itemsize
         if path.stat().st_size != expected:
@@ -221,18 +225,10 @@ def _open_array(scan: ArrayData, path: Path):
     return (array[()] if isinstance(array, h5py.Dataset) else array).reshape(shape)
 
 
-def _named(container, dataset: str | None, path: Path):
-    if dataset is None or dataset not in container:
-        names = ", ".join(n for n in container if not n.startswith("__"))
-        raise ScanError(f"{path.name} has no dataset '{dataset}'; set dataset to one of: {names}.")
-    return container[dataset]
-
-
 def _source(scan: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     """Return a map's shape and its patterns as uint16, some rows at a time."""
     if isinstance(scan, PublicData) and scan.name == public.IN718:
-        rows, columns = public.in718_shape(scan.rows)
-        shape = (rows, columns, NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+        shape = (*public.in718_shape(scan.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
         return shape, public.in718_rows(scan.rows)
     patterns = _open(scan)
     to_uint16 = _scaling(patterns)

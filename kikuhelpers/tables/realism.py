@@ -31,30 +31,14 @@ SPREAD_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class ScanStatistics:
-    """Statistics of one scan.
+    """Statistics of one scan."""
 
-    Parameters
-    ----------
-    eigenvalues
-        (20,) variances of the first principal components, on the scale of [-1, 1].
-    frequency
-        (10,) middles of the rings, cycles per pixel, up to half of the Nyquist frequency.
-    power
-        (10,) mean power in the rings.
-    fit_deg
-        Median Hough fit of the indexed points, degrees.
-    kam_deg
-        Median kernel average misorientation, degrees: how precise Hough indexing is.
-    quality
-        Quantiles of the image quality (``pq``): 10 %, 90 %.
-    """
-
-    eigenvalues: np.ndarray
-    frequency: np.ndarray
-    power: np.ndarray
-    fit_deg: float
-    kam_deg: float
-    quality: tuple[float, float]
+    eigenvalues: np.ndarray  # (20,) variances of the first components, on the scale of [-1, 1]
+    frequency: np.ndarray  # (10,) middles of the rings, cycles per pixel, to half of Nyquist's
+    power: np.ndarray  # (10,) mean power in the rings
+    fit_deg: float  # median Hough fit of the indexed points
+    kam_deg: float  # median kernel average misorientation: how precise Hough indexing is
+    quality: tuple[float, float]  # quantiles of the image quality (pq): 10 %, 90 %
 
 
 def scan_statistics(results: Results, scan: str) -> ScanStatistics:
@@ -65,30 +49,15 @@ def scan_statistics(results: Results, scan: str) -> ScanStatistics:
     points = np.sort(rng.choice(len(flat), min(SAMPLE, len(flat)), replace=False))
     drawn = to_intensity(flat[points])
     xmap = results.orientations(PREPROCESSED, scan)
+    pca = PCA(COMPONENTS, svd_solver="randomized", random_state=seed)
     fit, quality = (xmap.prop[name][xmap.is_indexed] for name in ("fit", "pq"))
     return ScanStatistics(
-        eigenvalues(drawn, mask, seed),
+        pca.fit(drawn[:, mask]).explained_variance_,
         *power_spectrum(drawn, mask),
         float(np.median(fit)),
         float(np.nanmedian(xmap.prop["kam_deg"])),
         tuple(np.quantile(quality, QUANTILES).tolist()),
     )
-
-
-def eigenvalues(patterns: np.ndarray, mask: np.ndarray, seed: int) -> np.ndarray:
-    """Return the variances of the first 20 principal components inside the mask.
-
-    Parameters
-    ----------
-    patterns
-        (n, height, width).
-    mask
-        (height, width) bool.
-    seed
-        Of the randomised decomposition.
-    """
-    pca = PCA(COMPONENTS, svd_solver="randomized", random_state=seed)
-    return pca.fit(patterns[:, mask]).explained_variance_
 
 
 def power_spectrum(patterns: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,15 +96,13 @@ def compare(measured: ScanStatistics, virtual: ScanStatistics) -> pd.DataFrame:
         return name, *pair, ratio, limit, low <= ratio <= high
 
     factor, power, spread = EIGENVALUE_FACTOR, POWER_FRACTION, SPREAD_FRACTION
-    eigenvalue_pairs = zip(measured.eigenvalues, virtual.eigenvalues, strict=True)
     rows = [
-        by_ratio(f"PCA eigenvalue {n}", pair, f"factor {factor:g}", 1 / factor, factor)
-        for n, pair in enumerate(eigenvalue_pairs, start=1)
+        by_ratio(f"PCA eigenvalue {n + 1}", pair, f"factor {factor:g}", 1 / factor, factor)
+        for n, pair in enumerate(zip(measured.eigenvalues, virtual.eigenvalues, strict=True))
     ]
-    power_pairs = zip(measured.power, virtual.power, strict=True)
     rows += [
         by_ratio(f"power at {f:.4f} cycles/px", pair, f"{power:.0%}", 1 - power, 1 + power)
-        for f, pair in zip(measured.frequency, power_pairs, strict=True)
+        for f, *pair in zip(measured.frequency, measured.power, virtual.power, strict=True)
     ]
     spreads = [high - low for low, high in (measured.quality, virtual.quality)]
     rows.append(by_ratio("pq from 10 to 90 %", spreads, f"{spread:.0%}", 1 - spread, 1 + spread))

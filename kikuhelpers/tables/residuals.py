@@ -1,10 +1,44 @@
-"""How much of what decoding leaves is the noise of the camera."""
+"""What models leave of the patterns: beside the camera's noise, a PCA and linear theory.
+
+Linear theory says what a VAE could do without its layers. The optimal linear beta-VAE with
+unit noise variance keeps the principal components of variance lambda > beta (Lucas et al.
+2019, 1911.02469). A kept one has a posterior variance of beta / lambda, costs
+ln(lambda / beta) / 2 nats, and leaves beta / 2 of the half sum of squares if latents are drawn,
+as in training, or beta^2 / (2 lambda) if they are means, as in decoded maps. A dropped one
+leaves lambda / 2.
+"""
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from kikuhelpers.baselines.decompositions import load_spectrum
+from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.tables.table1 import title_of
+
+_PRINTED = {
+    "latent_dim": "latent",
+    "beta": "beta",
+    "active_units": "active",
+    "residual_mean": "residual",
+    "kl": "KL (nats)",
+    "pca_residual_active": "PCA, as many as active",
+    "pca_residual_latent": "PCA, as many as latent",
+    "linear_kept": "linear theory: kept",
+    "linear_residual": "linear theory: residual",
+    "linear_kl": "linear theory: KL",
+    "winner": "winner",
+}
+_CAPTION = (
+    "Better than linear? Half the sum of squares that each VAE leaves of a pattern (decoded "
+    "from latent means; all points), a PCA with as many components (of the training sample), "
+    "and the optimal linear VAE. The winner is the one that leaves less with as many active "
+    "dimensions."
+)
 
 
 def residual_table(results: Results) -> pd.DataFrame:
@@ -27,3 +61,95 @@ def residual_table(results: Results) -> pd.DataFrame:
             row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
             rows.append(row | results.residual(model, scan))
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class LinearVae:
+    """What linear theory says of a beta-VAE; means over the patterns."""
+
+    kept: int  # latent dimensions that do not collapse
+    reconstruction: float  # half sum of squares, latents drawn from the posterior
+    residual: float  # half sum of squares, decoded from latent means
+    kl: float  # nats
+
+
+def linear_vae(eigenvalues: np.ndarray, total: float, beta: float, latent_dim: int) -> LinearVae:
+    """Return the optimum of a linear beta-VAE with unit noise variance.
+
+    Parameters
+    ----------
+    eigenvalues
+        (K,) variances of the patterns along their principal components, largest first; at
+        least as many as ``latent_dim``, or as the patterns have.
+    total
+        Variance of all pixels together.
+    beta
+        Weight of the KL divergence.
+    latent_dim
+        Number of latent dimensions.
+    """
+    used = eigenvalues[:latent_dim]
+    kept = used[used > beta]
+    dropped = total - kept.sum()
+    kl = 0.5 * np.log(kept / beta).sum() if beta else math.inf
+    return LinearVae(
+        kept=len(kept),
+        reconstruction=0.5 * float(dropped + beta * len(kept)),
+        residual=0.5 * float(dropped + (beta**2 / kept).sum()),
+        kl=float(kl),
+    )
+
+
+def linear_table(results: Results) -> pd.DataFrame:
+    """Return one row per VAE of a study (contrastive ones have another aim).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model``, ``latent_dim``, ``beta``; ``active_units`` (at the end of the training,
+        rounded), ``reconstruction`` and ``kl`` (in training, latents drawn),
+        ``residual_mean`` (all points, latent means); ``pca_residual_active`` and
+        ``pca_residual_latent``, what a PCA of as many components leaves of the training
+        sample; ``linear_...``, see :class:`LinearVae`; ``winner``, "VAE" or "PCA".
+    """
+    study, spectrum, rows = results.study, load_spectrum(results), []
+    for name, model in study.models.items():
+        if model.loss != "vae":
+            continue
+        last = results.model_card(name)["last"]
+        active = round(last["active_units"])
+        losses = [results.losses(name, scan).ravel() for scan in study.decoded_scans]
+        left, of_pca = np.concatenate(losses).mean(), spectrum.residual(active)
+        theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
+        row = {
+            "model": name,
+            "latent_dim": model.latent_dim,
+            "beta": model.beta,
+            "active_units": active,
+            "reconstruction": last["reconstruction"],
+            "residual_mean": left,
+            "kl": last["kl"],
+            "pca_residual_active": of_pca,
+            "pca_residual_latent": spectrum.residual(model.latent_dim),
+            **{f"linear_{key}": value for key, value in vars(theory).items()},
+            "winner": "VAE" if left < of_pca else "PCA",
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def save_linear_table(results: Results) -> pd.DataFrame | None:
+    """Write linear.csv and .md; return the printed table, or None of a study without a PCA.
+
+    Models without results have no row.
+    """
+    study = results.study
+    if study.largest_pca is None:
+        return None
+    table, folder = linear_table(results.complete()), results.layout.figures
+    save_csv(table, folder / "linear.csv")
+    printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)
+    text = f"{title_of(study)}. {_CAPTION}\n\n{printed.to_markdown(floatfmt='.1f')}\n"
+    with written_aside(folder / "linear.md") as temporary:
+        temporary.write_text(text)
+    return printed.round(1)
