@@ -85,8 +85,7 @@ def principal_components(results: Results) -> PrincipalComponents:
     found = fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
     with written_aside(path) as temporary:
         np.savez(temporary, **vars(found))
-    spectrum = {"eigenvalues": found.eigenvalues.tolist(), "total": found.total}
-    save_json(files.spectrum, spectrum)
+    save_json(files.spectrum, {"eigenvalues": found.eigenvalues.tolist(), "total": found.total})
     return found
 
 
@@ -108,7 +107,7 @@ def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
     return pixels
 
 
-def fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str = "") -> PrincipalComponents:
+def fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str) -> PrincipalComponents:
     """Fit principal components; ``pixels`` (n, pixels) float32 is used up."""
     _check(count, pixels)
     pca = PCA(count, svd_solver="randomized", copy=False, random_state=seed).fit(pixels)

@@ -57,19 +57,18 @@ def quantile_intervals(
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return np.full((len(quantiles), 2), np.nan)
-    order = known[np.argsort(values[known])]
-    found = [
-        _weighted_quantiles(values[order], weights[blocks[order]], quantiles)
-        for weights in _draws(blocks, seed)
-    ]
-    return _ends(np.array(found))
+    order, found = known[np.argsort(values[known])], []
+    for weights in _draws(blocks, seed):
+        total = np.cumsum(weights[blocks[order]])
+        places = np.searchsorted(total, np.asarray(quantiles) * total[-1])
+        found.append(values[order[np.minimum(places, len(order) - 1)]])
+    return _ends(found)
 
 
 def share_intervals(hits: np.ndarray, blocks: np.ndarray, seed: int) -> np.ndarray:
     """Return the bootstrap interval (2,) of a share, in percent; ``hits`` (n,) bool."""
     of_block, size = np.bincount(blocks, hits), np.bincount(blocks)
-    shares = [100 * (weights @ of_block) / (weights @ size) for weights in _draws(blocks, seed)]
-    return _ends(np.array(shares)[:, np.newaxis])[0]
+    return _ends([100 * (w @ of_block) / (w @ size) for w in _draws(blocks, seed)])
 
 
 def table1_intervals(
@@ -100,10 +99,8 @@ def table1_intervals(
         "wrong_pct": points["misorientation_deg"].to_numpy() > wrong_deg,
     }
     rows = [(name, *share_intervals(hit, blocks, seed)) for name, hit in hits.items()]
-    for name in points.columns.difference(["indexed", "both"], sort=False):
-        ends = quantile_intervals(
-            points[name].to_numpy(float), blocks, list(quantiles.values()), seed
-        )
+    for name, values in points.drop(columns=["indexed", "both"]).items():
+        ends = quantile_intervals(values.to_numpy(float), blocks, [*quantiles.values()], seed)
         rows += [(f"{name}_{label}", *pair) for label, pair in zip(quantiles, ends, strict=True)]
     return pd.DataFrame(rows, columns=["number", "low", "high"])
 
@@ -116,13 +113,7 @@ def _draws(blocks: np.ndarray, seed: int):
         yield np.bincount(rng.integers(0, count, count), minlength=count)
 
 
-def _weighted_quantiles(ordered: np.ndarray, weights: np.ndarray, quantiles: list[float]):
-    total = np.cumsum(weights)
-    places = np.searchsorted(total, np.asarray(quantiles) * total[-1])
-    return ordered[np.minimum(places, len(ordered) - 1)]
-
-
-def _ends(found: np.ndarray) -> np.ndarray:
-    """Ends of the central interval over the resamples (axis 0), (numbers, 2)."""
+def _ends(found: list) -> np.ndarray:
+    """Ends of the central interval of the numbers that each resample gave, (numbers, 2)."""
     tail = (1 - LEVEL) / 2
     return np.quantile(found, [tail, 1 - tail], axis=0).T

@@ -57,18 +57,15 @@ def table2() -> pd.DataFrame:
 
     The last rows count parameters, ours and as the paper prints them (thousands).
     """
-    networks = {dim: trace_layers(dim) for dim in LATENT_DIMENSIONS}
-    table = pd.DataFrame([_row(layer) for layer in networks[LATENT_DIMENSIONS[0]]])
+    networks = {str(dim): trace_layers(dim) for dim in LATENT_DIMENSIONS}
+    table, counts = pd.DataFrame([_row(layer) for layer in next(iter(networks.values()))]), {}
     for dim, layers in networks.items():
-        table[str(dim)] = [layer.channels for layer in layers]
-    paper = pd.read_csv(PAPER_TABLE2).set_index("part")
+        table[dim] = [layer.channels for layer in layers]
+        counts[dim] = pd.DataFrame(layers).groupby("part")["parameters"].sum()
+    ours, papers = pd.DataFrame(counts), pd.read_csv(PAPER_TABLE2).set_index("part")
     for part in ("encoder", "decoder"):
-        counts = {
-            str(dim): sum(layer.parameters for layer in layers if layer.part == part)
-            for dim, layers in networks.items()
-        }
-        for name, row in (("", counts), (", paper (k)", paper.loc[part].to_dict())):
-            table.loc[len(table)] = {"part": part, "layer": f"parameters{name}", **row}
+        for name, rows in (("", ours), (", paper (k)", papers)):
+            table.loc[len(table)] = {"part": part, "layer": f"parameters{name}", **rows.loc[part]}
     return table.fillna("")
 
 
