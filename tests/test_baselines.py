@@ -80,7 +80,7 @@ def test_pca_is_scikit_learns_and_its_residual_the_eigenvalues_left():
     basis = principal_components(Results(study))
     assert len(basis.eigenvalues) == 16, "as many as the model has latent dimensions"
     left = full.explained_variance_[3:].sum() * (1 - 1 / len(pixels)) / 2
-    assert basis.spectrum.residual(3) == pytest.approx(left, rel=1e-3)
+    assert basis.residual(3) == pytest.approx(left, rel=1e-3)
     assert losses.mean() == pytest.approx(left, rel=1e-3)
 
 
@@ -103,7 +103,7 @@ def test_nmf_is_not_negative_and_more_components_leave_less():
     assert (nmf.components >= 0).all()
     few, more = (run(study, name)[1].mean() for name in ("nmf-2", "nmf-6"))
     basis = principal_components(Results(study))
-    assert basis.spectrum.residual(6) < more < few < basis.spectrum.residual(0)
+    assert basis.residual(6) < more < few < basis.residual(0)
 
 
 def test_nlpar_takes_noise_and_leaves_edges_and_the_mean():

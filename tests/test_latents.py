@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from kikuhelpers.latents.decoding import decode, decode_map, generate
-from kikuhelpers.latents.encoding import encode
+from kikuhelpers.latents.coding import decode, decode_map, decoder_of, encode, generate
 from kikuhelpers.latents.measures import (
     feature_measures,
     morans_i,
@@ -85,7 +84,8 @@ def test_hyperspy_opens_the_latents(tmp_path):
 def test_decoded_maps_and_their_loss(tmp_path, network, counts):
     files, mask = model_scan_files(tmp_path), screen()
     latents = encode(network, counts, "float32")
-    losses = decode_map(network, latents, counts, mask, files, 1.0, "float32")
+    decoder = decoder_of(network, mask, "float32")
+    losses = decode_map(decoder, latents, counts, mask, files, 1.0)
     decoded = to_intensity(open_patterns(files.decoded))
     difference = (decoded - to_intensity(counts))[..., mask]
     np.testing.assert_allclose(losses, 0.5 * (difference**2).sum(-1), rtol=1e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kikuhelpers.latents.residuals import camera_residual
+from kikuhelpers.latents.coding import camera_residual
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.study.study import Preprocessing
