@@ -14,7 +14,6 @@ from kikuhelpers.indexing.orientation_maps import misorientation_map
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, Study
-from kikuhelpers.study.models import Model
 from kikuhelpers.tables.intervals import block_labels, table1_intervals
 
 PAPER_TABLE1 = PROJECT_ROOT / "data" / "paper_table1.csv"
@@ -146,7 +145,9 @@ def held_out_table(results: Results) -> pd.DataFrame:
             continue
         held_out, scan = results.held_out(blind), model.hold_out.scan
         before = results.orientations(PREPROCESSED, scan)
-        for name in [blind, *_alike(study, model)]:
+        seeing = model.model_copy(update={"hold_out": None})
+        alike = [name for name, other in study.models.items() if other == seeing]
+        for name in [blind, *alike]:
             points = compare_maps(before, results.orientations(name, scan))
             losses = results.losses(name, scan)
             for label, inside in (("held out", held_out), ("others", ~held_out)):
@@ -154,12 +155,6 @@ def held_out_table(results: Results) -> pd.DataFrame:
                 row["residual_mean"] = float(losses[inside].mean())
                 rows.append(row | summarise(points[inside.ravel()], study.tables.wrong_deg))
     return pd.DataFrame(rows)
-
-
-def _alike(study: Study, blind: Model) -> list[str]:
-    """Names of models that differ from this one in what they saw only."""
-    seeing = blind.model_copy(update={"hold_out": None})
-    return [name for name, model in study.models.items() if model == seeing]
 
 
 def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
