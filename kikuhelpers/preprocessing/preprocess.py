@@ -74,6 +74,7 @@ def preprocess(
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> raw = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = ScanFiles(lambda stage: Path(folder))  # of a study: Layout(study).scan(name)
