@@ -10,10 +10,15 @@ from orix.vector import Vector3d
 from pydantic import TypeAdapter, ValidationError
 from skimage.measure import regionprops
 
+from kikuhelpers.scans.virtual.defects import schmid_factors
+from kikuhelpers.scans.virtual.fields_and_rotations import (
+    RandomField,
+    from_vectors,
+    multiply,
+    random_rotations,
+    rotate,
+)
 from kikuhelpers.scans.virtual.grains import PowerDiagram
-from kikuhelpers.scans.virtual.lines import schmid_factors
-from kikuhelpers.scans.virtual.random_fields import RandomField
-from kikuhelpers.scans.virtual.rotations import from_vectors, multiply, random_rotations, rotate
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study.specimen import PHASES, AmSpecimen, Specimen, WroughtSpecimen
 

@@ -8,6 +8,7 @@ hold the interpreter's lock.
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -18,10 +19,8 @@ from kikuhelpers.patterns.streaming import side_by_side
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.progress import progress_bar
-from kikuhelpers.scans.virtual.interaction import components
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
-from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
-from kikuhelpers.scans.virtual.truth import Truth, create_truth
+from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen, components
 from kikuhelpers.study.scans import VirtualData
 
 CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
@@ -29,9 +28,24 @@ TILE_COLUMNS = 20  # patterns side by side in an image that is coded, as in the 
 LEVELS = 255  # of an 8-bit image
 
 
+@dataclass(frozen=True)
+class Truth(State):
+    """What is known at each point: the state under the beam, and the mixture.
+
+    Parameters
+    ----------
+    own_share
+        (n,) float32 share of the pattern that comes from the lattice under the beam; 1 where
+        the interaction volume holds no other.
+    """
+
+    own_share: np.ndarray
+
+
 def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) -> None:
     """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
 
+    The truth's file holds each field of :class:`Truth` at all points, and the ``map_shape``.
     The noise depends on all settings of the data except the lossy coding. Two scans of one
     specimen have different noise, unless they differ in their coding alone.
     """
@@ -42,13 +56,14 @@ def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) ->
         h5py.File(temporary, "w") as file,
         progress_bar(maker.points, "simulating") as bar,
     ):
+        file.attrs["map_shape"] = scan.map_shape
         threads = os.cpu_count() or 1
         for start, (patterns, truth) in side_by_side(maker.chunk, maker.starts, threads):
-            if start == 0:
-                create_truth(file, scan.map_shape, truth)
             writer.append(patterns)
             for name, values in vars(truth).items():
-                file[name][start : start + len(values)] = values
+                shape = maker.points, *values.shape[1:]
+                whole = file.require_dataset(name, shape, values.dtype)
+                whole[start : start + len(values)] = values
             bar.update(len(patterns))
 
 
