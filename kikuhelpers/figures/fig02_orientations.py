@@ -1,8 +1,7 @@
 """Fig. 2: orientation maps with the regions of interest of the other figures."""
 
-from kikuhelpers.figures.drawing import add_ipf_key, draw_box, letter, show_map
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.figures.regions import panel_views, path_view, region
-from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -12,28 +11,27 @@ _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
     views, missing = panel_views(results, 2, {"A": "wrought", "B": "am"})
     height = max(_MAP_MM * view.shape[0] / view.shape[1] for view in views.values())
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
-    figure = new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
+    figure = style.new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
     figure.missing.extend(missing)
-    grid = figure.add_gridspec(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
-    for place, (panel, view) in zip(grid, views.items(), strict=False):
-        ax = figure.add_subplot(place)
-        show_map(ax, view.ipf_x(), view.step_um)
+    *axes, key = figure.subplots(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
+    for ax, (panel, view) in zip(axes, views.items(), strict=True):
+        drawing.show_map(ax, view.ipf_x(), view.step_um)
         for (rows, columns), panels in _boxes(figure, view).items():
-            draw_box(ax, rows, columns, " ".join(panels))
+            drawing.draw_box(ax, rows, columns, " ".join(panels))
         share = 100 * view.indexed().mean()
         title = f"{view.label}, step {view.step_um:g} µm, {share:.1f} % indexed"
-        letter(ax, panel, title, TEXT_PT)
-    add_ipf_key(figure.add_subplot(grid[-1]))
+        drawing.letter(ax, panel, title, style.TEXT_PT)
+    drawing.add_ipf_key(key)
     return figure
 
 
-def _boxes(figure: PaperFigure, view: View) -> dict[tuple, list[str]]:
+def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
     """Regions of one scan; panels that share a box share its label."""
     boxes: dict[tuple, list[str]] = {}
     results, settings = view.results, view.results.study.figures

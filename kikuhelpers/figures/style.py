@@ -75,6 +75,10 @@ class PaperFigure(Figure):
         if lacking := [name for name in wanted if name not in set(there)]:
             self.missing.append(sentence.format(", ".join(lacking)))
 
+    def note_choice(self, panel: str, choice) -> None:
+        """Write down which latent feature a panel, for example "4A", shows and why."""
+        self.choices.append(f"Fig. {panel}: {choice.name}: {choice.reason}")
+
     def _repr_png_(self) -> bytes:
         return _png(self, *SCREEN_STEP)
 
