@@ -191,7 +191,7 @@ def test_hough_indexing_finds_the_truth_in_clean_patterns():
     made = [maker.signal(start) for start in maker.starts]
     patterns = np.zeros((maker.points, *MASK.shape), np.float32)
     patterns[:, MASK] = np.concatenate([signal for signal, _ in made])
-    truth = type("Whole", (), {"rotation": np.concatenate([t.rotation for _, t in made])})
+    truth = type("Whole", (), {"rotation": np.concatenate([t["rotation"] for _, t in made])})
     assert np.median(hough(patterns, truth, scan)) < 0.1
 
 

@@ -1,7 +1,6 @@
 """Fig. 2: orientation maps with the regions of interest of the other figures."""
 
-from kikuhelpers.figures import drawing, style
-from kikuhelpers.figures.regions import panel_views, path_view, region
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -14,7 +13,7 @@ _KEY_SHARE = 0.32  # width of the colour key, relative to a map
 @style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
-    views, missing = panel_views(results, 2, {"A": "wrought", "B": "am"})
+    views, missing = panels.panel_views(results, 2, {"A": "wrought", "B": "am"})
     height = max(_MAP_MM * view.shape[0] / view.shape[1] for view in views.values())
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
     figure = style.new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
@@ -22,8 +21,8 @@ def draw(results: Results) -> style.PaperFigure:
     *axes, key = figure.subplots(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
     for ax, (panel, view) in zip(axes, views.items(), strict=True):
         drawing.show_map(ax, view.ipf_x(), view.step_um)
-        for (rows, columns), panels in _boxes(figure, view).items():
-            drawing.draw_box(ax, rows, columns, " ".join(panels))
+        for (rows, columns), named in _boxes(figure, view).items():
+            drawing.draw_box(ax, rows, columns, " ".join(named))
         share = 100 * view.indexed().mean()
         title = f"{view.label}, step {view.step_um:g} µm, {share:.1f} % indexed"
         drawing.letter(ax, panel, title, style.TEXT_PT)
@@ -35,9 +34,9 @@ def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
     """Regions of one scan; panels that share a box share its label."""
     boxes: dict[tuple, list[str]] = {}
     results, settings = view.results, view.results.study.figures
-    regions = {panel: region(results, panel, None) for panel in settings.regions}
+    regions = {panel: panels.region(results, panel, None) for panel in settings.regions}
     if settings.path_4c is not None:
-        regions["4C"] = path_view(results, roles.largest_vae(results.study))[0]
+        regions["4C"] = panels.path_view(results, roles.largest_vae(results.study))[0]
     for panel, box in sorted(regions.items()):
         if box.scan != view.scan:
             continue

@@ -3,7 +3,6 @@
 import numpy as np
 
 from kikuhelpers.figures import drawing, panels, style
-from kikuhelpers.figures.regions import panel_views, path_view
 from kikuhelpers.latents.features import Choice, cell_feature, grain_feature, rotation_feature
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
@@ -19,7 +18,7 @@ _PATH_MM = 48.0  # the lower half
 def draw(results: Results) -> style.PaperFigure:
     """Draw latent maps of both alloys and the patterns along a path across a cell wall."""
     model, path = roles.largest_vae(results.study), results.study.figures.path_4c
-    views, missing = panel_views(results, 4, _ROLES)
+    views, missing = panels.panel_views(results, 4, _ROLES)
     shown: dict[str, Choice] = {}
     for panel, view in views.items():
         taken = {shown["A"].index} if panel == "B" else ()
@@ -48,7 +47,7 @@ def draw(results: Results) -> style.PaperFigure:
 
 
 def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -> None:
-    view, choice, points = path_view(results, model)
+    view, choice, points = panels.path_view(results, model)
     scan = View.whole(results, view.scan)
     figure.note_choice("4C", choice)
     grid = place.add_gridspec(2, 2, width_ratios=[0.3, 0.7], height_ratios=[1, 1])

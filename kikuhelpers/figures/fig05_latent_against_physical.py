@@ -1,7 +1,6 @@
 """Fig. 5: a latent feature beside what physics makes of the same fields."""
 
 from kikuhelpers.figures import panels, style
-from kikuhelpers.figures.regions import panel_views
 from kikuhelpers.latents.features import cell_feature, grain_feature, rotation_feature
 from kikuhelpers.latents.view import names
 from kikuhelpers.runs.results import Results
@@ -14,7 +13,7 @@ _CHOOSE = {"A": grain_feature, "B": cell_feature, "C": rotation_feature}
 def draw(results: Results) -> style.PaperFigure:
     """Draw a latent feature beside IQ, GROD, KAM and sharpness for three regions."""
     model = roles.largest_vae(results.study)
-    views, missing = panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
+    views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
     if not views:
         return style.dropped_figure(*missing)
     rows = []

@@ -1,7 +1,6 @@
 """Fig. 6: two latent features and GROD of the AM alloy."""
 
 from kikuhelpers.figures import drawing, panels, style
-from kikuhelpers.figures.regions import panel_views, region
 from kikuhelpers.latents.features import cell_feature, rotation_feature
 from kikuhelpers.latents.view import names
 from kikuhelpers.runs.results import Results
@@ -12,7 +11,7 @@ from kikuhelpers.study import roles
 def draw(results: Results) -> style.PaperFigure:
     """Draw two latent features and GROD for two regions of the AM alloy."""
     model = roles.largest_vae(results.study)
-    views, missing = panel_views(results, 6, {"A": "am", "B": "am"})
+    views, missing = panels.panel_views(results, 6, {"A": "am", "B": "am"})
     if not views:
         return style.dropped_figure(*missing)
     rows = []
@@ -23,7 +22,7 @@ def draw(results: Results) -> style.PaperFigure:
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
     figure, axes = panels.draw_rows(6, title, rows, bars=True)
     figure.missing.extend(missing)
-    first, field = rows[0][0], region(results, "7", None)
+    first, field = rows[0][0], panels.region(results, "7", None)
     if field is not None and field.scan == first.scan:
         drawing.draw_box(axes[0, 0], *field.within(first), "7")
     return figure

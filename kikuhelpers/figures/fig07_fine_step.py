@@ -1,7 +1,6 @@
 """Fig. 7: a map of a finer step."""
 
 from kikuhelpers.figures import drawing, panels, style
-from kikuhelpers.figures.regions import region
 from kikuhelpers.latents.features import cell_feature, rotation_feature, spot_feature
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
@@ -17,7 +16,7 @@ def draw(results: Results) -> style.PaperFigure:
     if scan is None:
         return style.dropped_figure("Fig. 7: this study has no AM scan of a finer step.")
     model = roles.largest_vae(results.study)
-    field = region(results, "7", scan)
+    field = panels.region(results, "7", scan)
     field = field if field.scan == scan else View.whole(results, scan)
     zoom = _zoom(field)
     cells = cell_feature(field, model)
@@ -35,7 +34,7 @@ def draw(results: Results) -> style.PaperFigure:
 
 def _zoom(field: View) -> View:
     """Region 7C; the middle half of the field if it is not given."""
-    zoom = region(field.results, "7C", None)
+    zoom = panels.region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
     ends = zip((field.rows, field.columns), field.shape, strict=True)

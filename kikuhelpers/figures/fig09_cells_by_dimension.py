@@ -3,7 +3,6 @@
 import string
 
 from kikuhelpers.figures import panels, style
-from kikuhelpers.figures.regions import region
 from kikuhelpers.latents.features import cell_feature
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -15,7 +14,7 @@ PAPER_DIMENSIONS = ("32-D", "64-D", "128-D", "256-D")
 def draw(results: Results) -> style.PaperFigure:
     """Draw, for each VAE dimension, the feature that reveals the cells best."""
     study = results.study
-    view = region(results, "5B", roles.scan_of(study, "am"))
+    view = panels.region(results, "5B", roles.scan_of(study, "am"))
     if view is None:
         return style.dropped_figure("Fig. 9: this study has no AM scan.")
     if not (models := roles.vaes(study)):

@@ -126,7 +126,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
     """
     pngs = (_png(figure, *step) for step in PNG_STEPS)
     small = next((png for png in pngs if len(png) < MAX_BYTES), None)
-    if small is None:
+    if not small:
         raise ValueError(
             f"{stem}.png cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it."
         )

@@ -23,30 +23,14 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True)
 class CellState:
-    """Cells at n points.
+    """Cells at n points."""
 
-    Parameters
-    ----------
-    domain
-        (n,) number of the domain in its grain, below ``CellStructure.domains``.
-    turn_deg
-        (n, 3) rotation vector of cell and domain.
-    density_ratio
-        (n,) density over that of the cell's interior.
-    strain
-        (n,) by segregation to the walls.
-    to_wall_um
-        (n,) distance from the nearest wall.
-    wall_normal
-        (n, 2) unit vector towards it.
-    """
-
-    domain: np.ndarray
-    turn_deg: np.ndarray
-    density_ratio: np.ndarray
-    strain: np.ndarray
-    to_wall_um: np.ndarray
-    wall_normal: np.ndarray
+    domain: np.ndarray  # (n,) number in its grain, below ``CellStructure.domains``
+    turn_deg: np.ndarray  # (n, 3) rotation vector of cell and domain
+    density_ratio: np.ndarray  # (n,) density over that of the cell's interior
+    strain: np.ndarray  # (n,) by segregation to the walls
+    to_wall_um: np.ndarray  # (n,) distance from the nearest wall
+    wall_normal: np.ndarray  # (n, 2) unit vector towards it
 
 
 class CellStructure:

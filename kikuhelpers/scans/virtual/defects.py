@@ -65,10 +65,12 @@ class TwinLamellae:
         rotations = []
         twinned = round(settings.grain_fraction * len(grains.recrystallised)) if settings else 0
         for grain in rng.permutation(grains.recrystallised)[:twinned]:
-            plane, across = _twin_plane(crystals[grain], rng)
-            in_plane = np.linalg.norm(across)
-            self._across[grain] = across / in_plane
-            twin = multiply(from_vectors(TWIN_ANGLE_DEG * plane), crystals[grain])
+            # The plane closest to the surface is left out: its lamella would cover the grain.
+            normals = _surface_normals(crystals[grain])[:, :2]
+            plane = rng.choice(np.argsort(np.linalg.norm(normals, axis=1))[1:])
+            in_plane = np.linalg.norm(normals[plane])
+            self._across[grain] = normals[plane] / in_plane
+            twin = multiply(from_vectors(TWIN_ANGLE_DEG * PLANES_111[plane]), crystals[grain])
             wanted = rng.integers(*settings.per_grain, endpoint=True)
             thickness = np.exp(rng.uniform(*np.log(settings.lamella_width_um), wanted))
             reach, centre = TWIN_REACH * grains.radii_um[grain], grains.centres_um[grain]
@@ -91,16 +93,6 @@ class TwinLamellae:
 def _surface_normals(crystals):
     """The {111} normals in the sample, (..., 4, 3), of lab2crystal (..., 4)."""
     return rotate(inverse(crystals)[..., None, :], PLANES_111)
-
-
-def _twin_plane(crystal, rng):
-    """Draw a {111} plane: its normal in the crystal, and in the surface (not of length 1).
-
-    The plane closest to the surface is left out: its lamella would cover the grain.
-    """
-    across = _surface_normals(crystal)[:, :2]
-    pick = rng.choice(np.argsort(np.linalg.norm(across, axis=1))[1:])
-    return PLANES_111[pick], across[pick]
 
 
 def _place_slabs(half_widths, reach, rng):

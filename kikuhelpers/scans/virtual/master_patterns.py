@@ -126,7 +126,7 @@ def blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
     numpy.ndarray
         (n, n) float32.
     """
-    direction = grid_directions(len(upper)).reshape(-1, 3)
+    direction = _grid_directions(len(upper)).reshape(-1, 3)
     helper = np.where(np.abs(direction[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     tangent = np.cross(direction, helper)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -152,7 +152,7 @@ def _tangent_average(padded, direction, tangent, nodes, weights):
         for a in range(len(nodes)):
             for b in range(len(nodes)):
                 along, across = nodes[a], nodes[b]
-                row, column = lambert_position(
+                row, column = _lambert_position(
                     x + along * tx + across * ox,
                     y + along * ty + across * oy,
                     z + along * tz + across * oz,
@@ -181,14 +181,10 @@ def _cubic(t):
     )
 
 
-def grid_directions(size: int) -> np.ndarray:
-    """Return the crystal direction of each pixel of a square Lambert grid.
+def _grid_directions(size):
+    """Crystal direction (size, size, 3) of each pixel of a square Lambert grid, z >= 0.
 
-    Returns
-    -------
-    numpy.ndarray
-        (size, size, 3) unit vectors, z >= 0; rows along y, columns along x
-        (Rosca 2010, 10.1051/0004-6361/201015278, eqs. 8 and 9).
+    Rows go along y, columns along x (Rosca 2010, 10.1051/0004-6361/201015278, eqs. 8 and 9).
     """
     along = np.linspace(-1, 1, size) * np.sqrt(np.pi / 2)
     y, x = np.meshgrid(along, along, indexing="ij")
@@ -202,20 +198,10 @@ def grid_directions(size: int) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def lambert_position(x, y, z, size):
-    """Return where a direction of any length lies on a square Lambert grid.
+def _lambert_position(x, y, z, size):
+    """Row and column, as fractions of pixels, of a direction of any length on such a grid.
 
-    Parameters
-    ----------
-    x, y, z
-        Direction; one of the lower hemisphere is inverted.
-    size
-        Pixels along an edge.
-
-    Returns
-    -------
-    row, column
-        Fractions of pixels.
+    A direction of the lower hemisphere is inverted.
     """
     if z < 0:
         x, y, z = -x, -y, -z
