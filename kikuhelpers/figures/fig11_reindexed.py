@@ -38,7 +38,9 @@ def draw(results: Results) -> style.PaperFigure:
         drawing.letter(upper[column], f"{panel}.1", words)
         look = drawing.QUALITY_COLOURS, limits
         image = drawing.show_map(lower[column], iq, view.step_um, *look)
-        drawing.letter(lower[column], f"{panel}.2", f"median {_plain(np.nanmedian(iq))}")
+        # Three significant digits, never as a power of ten.
+        median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
+        drawing.letter(lower[column], f"{panel}.2", f"median {median}")
     upper[0].set_ylabel("IPF-X")
     lower[0].set_ylabel("IQ")
     drawing.add_ipf_key(upper[-1])
@@ -55,8 +57,3 @@ def compared_models(study: Study) -> list[str]:
     betas = [name for name in roles.beta_series(study) if study.model(name).beta != 1]
     named = [*conventional[:1], *conventional[-1:], *betas, *roles.contrastive_models(study)]
     return list(dict.fromkeys(named))
-
-
-def _plain(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    return np.format_float_positional(value, precision=3, fractional=False, trim="-")

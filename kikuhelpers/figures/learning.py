@@ -14,9 +14,8 @@ from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
 _SINGLE_MM = 120.0  # width of a single plot with its legend
-_COLOURS = dict(
-    zip(LATENT_DIMENSIONS, colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9]), strict=True)
-)
+_VIRIDIS = colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9])
+_COLOURS = dict(zip(LATENT_DIMENSIONS, _VIRIDIS, strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
 _SMOOTHED_LINES = 5  # of the history, in a running mean
@@ -46,11 +45,11 @@ def learning_curves(results: Results) -> style.PaperFigure:
     if study.largest_pca:
         spectrum, largest = load_spectrum(results), study.model(roles.largest_vae(study))
         place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        place["fontsize"] = style.SMALL_PT
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
             left = spectrum.residual(count)
             axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
-            text = f"PCA-{count}"
-            axes[0].annotate(text, (0.99, left), fontsize=style.SMALL_PT, **place)
+            axes[0].annotate(f"PCA-{count}", (0.99, left), **place)
     axes[0].set_yscale("log")
     axes[0].yaxis.set_minor_formatter("{x:g}")
     axes[0].yaxis.set_major_formatter("{x:g}")

@@ -26,6 +26,8 @@ from kikuhelpers.study import StudyError, roles
 from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
 
+Point = tuple[int, int]  # row and column, or first and one past the last
+
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
 _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
@@ -64,10 +66,8 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
     return View(results, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
 
 
-def panel_views(
-    results: Results, number: int, panels: dict[str, str]
-) -> tuple[dict[str, View], list[str]]:
-    """Views of a figure's panels, and one sentence for each role that no scan plays.
+def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[dict, list[str]]:
+    """Views of a figure's panels by letter, and one sentence for each role that no scan plays.
 
     Parameters
     ----------
@@ -85,10 +85,9 @@ def panel_views(
             lacking.setdefault(role, []).append(letter)
         else:
             views[letter] = view
-    return views, [
-        f"Fig. {number}{', '.join(letters)}: this study has no {_ROLES[role]} scan."
-        for role, letters in lacking.items()
-    ]
+    sentence = "Fig. {}{}: this study has no {} scan."
+    missing = [(number, ", ".join(lacking[role]), _ROLES[role]) for role in lacking]
+    return views, [sentence.format(*words) for words in missing]
 
 
 def structure_in_grains(view: View, model: str) -> np.ndarray:
@@ -109,9 +108,7 @@ def structure_in_grains(view: View, model: str) -> np.ndarray:
     return total / max(1, len(active))
 
 
-def most_structured_box(
-    structure: np.ndarray, size: tuple[int, int], rank: int = 1
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> tuple[Point, Point]:
     """Place a box of a size where the mean of a map (rows, columns) is highest.
 
     With a ``rank`` above 1: where it is highest without overlap with the boxes before.
@@ -161,15 +158,13 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     return View(results, path.scan, rows, columns), choice, points
 
 
-def path_points(start: tuple[int, int], stop: tuple[int, int]) -> np.ndarray:
+def path_points(start: Point, stop: Point) -> np.ndarray:
     """Return the points (n, 2) of a straight path, both ends included, one per step."""
     count = max(abs(stop[0] - start[0]), abs(stop[1] - start[1])) + 1
     return np.round(np.linspace(start, stop, count)).astype(int)
 
 
-def steepest_path(
-    values: np.ndarray, grains: np.ndarray, length: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple[Point, Point]:
     """Find the row or column of points, inside one grain, whose halves differ most on average.
 
     Parameters
@@ -292,11 +287,9 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
         ax.set_axis_off()
         return
     finer = -(-DRAWN_POINTS // max(view.shape))
-    rows, columns = (
-        start + (np.arange(finer * size) + 0.5) / finer - 0.5
-        for (start, _), size in zip((view.rows, view.columns), view.shape, strict=True)
-    )
-    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    places = ((np.arange(finer * size) + 0.5) / finer - 0.5 for size in view.shape)
+    grid = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
+    grid += (view.rows[0], view.columns[0])
     state, shape = _state(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")

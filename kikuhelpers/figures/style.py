@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -66,7 +65,6 @@ class PaperFigure(Figure):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        FigureCanvasAgg(self)
         self.missing: list[str] = []
         self.choices: list[str] = []
 

@@ -38,9 +38,8 @@ def truth_figure(results: Results, scan: str) -> style.PaperFigure:
     title = f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
     figure = style.new_figure(sum(heights) + 6, title)
     axes = figure.subplots(3, _COLUMNS, height_ratios=heights)
-    for ax, panel, (title, values, *look) in zip(
-        axes[:2].flat, "ABCDEFGH", _maps(view), strict=True
-    ):
+    panels = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
+    for ax, panel, (title, values, *look) in panels:
         image = drawing.show_map(ax, values, view.step_um, *look)
         drawing.letter(ax, panel, title)
         bar = drawing.add_colour_bar(image, ax)
@@ -70,10 +69,10 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
         "highest density": np.where(pure, density, -np.inf),
         "most mixed": np.where(matrix, -own, -np.inf),
     }
-    if not matrix.all():
-        rank["purest second phase"] = np.where(matrix, -np.inf, own)
-    else:
+    if matrix.all():
         rank["purest twin"] = np.where(view.truth("twin") > 0, own, -np.inf)
+    else:
+        rank["purest second phase"] = np.where(matrix, -np.inf, own)
     return {reason: _highest(values) for reason, values in rank.items()}
 
 
