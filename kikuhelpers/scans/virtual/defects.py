@@ -8,16 +8,10 @@ density.
 import numpy as np
 from numpy.random import Generator
 
+from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
 from kikuhelpers.scans.virtual.cells import CellStructure, bell
-from kikuhelpers.scans.virtual.fields_and_rotations import (
-    from_vectors,
-    inverse,
-    multiply,
-    random_rotations,
-    rotate,
-)
 from kikuhelpers.scans.virtual.grains import GrainMap, PowerDiagram
-from kikuhelpers.study.specimen import PHASES, Deformation, Scratches, Specimen, Twins
+from kikuhelpers.study.specimen import PHASES, Deformation, Specimen, Twins
 
 PLANES_111 = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / np.sqrt(3)
 DIRECTIONS_110 = np.array([[1, 1, 0], [1, -1, 0], [1, 0, 1], [1, 0, -1], [0, 1, 1], [0, 1, -1]])
@@ -70,7 +64,8 @@ class TwinLamellae:
             plane = rng.choice(np.argsort(np.linalg.norm(normals, axis=1))[1:])
             in_plane = np.linalg.norm(normals[plane])
             self._across[grain] = normals[plane] / in_plane
-            twin = multiply(from_vectors(TWIN_ANGLE_DEG * PLANES_111[plane]), crystals[grain])
+            turn = quaternions.from_vectors(TWIN_ANGLE_DEG * PLANES_111[plane])
+            twin = quaternions.multiply(turn, crystals[grain])
             wanted = rng.integers(*settings.per_grain, endpoint=True)
             thickness = np.exp(rng.uniform(*np.log(settings.lamella_width_um), wanted))
             reach, centre = TWIN_REACH * grains.radii_um[grain], grains.centres_um[grain]
@@ -92,7 +87,7 @@ class TwinLamellae:
 
 def _surface_normals(crystals):
     """The {111} normals in the sample, (..., 4, 3), of lab2crystal (..., 4)."""
-    return rotate(inverse(crystals)[..., None, :], PLANES_111)
+    return quaternions.rotate((crystals * quaternions.CONJUGATE)[..., None, :], PLANES_111)
 
 
 def _place_slabs(half_widths, reach, rng):
@@ -130,7 +125,7 @@ class ParticleMap:
         count = rng.poisson(settings.per_1000_um2 * extent.prod() / 1000)
         centres = rng.uniform(0, extent, (count, 2)) - largest
         radii = np.exp(rng.uniform(*np.log(settings.radius_um), count))
-        rotations = random_rotations(count, rng)
+        rotations = quaternions.random_rotations(count, rng)
         shares = np.array(list(settings.shares.values()))
         phases = np.array([PHASES.index(name) for name in settings.shares], np.int8)
         phase = rng.choice(phases, count, p=shares / shares.sum())
@@ -205,7 +200,7 @@ def schmid_factors(crystals: np.ndarray, tension: np.ndarray) -> np.ndarray:
     tension
         (3,) unit vector in the sample.
     """
-    axis = rotate(crystals, np.broadcast_to(tension, (len(crystals), 3)))
+    axis = quaternions.rotate(crystals, np.broadcast_to(tension, (len(crystals), 3)))
     contained = np.abs(PLANES_111 @ DIRECTIONS_110.T) < 1e-9  # directions in the plane
     along = np.where(contained, np.abs(axis @ DIRECTIONS_110.T)[:, None], 0).max(-1)
     return np.abs(axis @ PLANES_111.T) * along
@@ -214,11 +209,11 @@ def schmid_factors(crystals: np.ndarray, tension: np.ndarray) -> np.ndarray:
 class ScratchMap:
     """Scratches across the whole specimen, each through a random point at a random angle."""
 
-    def __init__(self, settings: Scratches, size_um: tuple[float, float], rng: Generator):
-        self._settings = settings
-        angle = rng.uniform(0, np.pi, settings.count)
+    def __init__(self, specimen: Specimen, rng: Generator):
+        self._settings = specimen.scratches
+        angle = rng.uniform(0, np.pi, self._settings.count)
         self._normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        through = rng.uniform(0, size_um, (settings.count, 2))
+        through = rng.uniform(0, specimen.size_um, (self._settings.count, 2))
         self._offsets = (through * self._normals).sum(1)
 
     def density(self, points_um: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from numpy.random import Generator
 
 WAVES = 24  # of a random field: enough to look random over some ten correlation lengths
 
+CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])  # times a unit quaternion: its inverse
+
 
 class RandomField:
     """Independent smooth fields of mean 0 and standard deviation 1 in the plane.
@@ -55,11 +57,6 @@ def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([w, x, y, z], axis=-1)
 
 
-def inverse(rotations: np.ndarray) -> np.ndarray:
-    """Return the inverse of unit quaternions (..., 4)."""
-    return rotations * np.array([1.0, -1.0, -1.0, -1.0])
-
-
 def from_vectors(vectors_deg: np.ndarray) -> np.ndarray:
     """Return quaternions (..., 4) of rotation vectors (..., 3): axis times angle in degrees."""
     vectors = np.radians(vectors_deg)
@@ -71,7 +68,7 @@ def from_vectors(vectors_deg: np.ndarray) -> np.ndarray:
 def rotate(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Turn vectors (..., 3) by unit quaternions (..., 4)."""
     pure = np.insert(np.asarray(vectors, float), 0, 0, axis=-1)
-    return multiply(multiply(rotations, pure), inverse(rotations))[..., 1:]
+    return multiply(multiply(rotations, pure), rotations * CONJUGATE)[..., 1:]
 
 
 def random_rotations(count: int, rng: Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from kikuhelpers.scans.virtual import fields_and_rotations as fields
+from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
 from kikuhelpers.scans.virtual.cells import CellStructure
 from kikuhelpers.scans.virtual.defects import ParticleMap, ScratchMap, SlipBands, TwinLamellae
 from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
@@ -113,10 +113,10 @@ class VirtualSpecimen:
         count, first_small = self._grains.count, self._grains.first_small
         spread_deg, texture = settings.grains.fibre_spread_deg, rngs["texture"]
         if spread_deg is None:
-            large = fields.random_rotations(first_small, texture)
+            large = quaternions.random_rotations(first_small, texture)
         else:
-            large = fields.fibre_rotations(first_small, spread_deg, texture)
-        small = fields.random_rotations(count - first_small, texture)
+            large = quaternions.fibre_rotations(first_small, spread_deg, texture)
+        small = quaternions.random_rotations(count - first_small, texture)
         parents = np.concatenate([large, small])
         self._twins = TwinLamellae(settings.twins, self._grains, parents, rngs["twins"])
         self._crystals = np.concatenate([parents, self._twins.rotations])
@@ -131,7 +131,7 @@ class VirtualSpecimen:
         if settings.particles:
             self._particles = ParticleMap(settings, self._grains, self._cells, rngs["particles"])
         if settings.scratches:
-            self._scratches = ScratchMap(settings.scratches, settings.size_um, rngs["scratches"])
+            self._scratches = ScratchMap(settings, rngs["scratches"])
         if settings.deformation:
             length_um = settings.deformation.rotation_length_um
             self._slip = SlipBands(settings.deformation, self._crystals, rngs["slip"])
@@ -178,7 +178,7 @@ class VirtualSpecimen:
         if self._slip:
             bent_deg, added = self._deformation(points, crystal, to_boundary)
             turn_deg, density = turn_deg + bent_deg, density + added
-        rotation = fields.multiply(self._crystals[crystal], fields.from_vectors(turn_deg))
+        rotation = quaternions.multiply(self._crystals[crystal], quaternions.from_vectors(turn_deg))
         domain = crystal * self._domains + domain
         phase = np.zeros(len(points), np.int8)
         if self._particles:
