@@ -15,7 +15,7 @@ from benchmarks.timing import in_turns
 from kikuhelpers.indexing.hough import band_indexer, index_patterns
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
-from kikuhelpers.scans.virtual.rotations import random_rotations
+from kikuhelpers.scans.virtual.fields_and_rotations import random_rotations
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ScanIndexing

@@ -10,8 +10,8 @@ from orix.quaternion import Rotation
 
 from benchmarks.settings import Sizes
 from benchmarks.timing import in_turns
+from kikuhelpers.scans.virtual.fields_and_rotations import random_rotations
 from kikuhelpers.scans.virtual.microscope import detector_of
-from kikuhelpers.scans.virtual.rotations import random_rotations
 from kikuhelpers.scans.virtual.scanning import simulate
 from kikuhelpers.study.scans import VirtualData
 

@@ -3,7 +3,9 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,14 @@ def scan_files(folder: Path) -> ScanFiles:
 def model_scan_files(folder: Path) -> ModelScanFiles:
     """Files of a scan seen through a model, all in one folder."""
     return ModelScanFiles(lambda _: folder)
+
+
+def load_truth(path: Path) -> SimpleNamespace:
+    """The truth of a virtual scan as its file holds it: each array (rows, columns, ...)."""
+    with h5py.File(path) as file:
+        shape = tuple(file.attrs["map_shape"])
+        fields = {name: v[()].reshape(*shape, *v.shape[1:]) for name, v in file.items()}
+    return SimpleNamespace(**fields)
 
 
 def virtual_scan(**changes) -> VirtualData:

@@ -16,7 +16,7 @@ from kikuhelpers.figures import (
     fig07_fine_step,
     fig08_dimensions,
     fig09_cells_by_dimension,
-    regions,
+    panels,
     stages,
     style,
 )
@@ -24,7 +24,7 @@ from kikuhelpers.figures.drawing import bar_length_um, draw_scale_bar, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
 from kikuhelpers.figures.fig11_reindexed import compared_models
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
-from kikuhelpers.figures.regions import most_structured_box, path_points, steepest_path
+from kikuhelpers.figures.panels import most_structured_box, path_points, steepest_path
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.latents import features
 from kikuhelpers.latents.view import View
@@ -108,10 +108,10 @@ def test_structure_is_found_inside_grains_not_at_their_boundary(planted):
     latents[..., 1] = np.random.default_rng(1).standard_normal(latents.shape[:2])
     latents[5:15, 22:38, 1] += 3 * np.sign(np.sin(np.arange(16) / 2))  # lines in one grain
     planted.shape = latents.shape[:2]
-    structure = regions.structure_in_grains(planted, "m")
+    structure = panels.structure_in_grains(planted, "m")
     assert most_structured_box(structure, (10, 16)) == ((5, 15), (22, 38))
     planted.features = lambda model: pd.DataFrame({"active": [False] * 5})
-    assert not regions.structure_in_grains(planted, "m").any()
+    assert not panels.structure_in_grains(planted, "m").any()
 
 
 def test_the_box_of_the_highest_mean_is_found():
@@ -243,7 +243,7 @@ def test_a_figure_without_its_results_is_dropped_and_accounted_for():
 def test_a_missing_role_is_one_sentence(monkeypatch):
     monkeypatch.setattr(View, "whole", classmethod(lambda cls, results, scan: scan))
     results = Results(make_study())
-    views, missing = regions.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
+    views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
     assert views == {"A": "w"}
     assert missing == ["Fig. 5B, C: this study has no AM scan."]
 

@@ -17,9 +17,8 @@ from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
 from kikuhelpers.runs.files import digest, sha256
 from kikuhelpers.scans import public as public_scans
 from kikuhelpers.scans.readers import ScanError, convert_scan
-from kikuhelpers.scans.virtual.truth import load_truth
 from kikuhelpers.study.scans import ArrayData, FileData, PublicData, Scan
-from tests.conftest import PIXELS, scan_files, virtual_scan, write_scan
+from tests.conftest import PIXELS, load_truth, scan_files, virtual_scan, write_scan
 
 SHAPE = (2, 3, PIXELS, PIXELS)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kikuhelpers.figures.truth_panel import boundary_lines
+from kikuhelpers.figures.panels import boundary_lines
 from kikuhelpers.tables.truth_scores import truth_scores
 
 SHAPE = (40, 40)

@@ -12,8 +12,8 @@ from scipy.stats import norm, qmc
 
 from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.patterns.up2 import open_patterns, to_counts
-from kikuhelpers.scans.virtual import illumination, scanning
-from kikuhelpers.scans.virtual.interaction import Components, components, interaction_offsets
+from kikuhelpers.scans.virtual import scanning
+from kikuhelpers.scans.virtual.fields_and_rotations import from_vectors, multiply
 from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
     blurred_stack,
@@ -22,17 +22,23 @@ from kikuhelpers.scans.virtual.master_patterns import (
 )
 from kikuhelpers.scans.virtual.microscope import (
     VirtualMicroscope,
+    brightness_terms,
+    brightness_weights,
     detector_of,
     pattern_centres,
     screen_mask,
 )
-from kikuhelpers.scans.virtual.rotations import from_vectors, multiply
 from kikuhelpers.scans.virtual.scanning import ScanMaker, code_lossily, simulate
-from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
-from kikuhelpers.scans.virtual.truth import load_truth
+from kikuhelpers.scans.virtual.specimen import (
+    Components,
+    VirtualSpecimen,
+    components,
+    interaction_offsets,
+)
 from kikuhelpers.study.microscope import Microscope
 from kikuhelpers.study.scans import ScanIndexing, VirtualData
 from kikuhelpers.study.study import Indexing
+from tests.conftest import load_truth
 
 MASK = screen_mask()
 PATTERN_CENTRE = (0.51, 0.34, 0.63)
@@ -185,7 +191,7 @@ def test_hough_indexing_finds_the_truth_in_clean_patterns():
     made = [maker.signal(start) for start in maker.starts]
     patterns = np.zeros((maker.points, *MASK.shape), np.float32)
     patterns[:, MASK] = np.concatenate([signal for signal, _ in made])
-    truth = type("Whole", (), {"rotation": np.concatenate([t.rotation for _, t in made])})
+    truth = type("Whole", (), {"rotation": np.concatenate([t["rotation"] for _, t in made])})
     assert np.median(hough(patterns, truth, scan)) < 0.1
 
 
@@ -251,11 +257,11 @@ def test_noise_is_shot_and_read_noise():
 
 
 def test_brightness_is_as_strong_as_stated():
-    weights = illumination.brightness_weights(Rotation.random(20000).to_matrix())
+    weights = brightness_weights(Rotation.random(20000).to_matrix())
     np.testing.assert_allclose(weights.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(np.cov(weights.T), np.eye(15), atol=0.06)
     settings = Microscope(brightness=(0.1, 0.2, 0.3, 0.4, 0.5))
-    terms = illumination.brightness_terms(settings, MASK)
+    terms = brightness_terms(settings, MASK)
     degree = np.repeat(np.arange(5), np.arange(5) + 1)
     strength = [np.sqrt((terms[degree == d] ** 2).sum(axis=0).mean()) for d in range(5)]
     np.testing.assert_allclose(strength, (0.1, 0.2, 0.3, 0.4, 0.5), rtol=1e-5)

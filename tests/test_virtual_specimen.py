@@ -7,23 +7,27 @@ import numpy as np
 import pytest
 from orix.quaternion import Rotation
 from orix.vector import Vector3d
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from skimage.measure import regionprops
 
+from kikuhelpers.scans.virtual.defects import schmid_factors
+from kikuhelpers.scans.virtual.fields_and_rotations import (
+    RandomField,
+    from_vectors,
+    multiply,
+    random_rotations,
+    rotate,
+)
 from kikuhelpers.scans.virtual.grains import PowerDiagram
-from kikuhelpers.scans.virtual.lines import schmid_factors
-from kikuhelpers.scans.virtual.random_fields import RandomField
-from kikuhelpers.scans.virtual.rotations import from_vectors, multiply, random_rotations, rotate
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
-from kikuhelpers.study.specimen import PHASES, AmSpecimen, Specimen, WroughtSpecimen
+from kikuhelpers.study.specimen import PHASES, Specimen
 
 ALLOYS = ("wrought", "am", "waspaloy")
 STILL = {"deviation_deg": 0.0, "gradient_deg_per_100um": 0.0}
 
 
 def specimen_of(alloy="wrought", seed=1, **settings):
-    settings = TypeAdapter(Specimen).validate_python({"alloy": alloy, **settings})
-    return VirtualSpecimen(settings, seed)
+    return VirtualSpecimen(Specimen(alloy=alloy, **settings), seed)
 
 
 def grid(shape, step_um=1.0, corner_um=(0.0, 0.0)):
@@ -449,16 +453,17 @@ def test_slip_bands_run_along_the_trace_of_the_most_stressed_plane():
 )
 def test_settings_reject_nonsense(given, message):
     with pytest.raises(ValidationError, match=message):
-        WroughtSpecimen(**given)
+        Specimen(alloy="wrought", **given)
 
 
 def test_a_part_given_in_half_keeps_the_alloys_defaults():
-    settings = AmSpecimen(grains={"median_width_um": 30.0}, deformation={})
-    assert settings.grains == AmSpecimen().grains.model_copy(update={"median_width_um": 30.0})
+    settings = Specimen(alloy="am", grains={"median_width_um": 30.0}, deformation={})
+    usual = Specimen(alloy="am").grains
+    assert settings.grains == usual.model_copy(update={"median_width_um": 30.0})
     assert settings.deformation.strain_percent == 3.0
-    assert AmSpecimen(cells=None).cells is None
+    assert Specimen(alloy="am", cells=None).cells is None
     with pytest.raises(ValidationError, match="alloy"):
-        TypeAdapter(Specimen).validate_python({"alloy": "steel"})
+        Specimen(alloy="steel")
 
 
 def test_rotations_agree_with_orix():

@@ -18,9 +18,7 @@ DENSITY_COLOURS = "magma"  # of dislocations
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
 
-KEY_PLACE = (0.1, 0.22, 0.8, 0.62)  # of an IPF key in its axes: room for its labels
-BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
-_BAR_DIGITS = (1, 2, 5)
+_BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
 _OUTLINE = [withStroke(linewidth=1.5, foreground="black")]
 
 
@@ -71,9 +69,9 @@ def bare(ax: Axes) -> None:
 
 def bar_length_um(width_um: float) -> float:
     """Return the largest of 1, 2, 5 x 10^k that fits into a map of this width."""
-    room = BAR_FRACTION * width_um
+    room = _BAR_FRACTION * width_um
     decade = 10.0 ** np.floor(np.log10(room))
-    return float(max(digit * decade for digit in _BAR_DIGITS if digit * decade <= room))
+    return float(max(digit * decade for digit in (1, 2, 5) if digit * decade <= room))
 
 
 def draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangle:
@@ -111,11 +109,6 @@ def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
     """Draw a ring around a point of a map, its label beside it."""
     ax.plot(column, row, "o", mfc="none", mec="white", ms=4, mew=0.8)
     _write(ax, label, (column, row), (3, 3), fontweight="bold")
-
-
-def _write(ax: Axes, text: str, point, offset_pt, **style) -> None:
-    look = {"color": "white", "fontsize": SMALL_PT, "path_effects": _OUTLINE} | style
-    ax.annotate(text, point, offset_pt, textcoords="offset points", **look)
 
 
 def show_pattern(
@@ -162,7 +155,8 @@ def add_ipf_key(host: Axes):
     from orix.quaternion.symmetry import Oh  # late: a notebook without orientations needs no orix
 
     host.set_axis_off()
-    key = host.inset_axes(KEY_PLACE, projection="ipf", symmetry=Oh)
+    room_for_labels = (0.1, 0.22, 0.8, 0.62)
+    key = host.inset_axes(room_for_labels, projection="ipf", symmetry=Oh)
     key.set_in_layout(False)  # its labels stay inside the host; the layout need not know
     key.plot_ipf_color_key(show_title=False)
     for text in key.texts:
@@ -170,3 +164,8 @@ def add_ipf_key(host: Axes):
     below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
     key.annotate("colours: X direction", (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
     return key
+
+
+def _write(ax: Axes, text: str, point, offset_pt, **style) -> None:
+    look = {"color": "white", "fontsize": SMALL_PT, "path_effects": _OUTLINE} | style
+    ax.annotate(text, point, offset_pt, textcoords="offset points", **look)

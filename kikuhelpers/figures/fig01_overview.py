@@ -6,9 +6,7 @@ from orix.vector import Vector3d
 from scipy.ndimage import gaussian_filter
 from skimage.transform import radon
 
-from kikuhelpers.figures import drawing
-from kikuhelpers.figures.panels import note_choice
-from kikuhelpers.figures.style import PAGE_MM, TEXT_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.features import structured_features
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
@@ -21,20 +19,20 @@ _TILE_MM = 34.0  # side of a square picture
 _SHIFT_MM = 3.0  # from one stacked map to the next
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw the two routes from a pattern to a map: physics (A) and latent space (B)."""
     view = View.whole(results, roles.decoded_scan(results.study))
     model = roles.largest_vae(results.study)
     point = view.typical_point(model)
-    figure = new_figure(_HEIGHT_MM, layout="none")
+    figure = style.new_figure(_HEIGHT_MM, layout="none")
     title = f"Fig. 1  From pattern to map by physics (A) and by latent space (B): {view.label}"
     figure.suptitle(title, x=0.01, ha="left")
     pattern, where = view.pattern(*point), f"({point[0]}, {point[1]})"
-    for row, panel in ((0, "A"), (1, "B")):
+    for row, panel in enumerate("AB"):
         ax = _tile(figure, row, 0.0)
         drawing.show_pattern(ax, pattern, view.mask)
-        drawing.letter(ax, panel, f"pattern at {where}", TEXT_PT)
+        drawing.letter(ax, panel, f"pattern at {where}", style.TEXT_PT)
     _draw_physics(figure, view, point, pattern)
     _draw_latent_space(figure, view, point, model)
     figure.choices.append(f"Fig. 1: pattern {where} has the median loss of {model}")
@@ -43,8 +41,8 @@ def draw(results: Results) -> PaperFigure:
 
 def _tile(figure, row: int, left_mm: float, width_mm: float = _TILE_MM, height_mm=_TILE_MM):
     bottom = _HEIGHT_MM - 12 - (row + 1) * _TILE_MM - row * 9 + (_TILE_MM - height_mm) / 2
-    size = np.array([left_mm + 2, bottom, width_mm, height_mm])
-    return figure.add_axes(tuple(size / [PAGE_MM, _HEIGHT_MM, PAGE_MM, _HEIGHT_MM]))
+    size, page = np.array([left_mm + 2, bottom, width_mm, height_mm]), [style.PAGE_MM, _HEIGHT_MM]
+    return figure.add_axes(tuple(size / (page * 2)))
 
 
 def _arrow(figure, row: int, left_mm: float) -> None:
@@ -56,29 +54,24 @@ def _arrow(figure, row: int, left_mm: float) -> None:
 
 
 def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarray) -> None:
-    _arrow(figure, 0, 35)
-    ax = _tile(figure, 0, 48)
-    lines = _band_transform(pattern, view.mask)
-    low, high = drawing.clip_limits(lines.compressed())
-    ax.imshow(lines, cmap="gray", vmin=low, vmax=high, aspect="auto")
-    drawing.bare(ax)
-    ax.set(xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
-    drawing.letter(ax, "", "bands: peaks of the Radon transform")
+    for left_mm in (35, 84, 133):
+        _arrow(figure, 0, left_mm)
+    bands, orientation, place = (_tile(figure, 0, left_mm) for left_mm in (48, 96, 145))
 
-    _arrow(figure, 0, 84)
+    _show(bands, _band_transform(pattern, view.mask), "gray", aspect="auto")
+    bands.set(xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
+    drawing.letter(bands, "", "bands: peaks of the Radon transform")
+
     xmap = view.orientations()
     rotation = xmap.rotations[np.ravel_multi_index(point, xmap.shape)]
-    ax = _tile(figure, 0, 96)
-    key = drawing.add_ipf_key(ax)
+    key = drawing.add_ipf_key(orientation)
     key.scatter(rotation * Vector3d.xvector(), c="black", s=14, ec="white", lw=0.6)
     euler = ", ".join(f"{angle:.0f}°" for angle in np.rad2deg(rotation.to_euler()).ravel())
-    drawing.letter(ax, "", f"orientation: Euler {euler}")
+    drawing.letter(orientation, "", f"orientation: Euler {euler}")
 
-    _arrow(figure, 0, 133)
-    ax = _tile(figure, 0, 145)
-    drawing.show_map(ax, view.ipf_x(), view.step_um)
-    _mark(ax, point)
-    drawing.letter(ax, "", "map of orientations")
+    drawing.show_map(place, view.ipf_x(), view.step_um)
+    _mark(place, point)
+    drawing.letter(place, "", "map of orientations")
 
 
 def _band_transform(pattern: np.ndarray, mask: np.ndarray) -> np.ma.MaskedArray:
@@ -111,18 +104,21 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
         left, bottom, width, height = ax.get_position().bounds
         rise = (depth - (len(chosen) - 1) / 2) * _SHIFT_MM / _HEIGHT_MM
         ax.set_position((left, bottom + rise, width, height))
-        values = choice.map_of(view)
-        low, high = drawing.clip_limits(values)
-        ax.imshow(values, cmap=drawing.LATENT_COLOURS, vmin=low, vmax=high)
-        drawing.bare(ax)
+        _show(ax, choice.map_of(view), drawing.LATENT_COLOURS)
         for spine in ax.spines.values():
             spine.set(color="white", linewidth=1.2)
-        note_choice(figure, "1B", choice)
+        figure.note_choice("1B", choice)
     _mark(ax, point)
     numbers = ", ".join(str(choice.index + 1) for choice in chosen)
     ax.set_xlabel(f"maps of features {numbers}")
 
 
+def _show(ax, values: np.ndarray, colours: str, **look) -> None:
+    low, high = drawing.clip_limits(np.ma.compressed(values))
+    ax.imshow(values, cmap=colours, vmin=low, vmax=high, **look)
+    drawing.bare(ax)
+
+
 def _mark(ax, point: tuple[int, int]) -> None:
-    ax.plot(point[1], point[0], "o", mfc="none", mec="white", mew=1.0, ms=5)
-    ax.plot(point[1], point[0], "o", mfc="none", mec="black", mew=0.5, ms=6.5)
+    for colour, width, size in (("white", 1.0, 5), ("black", 0.5, 6.5)):
+        ax.plot(point[1], point[0], "o", mfc="none", mec=colour, mew=width, ms=size)

@@ -1,8 +1,6 @@
 """Fig. 2: orientation maps with the regions of interest of the other figures."""
 
-from kikuhelpers.figures.drawing import add_ipf_key, draw_box, letter, show_map
-from kikuhelpers.figures.regions import panel_views, path_view, region
-from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -12,34 +10,33 @@ _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
-    views, missing = panel_views(results, 2, {"A": "wrought", "B": "am"})
+    views, missing = panels.panel_views(results, 2, {"A": "wrought", "B": "am"})
     height = max(_MAP_MM * view.shape[0] / view.shape[1] for view in views.values())
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
-    figure = new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
+    figure = style.new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
     figure.missing.extend(missing)
-    grid = figure.add_gridspec(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
-    for place, (panel, view) in zip(grid, views.items(), strict=False):
-        ax = figure.add_subplot(place)
-        show_map(ax, view.ipf_x(), view.step_um)
-        for (rows, columns), panels in _boxes(figure, view).items():
-            draw_box(ax, rows, columns, " ".join(panels))
+    *axes, key = figure.subplots(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
+    for ax, (panel, view) in zip(axes, views.items(), strict=True):
+        drawing.show_map(ax, view.ipf_x(), view.step_um)
+        for (rows, columns), named in _boxes(figure, view).items():
+            drawing.draw_box(ax, rows, columns, " ".join(named))
         share = 100 * view.indexed().mean()
         title = f"{view.label}, step {view.step_um:g} µm, {share:.1f} % indexed"
-        letter(ax, panel, title, TEXT_PT)
-    add_ipf_key(figure.add_subplot(grid[-1]))
+        drawing.letter(ax, panel, title, style.TEXT_PT)
+    drawing.add_ipf_key(key)
     return figure
 
 
-def _boxes(figure: PaperFigure, view: View) -> dict[tuple, list[str]]:
+def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
     """Regions of one scan; panels that share a box share its label."""
     boxes: dict[tuple, list[str]] = {}
     results, settings = view.results, view.results.study.figures
-    regions = {panel: region(results, panel, None) for panel in settings.regions}
+    regions = {panel: panels.region(results, panel, None) for panel in settings.regions}
     if settings.path_4c is not None:
-        regions["4C"] = path_view(results, roles.largest_vae(results.study))[0]
+        regions["4C"] = panels.path_view(results, roles.largest_vae(results.study))[0]
     for panel, box in sorted(regions.items()):
         if box.scan != view.scan:
             continue

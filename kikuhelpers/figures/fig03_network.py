@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 
-from kikuhelpers.figures import style
-from kikuhelpers.figures.drawing import pattern_limits
-from kikuhelpers.figures.style import PAGE_MM, SMALL_PT, TEXT_PT, PaperFigure
+from kikuhelpers.figures import drawing, style
+from kikuhelpers.figures.style import PAGE_MM, TEXT_PT
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import NETWORK_INPUT_PX, roles
@@ -45,7 +44,7 @@ _VIEW_ARROWS = [(30.5, 0, 33, 0), (45, 0, 48, 0), (56, 0, 60, 0), (72, 0, 75, 0)
 
 
 @style.print_style
-def draw(results: Results) -> PaperFigure:
+def draw(results: Results) -> style.PaperFigure:
     """Draw the VAE (A), its contrastive variant (B) and the layers with their sizes (C)."""
     study = results.study
     name, contrastive = roles.largest_vae(study), roles.contrastive_models(study)
@@ -55,7 +54,7 @@ def draw(results: Results) -> PaperFigure:
     point = view.typical_point(name)
     pattern, decoded = view.pattern(*point), view.pattern(*point, name)
     figure = style.new_figure(_HEIGHT_MM, layout="none")
-    canvas = _Canvas(figure, view.mask, pattern_limits(pattern, view.mask))
+    canvas = _Canvas(figure, view.mask, drawing.pattern_limits(pattern, view.mask))
     title = f"Fig. 3  The networks, with patterns of the {view.label}"
     canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1)
     _draw_vae(canvas, pattern, decoded, dimension)
@@ -70,12 +69,12 @@ def draw(results: Results) -> PaperFigure:
 class _Canvas:
     """Shapes, arrows and patterns on one axes in millimetres."""
 
-    def __init__(self, figure: PaperFigure, mask: np.ndarray, limits: tuple[float, float]):
+    def __init__(self, figure: style.PaperFigure, mask: np.ndarray, limits: tuple[float, float]):
         self.ax, self.mask, self.limits = figure.add_axes((0, 0, 1, 1)), mask, limits
         self.ax.set(xlim=(0, PAGE_MM), ylim=(0, _HEIGHT_MM))
         self.ax.set_axis_off()
 
-    def write(self, x, y, text, size=SMALL_PT, align="left", **style):
+    def write(self, x, y, text, size=style.SMALL_PT, align="left", **style):
         self.ax.text(x, y, text, **{"fontsize": size, "ha": align, "va": "center"} | style)
 
     def shape(self, x, y, width, left, right, text, colour):
@@ -104,26 +103,31 @@ class _Canvas:
         self.ax.imshow(inside, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
         self.write(x, y + side / 2 + 1.8, label, align="center")
 
+    def sheets(self, x, y, layer, colour):
+        """Squares around (x, y), one behind the other: more for more channels."""
+        side = _FULL_SIDE_MM * (layer.px / NETWORK_INPUT_PX) ** _SIDE_POWER
+        count = max(1, int(np.log2(layer.channels)) - 1)
+        for sheet in reversed(range(count)):
+            shift = 0.35 * (sheet - (count - 1) / 2)
+            corner = (x - side / 2 + shift, y - side / 2 + shift)
+            self.ax.add_patch(Rectangle(corner, side, side, fc=colour, ec="0.3", lw=0.4))
 
-def _draw_vae(canvas: _Canvas, pattern: np.ndarray, decoded: np.ndarray, dimension: int) -> None:
+
+def _draw_vae(canvas, pattern, decoded, dimension) -> None:
     y = _HEIGHT_MM - 30
     canvas.write(1, _HEIGHT_MM - 10, r"$\bf{A}$  Variational autoencoder", TEXT_PT)
     canvas.pattern(9, y, 15, pattern, "pattern x")
     canvas.row(0, y, _VAE_SHAPES, _VAE_ARROWS)
     canvas.pattern(76, y, 15, decoded, "decoded x̂")
     canvas.write(42, y - 10, f"{dimension} values each; z = μ + σ ε", align="center")
-    loss = (
-        r"loss = $\frac{1}{2}\,\Sigma_{\mathrm{mask}}(\hat{x}-x)^2$"
-        r" $+\;\beta$ KL( N(μ, σ²) || N(0, 1) )"
-    )
+    squares = r"$\frac{1}{2}\,\Sigma_{\mathrm{mask}}(\hat{x}-x)^2$"
+    loss = rf"loss = {squares} $+\;\beta$ KL( N(μ, σ²) || N(0, 1) )"
     canvas.write(42, y - 17, loss, TEXT_PT, "center")
     where = "pixel-to-pixel, inside the screen only; β = 1 unless stated"
     canvas.write(42, y - 22, where, align="center")
 
 
-def _draw_contrastive(
-    canvas: _Canvas, pattern: np.ndarray, dimension: int, settings: Contrastive
-) -> None:
+def _draw_contrastive(canvas, pattern, dimension, settings) -> None:
     middle, left = _HEIGHT_MM - 32, 92.0
     title = r"$\bf{B}$  Contrastive variant: two noisy views, shared weights"
     canvas.write(left, _HEIGHT_MM - 10, title, TEXT_PT)
@@ -163,10 +167,11 @@ def _draw_layers(canvas: _Canvas, dimension: int, name: str) -> None:
         total = sum(layer.parameters for layer in layers)
         canvas.write(1, y + 10.5, f"{part.title()}, {total:,} parameters", style="italic")
         for number, layer in enumerate(layers):
-            _draw_layer(canvas, layer, 10 + number * _LAYER_SLOT_MM, y, colour)
+            x, between = (10 + place * _LAYER_SLOT_MM for place in (number, number - 0.5))
+            canvas.sheets(x, y, layer, colour)
+            canvas.write(x, y - 7.5, layer_text(layer), align="center", va="top", linespacing=1.25)
             if number:
-                x = 10 + (number - 0.5) * _LAYER_SLOT_MM
-                canvas.arrow((x - 1.0, y), (x + 1.0, y))
+                canvas.arrow((between - 1.0, y), (between + 1.0, y))
 
 
 def drawn_layers(dimension: int, part: str) -> list[Layer]:
@@ -177,16 +182,6 @@ def drawn_layers(dimension: int, part: str) -> list[Layer]:
     # The values of its fully connected layer are folded to as many maps as the latent has values.
     folded = replace(layers[0], channels=dimension, px=isqrt(layers[0].channels // dimension))
     return [Layer(part, "latent", dimension, 1, 1, 1, False, 0), folded, *layers[1:]]
-
-
-def _draw_layer(canvas: _Canvas, layer: Layer, x: float, y: float, colour: str) -> None:
-    side = _FULL_SIDE_MM * (layer.px / NETWORK_INPUT_PX) ** _SIDE_POWER
-    sheets = max(1, int(np.log2(layer.channels)) - 1)
-    for sheet in reversed(range(sheets)):
-        shift = 0.35 * (sheet - (sheets - 1) / 2)
-        corner = (x - side / 2 + shift, y - side / 2 + shift)
-        canvas.ax.add_patch(Rectangle(corner, side, side, fc=colour, ec="0.3", lw=0.4))
-    canvas.write(x, y - 7.5, layer_text(layer), align="center", va="top", linespacing=1.25)
 
 
 def layer_text(layer: Layer) -> str:

@@ -2,12 +2,8 @@
 
 import numpy as np
 
-from kikuhelpers.figures.drawing import pattern_limits, show_pattern
-from kikuhelpers.figures.panels import BAR_MM, TITLE_MM, Panel, note_choice, row_mm
-from kikuhelpers.figures.regions import panel_views, path_view
-from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
-from kikuhelpers.figures.truth_panel import draw_truth_along, show_truth
-from kikuhelpers.latents.features import cell_feature, grain_feature, rotation_feature
+from kikuhelpers.figures import drawing, panels, style
+from kikuhelpers.latents.features import Choice, cell_feature, grain_feature, rotation_feature
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -18,30 +14,31 @@ _CHOOSE = {"A": grain_feature, "B": cell_feature, "D": cell_feature, "E": rotati
 _PATH_MM = 48.0  # the lower half
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw latent maps of both alloys and the patterns along a path across a cell wall."""
     model, path = roles.largest_vae(results.study), results.study.figures.path_4c
-    views, missing = panel_views(results, 4, _ROLES)
-    panels: list[Panel] = []
+    views, missing = panels.panel_views(results, 4, _ROLES)
+    shown: dict[str, Choice] = {}
     for panel, view in views.items():
-        taken = {panels[0].shown.index} if panel == "B" else ()
-        panels.append(Panel(panel, view, _CHOOSE[panel](view, model, taken)))
+        taken = {shown["A"].index} if panel == "B" else ()
+        shown[panel] = _CHOOSE[panel](view, model, taken)
     known = any(view.is_virtual for view in views.values())
-    maps_mm = (1 + known) * row_mm(views.values(), len(panels), TITLE_MM + BAR_MM) + BAR_MM
+    row_mm = panels.row_mm(views.values(), len(views), panels.TITLE_MM + panels.BAR_MM)
+    maps_mm = (1 + known) * row_mm + panels.BAR_MM
     named = [*views.values(), *([View.whole(results, path.scan)] if path else [])]
     title = f"Fig. 4  Latent feature maps, {model}: {names(named)}"
-    figure = new_figure(maps_mm + (_PATH_MM if path else 0), title, layout="constrained")
+    figure = style.new_figure(maps_mm + (_PATH_MM if path else 0), title, layout="constrained")
     figure.missing.extend(missing)
     top = figure
     if path:
         top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, _PATH_MM])
-    axes = top.subplots(1 + known, len(panels), squeeze=False)
-    for column, panel in zip(axes.T, panels, strict=True):
-        panel.draw(column[0], bar=True)
-        note_choice(figure, f"4{panel.letter}", panel.shown)
+    axes = top.subplots(1 + known, len(views), squeeze=False)
+    for column, (panel, view) in zip(axes.T, views.items(), strict=True):
+        panels.draw_map(column[0], panel, view, shown[panel], bar=True)
+        figure.note_choice(f"4{panel}", shown[panel])
         if known:
-            show_truth(column[1], panel.view)
+            panels.show_truth(column[1], view)
     if path:
         _draw_path(figure, bottom, results, model)
     else:
@@ -49,30 +46,30 @@ def draw(results: Results) -> PaperFigure:
     return figure
 
 
-def _draw_path(figure: PaperFigure, place, results: Results, model: str) -> None:
-    view, choice, points = path_view(results, model)
+def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -> None:
+    view, choice, points = panels.path_view(results, model)
     scan = View.whole(results, view.scan)
-    note_choice(figure, "4C", choice)
+    figure.note_choice("4C", choice)
     grid = place.add_gridspec(2, 2, width_ratios=[0.3, 0.7], height_ratios=[1, 1])
     ax = place.add_subplot(grid[:, 0])
-    Panel("C", view, choice).draw(ax)
+    panels.draw_map(ax, "C", view, choice)
     rows, columns = (points - [view.rows[0], view.columns[0]]).T
-    ax.plot(columns, rows, color="white", lw=2)
-    ax.plot(columns, rows, color="red", lw=1)
+    for colour, width in (("white", 2), ("red", 1)):
+        ax.plot(columns, rows, color=colour, lw=width)
     values = choice.map_of(view)[rows, columns]
     shown = np.unique(np.linspace(0, len(points) - 1, PATH_PATTERNS).round().astype(int))
     tiles = grid[0, 1].subgridspec(1, len(shown), wspace=0.05)
-    limits = pattern_limits(scan.pattern(*points[shown[0]]), scan.mask)
+    limits = drawing.pattern_limits(scan.pattern(*points[shown[0]]), scan.mask)
     distance = np.linalg.norm((points - points[0]) * view.step_um, axis=1)
     line = place.add_subplot(grid[1, 1])
     line.plot(distance, values, color="0.3")
     line.plot(distance[shown], values[shown], "o", color="red", ms=3.5)
-    beside = {"textcoords": "offset points", "ha": "center", "fontsize": SMALL_PT}
+    beside = {"textcoords": "offset points", "ha": "center", "fontsize": style.SMALL_PT}
     for number, at in enumerate(shown, start=1):
         ax.plot(columns[at], rows[at], "o", color="red", mec="white", mew=0.5, ms=4)
         tile = place.add_subplot(tiles[number - 1])
-        show_pattern(tile, scan.pattern(*points[at]), scan.mask, limits)
-        tile.set_title(f"{number}: {distance[at]:.1f} µm", fontsize=SMALL_PT)
+        drawing.show_pattern(tile, scan.pattern(*points[at]), scan.mask, limits)
+        tile.set_title(f"{number}: {distance[at]:.1f} µm", fontsize=style.SMALL_PT)
         line.annotate(str(number), (distance[at], values[at]), (0, 3.5), **beside)
     line.margins(y=0.3)
     line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index + 1}")
@@ -83,4 +80,4 @@ def _draw_path(figure: PaperFigure, place, results: Results, model: str) -> None
             "one grain whose halves differ most in this feature"
         )
     if view.is_virtual:
-        draw_truth_along(line, view, points)
+        panels.draw_truth_along(line, view, points)

@@ -1,8 +1,6 @@
 """Fig. 5: a latent feature beside what physics makes of the same fields."""
 
-from kikuhelpers.figures.panels import PHYSICAL_MAPS, Panel, draw_rows
-from kikuhelpers.figures.regions import panel_views
-from kikuhelpers.figures.style import PaperFigure, dropped_figure, print_style
+from kikuhelpers.figures import panels, style
 from kikuhelpers.latents.features import cell_feature, grain_feature, rotation_feature
 from kikuhelpers.latents.view import names
 from kikuhelpers.runs.results import Results
@@ -11,18 +9,18 @@ from kikuhelpers.study import roles
 _CHOOSE = {"A": grain_feature, "B": cell_feature, "C": rotation_feature}
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw a latent feature beside IQ, GROD, KAM and sharpness for three regions."""
     model = roles.largest_vae(results.study)
-    views, missing = panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
+    views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
     if not views:
-        return dropped_figure(*missing)
+        return style.dropped_figure(*missing)
     rows = []
     for letter, view in views.items():
-        maps = _CHOOSE[letter](view, model), *PHYSICAL_MAPS
-        rows.append([Panel(f"{letter}.{n}", view, shown) for n, shown in enumerate(maps, 1)])
+        maps = _CHOOSE[letter](view, model), *panels.PHYSICAL_MAPS
+        rows.append((view, panels.numbered(letter, maps)))
     title = f"Latent feature against physical maps, {model}: {names(views.values())}"
-    figure, _ = draw_rows(5, title, rows, bars=True)
+    figure, _ = panels.draw_rows(5, title, rows, bars=True)
     figure.missing.extend(missing)
     return figure

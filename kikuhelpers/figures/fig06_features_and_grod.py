@@ -1,31 +1,28 @@
 """Fig. 6: two latent features and GROD of the AM alloy."""
 
-from kikuhelpers.figures.drawing import draw_box
-from kikuhelpers.figures.panels import Panel, draw_rows
-from kikuhelpers.figures.regions import panel_views, region
-from kikuhelpers.figures.style import PaperFigure, dropped_figure, print_style
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.features import cell_feature, rotation_feature
 from kikuhelpers.latents.view import names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw two latent features and GROD for two regions of the AM alloy."""
     model = roles.largest_vae(results.study)
-    views, missing = panel_views(results, 6, {"A": "am", "B": "am"})
+    views, missing = panels.panel_views(results, 6, {"A": "am", "B": "am"})
     if not views:
-        return dropped_figure(*missing)
+        return style.dropped_figure(*missing)
     rows = []
     for letter, view in views.items():
         cells = cell_feature(view, model)
         maps = cells, rotation_feature(view, model, {cells.index}), "grod_deg"
-        rows.append([Panel(f"{letter}.{n}", view, shown) for n, shown in enumerate(maps, 1)])
+        rows.append((view, panels.numbered(letter, maps)))
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
-    figure, axes = draw_rows(6, title, rows, bars=True)
+    figure, axes = panels.draw_rows(6, title, rows, bars=True)
     figure.missing.extend(missing)
-    first, field = rows[0][0].view, region(results, "7", None)
+    first, field = rows[0][0], panels.region(results, "7", None)
     if field is not None and field.scan == first.scan:
-        draw_box(axes[0, 0], *field.within(first), "7")
+        drawing.draw_box(axes[0, 0], *field.within(first), "7")
     return figure

@@ -1,9 +1,6 @@
 """Fig. 7: a map of a finer step."""
 
-from kikuhelpers.figures.drawing import draw_box
-from kikuhelpers.figures.panels import ORIENTATIONS, Panel, draw_rows
-from kikuhelpers.figures.regions import region
-from kikuhelpers.figures.style import PaperFigure, dropped_figure, print_style
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.features import cell_feature, rotation_feature, spot_feature
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
@@ -12,34 +9,32 @@ from kikuhelpers.study import roles
 _PHYSICAL = ("grod_deg", "sharpness", "pq", "kam_deg")
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw the fine-step map: three latent features, then GROD, sharpness, IQ, KAM; zooms."""
     scan = roles.fine_scan(results.study)
     if scan is None:
-        return dropped_figure("Fig. 7: this study has no AM scan of a finer step.")
+        return style.dropped_figure("Fig. 7: this study has no AM scan of a finer step.")
     model = roles.largest_vae(results.study)
-    field = region(results, "7", scan)
+    field = panels.region(results, "7", scan)
     field = field if field.scan == scan else View.whole(results, scan)
     zoom = _zoom(field)
     cells = cell_feature(field, model)
     rotation = rotation_feature(field, model, {cells.index})
     spots = spot_feature(field, model, {cells.index, rotation.index})
-    latent = (cells, rotation, spots, ORIENTATIONS)
-    rows = []
-    for letters, maps in (("AC", latent), ("BD", _PHYSICAL)):
-        for letter, view in zip(letters, (field, zoom), strict=True):
-            rows.append([Panel(f"{letter}.{n}", view, shown) for n, shown in enumerate(maps, 1)])
+    latent = (cells, rotation, spots, panels.ORIENTATIONS)
+    views, maps = (field, zoom, field, zoom), (latent, latent, _PHYSICAL, _PHYSICAL)
+    rows = [(view, panels.numbered(*row)) for view, *row in zip(views, "ACBD", maps, strict=True)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
-    figure, axes = draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows)
+    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows)
     for ax in axes[::2, : len(latent)].flat:
-        draw_box(ax, *zoom.within(field))
+        drawing.draw_box(ax, *zoom.within(field))
     return figure
 
 
 def _zoom(field: View) -> View:
     """Region 7C; the middle half of the field if it is not given."""
-    zoom = region(field.results, "7C", None)
+    zoom = panels.region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
     ends = zip((field.rows, field.columns), field.shape, strict=True)

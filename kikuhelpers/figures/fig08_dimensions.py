@@ -4,9 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from kikuhelpers.figures import style
-from kikuhelpers.figures.drawing import DIFFERENCE_COLOURS, letter, pattern_limits, show_pattern
-from kikuhelpers.figures.style import PAGE_MM, TEXT_PT, PaperFigure
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, roles
@@ -19,24 +17,25 @@ _BAR_PLACE = (0.05, 0.5, 0.9, 0.07)  # of the colour bar in its axes
 
 
 @style.print_style
-def draw(results: Results) -> PaperFigure:
+def draw(results: Results) -> style.PaperFigure:
     """Draw one pattern decoded by each VAE, its differences, and their radial profile."""
     study, models = results.study, roles.vaes(results.study)
     if not models:
         return style.dropped_figure("Fig. 8: this study has no conventional VAE.")
     view = View.whole(results, roles.decoded_scan(study))
-    point = view.typical_point(models[-1])
+    point, mask = view.typical_point(models[-1]), view.mask
     original = view.pattern(*point)
     decoded = {f"{study.model(name).latent_dim}-D": view.pattern(*point, name) for name in models}
     to_input = {f"{name} − input": pattern - original for name, pattern in decoded.items()}
     successive = {f"{b} − {a}": decoded[b] - decoded[a] for a, b in pairwise(decoded)}
     every = np.stack([*to_input.values(), *successive.values()])
-    limit = float(np.percentile(np.abs(every[:, view.mask]), DIFFERENCE_PERCENT)) or 1.0
+    limit = float(np.percentile(np.abs(every[:, mask]), DIFFERENCE_PERCENT)) or 1.0
+    grey, scale = drawing.pattern_limits(original, mask), (-limit, limit)
 
-    grey = pattern_limits(original, view.mask)
-    lines = [(0, "A", to_input), (1, "B", dict(zip(models, decoded.values(), strict=True)))]
-    lines += [(2, "C", successive)] if successive else []
-    columns, tile_mm = len(models) + 1, min(PAGE_MM / (len(models) + 1), _LARGEST_TILE_MM) + 4
+    lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True)), "C": successive}
+    lines = {panel: tiles for panel, tiles in lines.items() if tiles}
+    columns = len(models) + 1
+    tile_mm = min(style.PAGE_MM / columns, _LARGEST_TILE_MM) + 4
     heights = [tile_mm] * len(lines) + [_PROFILE_MM]
     where, typical = f"point ({point[0]}, {point[1]})", f"median loss of {models[-1]}"
     title = f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}"
@@ -44,22 +43,22 @@ def draw(results: Results) -> PaperFigure:
     figure.choices.append(f"Fig. 8: {where} has the {typical}")
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     ax = figure.add_subplot(grid[1, 0])
-    show_pattern(ax, original, view.mask, grey)
-    letter(ax, "", "input")
-    for row, panel, tiles in lines:
+    drawing.show_pattern(ax, original, mask, grey)
+    drawing.letter(ax, "", "input")
+    for row, (panel, tiles) in enumerate(lines.items()):
         for number, (title, values) in enumerate(tiles.items(), start=1):
             ax = figure.add_subplot(grid[row, number + (panel == "C")])
             if panel == "B":
-                show_pattern(ax, values, view.mask, grey)
+                drawing.show_pattern(ax, values, mask, grey)
             else:
-                image = show_pattern(ax, values, view.mask, (-limit, limit), DIFFERENCE_COLOURS)
-                title += f"\nRMS {np.sqrt(np.mean(values[view.mask] ** 2)):.3f}"
-            letter(ax, f"{panel}.{number}", title)
+                image = drawing.show_pattern(ax, values, mask, scale, drawing.DIFFERENCE_COLOURS)
+                title += f"\nRMS {np.sqrt(np.mean(values[mask] ** 2)):.3f}"
+            drawing.letter(ax, f"{panel}.{number}", title)
     place = figure.add_subplot(grid[0, 0])
     place.set_axis_off()
     bar = figure.colorbar(image, cax=place.inset_axes(_BAR_PLACE), orientation="horizontal")
     bar.set_label("difference,\none scale for A and C")
-    _draw_profiles(figure.add_subplot(grid[-1, :]), to_input, successive, view.mask)
+    _draw_profiles(figure.add_subplot(grid[-1, :]), to_input, successive, mask)
     wanted = [f"{dimension}-D" for dimension in LATENT_DIMENSIONS]
     figure.note_lacking("Fig. 8: no {} VAE in this study.", wanted, decoded)
     return figure
@@ -99,4 +98,4 @@ def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> No
     ax.set_xlim(left=0)
     ax.set(xlabel="distance from the middle of the screen (px)", ylabel="RMS difference")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    letter(ax, "D", "radial profile of each difference", TEXT_PT)
+    drawing.letter(ax, "D", "radial profile of each difference", style.TEXT_PT)

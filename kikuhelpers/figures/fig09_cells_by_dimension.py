@@ -2,9 +2,7 @@
 
 import string
 
-from kikuhelpers.figures.panels import Panel, draw_rows
-from kikuhelpers.figures.regions import region
-from kikuhelpers.figures.style import PaperFigure, dropped_figure, print_style
+from kikuhelpers.figures import panels, style
 from kikuhelpers.latents.features import cell_feature
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
@@ -12,21 +10,19 @@ from kikuhelpers.study import roles
 PAPER_DIMENSIONS = ("32-D", "64-D", "128-D", "256-D")
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw, for each VAE dimension, the feature that reveals the cells best."""
     study = results.study
-    view = region(results, "5B", roles.scan_of(study, "am"))
+    view = panels.region(results, "5B", roles.scan_of(study, "am"))
     if view is None:
-        return dropped_figure("Fig. 9: this study has no AM scan.")
+        return style.dropped_figure("Fig. 9: this study has no AM scan.")
     if not (models := roles.vaes(study)):
-        return dropped_figure("Fig. 9: this study has no conventional VAE.")
-    row = [
-        Panel(letter, view, cell_feature(view, model))
-        for letter, model in zip(string.ascii_uppercase, models, strict=False)
-    ]
+        return style.dropped_figure("Fig. 9: this study has no conventional VAE.")
+    features = (cell_feature(view, model) for model in models)
+    row = view, dict(zip(string.ascii_uppercase, features, strict=False))
     title = f"Feature of most structure inside the grains, by latent dimension: {view.label}"
-    figure, _ = draw_rows(9, title, [row])
+    figure, _ = panels.draw_rows(9, title, [row])
     there = [f"{study.model(name).latent_dim}-D" for name in models]
     sentence = f"Fig. 9: no {{}} VAE; only {', '.join(there)} is in this study."
     figure.note_lacking(sentence, PAPER_DIMENSIONS, there)

@@ -5,8 +5,7 @@ import string
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.figures.drawing import letter, pattern_limits, show_pattern
-from kikuhelpers.figures.style import SMALL_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.measures import rank_correlation
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import MissingResultError, Results
@@ -21,46 +20,46 @@ _SHARES_MM = 48.0
 _LINES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw best, worst and generated patterns for each beta, the losses and what survives."""
     study, models = results.study, roles.beta_series(results.study)
     views = [View.whole(results, scan) for scan in study.decoded_scans]
     maps_mm, decoded = len(models) * _ROW_MM, roles.decoded_scan(study)
     title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
-    figure = new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
+    figure = style.new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
     grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
-    lines = []
-    for row, (name, panel) in enumerate(zip(models, string.ascii_uppercase, strict=False)):
-        upper, lower = 2 * row, 2 * row + 1
+    histories = [results.history(name) for name in models]
+    lowest = min(history["best"].min() for history in histories) / 1.2
+    highest = max(history["worst"].max() for history in histories) * LEGEND_ROOM
+    for row, (name, history) in enumerate(zip(models, histories, strict=True)):
+        panel, upper = string.ascii_uppercase[row], 2 * row
         for column, kind in enumerate(("best", "worst")):
             view, point = extreme_point(views, name, kind)
-            axes = [above.add_subplot(grid[line, column]) for line in (upper, lower)]
-            original = view.pattern(*point)
-            grey = pattern_limits(original, view.mask)
-            show_pattern(axes[0], original, view.mask, grey)
-            show_pattern(axes[1], view.pattern(*point, name), view.mask, grey)
-            loss = view.losses(name)[point]
-            letter(axes[0], f"{panel}.{column + 1}", f"{kind}, loss {loss:.0f}")
-            if kind == "best":
-                axes[0].set_ylabel("original", fontsize=SMALL_PT)
-                axes[1].set_ylabel("decoded", fontsize=SMALL_PT)
+            pair = {"original": view.pattern(*point), "decoded": view.pattern(*point, name)}
+            grey = drawing.pattern_limits(pair["original"], view.mask)
+            for line, (word, pattern) in enumerate(pair.items()):
+                ax = above.add_subplot(grid[upper + line, column])
+                drawing.show_pattern(ax, pattern, view.mask, grey)
+                if kind == "best":
+                    ax.set_ylabel(word, fontsize=style.SMALL_PT)
+                if word == "original":
+                    text = f"{kind}, loss {view.losses(name)[point]:.0f}"
+                    drawing.letter(ax, f"{panel}.{column + 1}", text)
             place = f"{view.scan} ({point[0]}, {point[1]})"
             figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
         generated, mask = results.generated(name, decoded), results.mask(decoded)
-        grey = pattern_limits(generated, np.broadcast_to(mask, generated.shape))
+        grey = drawing.pattern_limits(generated, np.broadcast_to(mask, generated.shape))
         for number, pattern in enumerate(generated[:GENERATED_SHOWN]):
             ax = above.add_subplot(grid[upper + number // 2, 2 + number % 2])
-            show_pattern(ax, pattern, mask, grey)
+            drawing.show_pattern(ax, pattern, mask, grey)
             if number == 0:
-                letter(ax, f"{panel}.3", "from noise")
-        lines.append(above.add_subplot(grid[upper : lower + 1, 4]))
-        _draw_history(lines[-1], results.history(name))
-        letter(lines[-1], f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
-    histories = pd.concat([results.history(name) for name in models])
-    for ax in lines:
-        ax.set_ylim(histories["best"].min() / 1.2, histories["worst"].max() * LEGEND_ROOM)
+                drawing.letter(ax, f"{panel}.3", "from noise")
+        ax = above.add_subplot(grid[upper : upper + 2, 4])
+        _draw_history(ax, history)
+        ax.set_ylim(lowest, highest)
+        drawing.letter(ax, f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
     panel = string.ascii_uppercase[len(models)]
     try:
         shares = results.open(results.layout.figures / "orientation_shares.csv")
@@ -103,5 +102,5 @@ def _draw_shares(place, panel: str, table: pd.DataFrame, study: Study, models: l
         rank = rank_correlation(grains[["share_pct"]].to_numpy(), off.to_numpy())[0]
         lost = f"{100 * (off > wrong_deg).mean():.0f} % of {len(grains)} grains lost"
         beta = f"β = {study.model(model).beta:g}"
-        letter(ax, f"{panel}.{number}", f"{beta}: {lost}, |ρ| {rank:.2f}")
+        drawing.letter(ax, f"{panel}.{number}", f"{beta}: {lost}, |ρ| {rank:.2f}")
     axes[0].set_ylabel("median misorientation\nof a grain (°)")

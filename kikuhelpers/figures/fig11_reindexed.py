@@ -4,8 +4,7 @@ import string
 
 import numpy as np
 
-from kikuhelpers.figures import drawing
-from kikuhelpers.figures.style import PAGE_MM, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study, roles
@@ -15,41 +14,40 @@ _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map
 _TITLES_MM = 9.0  # above each map, on average
 
 
-@print_style
-def draw(results: Results) -> PaperFigure:
+@style.print_style
+def draw(results: Results) -> style.PaperFigure:
     """Draw IPF-X (.1) and IQ (.2) of the preprocessed and the decoded patterns."""
     study = results.study
     view = View.whole(results, roles.decoded_scan(study))
-    variants = [PREPROCESSED, *compared_models(study)]
-    width = PAGE_MM / (len(variants) + _KEY_SHARE) - 3
+    models = compared_models(study)
+    betas = {name: f"{study.model(name).beta:g}" for name in models}
+    width = style.PAGE_MM / (1 + len(models) + _KEY_SHARE) - 3
     height = 2 * (width * view.shape[0] / view.shape[1] + _TITLES_MM) + 6
     title = f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}"
-    figure = new_figure(height, title)
-    ratios = [1] * len(variants) + [_KEY_SHARE]
-    grid = figure.add_gridspec(2, len(variants) + 1, width_ratios=ratios)
-    quality = {
-        name: np.where(view.indexed(name), view.property_map("pq", name), np.nan)
-        for name in variants
-    }
-    limits = drawing.clip_limits(np.stack(list(quality.values())))
-    lower = []
-    for column, (name, panel) in enumerate(zip(variants, string.ascii_uppercase, strict=False)):
-        upper = figure.add_subplot(grid[0, column])
-        drawing.show_map(upper, view.ipf_x(name), view.step_um)
-        beta = "" if name == PREPROCESSED else f"β = {study.model(name).beta:g}"
-        share = 100 * view.indexed(name).mean()
-        drawing.letter(upper, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % indexed")
-        lower.append(figure.add_subplot(grid[1, column]))
+    figure = style.new_figure(height, title)
+    ratios = [1] * (1 + len(models)) + [_KEY_SHARE]
+    upper, lower = figure.subplots(2, len(ratios), width_ratios=ratios)
+    indexed = {name: view.indexed(name) for name in (PREPROCESSED, *models)}
+    quality = [np.where(i, view.property_map("pq", name), np.nan) for name, i in indexed.items()]
+    limits = drawing.clip_limits(np.stack(quality))
+    for column, (name, iq) in enumerate(zip(indexed, quality, strict=True)):
+        panel = string.ascii_uppercase[column]
+        drawing.show_map(upper[column], view.ipf_x(name), view.step_um)
+        beta, share = (f"β = {betas[name]}" if name in betas else ""), indexed[name].mean()
+        words = f"{name}\n{beta}\n{100 * share:.1f} % indexed"
+        drawing.letter(upper[column], f"{panel}.1", words)
         look = drawing.QUALITY_COLOURS, limits
-        iq = drawing.show_map(lower[-1], quality[name], view.step_um, *look)
-        drawing.letter(lower[-1], f"{panel}.2", f"median {_plain(np.nanmedian(quality[name]))}")
-        if name == PREPROCESSED:
-            upper.set_ylabel("IPF-X")
-            lower[0].set_ylabel("IQ")
-    drawing.add_ipf_key(figure.add_subplot(grid[0, -1]))
-    drawing.add_colour_bar(iq, lower, "IQ (pq, arb. units)", orientation="vertical")
-    trained = [f"{study.model(name).beta:g}" for name in variants[1:]]
-    figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, trained)
+        image = drawing.show_map(lower[column], iq, view.step_um, *look)
+        # Three significant digits, never as a power of ten.
+        median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
+        drawing.letter(lower[column], f"{panel}.2", f"median {median}")
+    upper[0].set_ylabel("IPF-X")
+    lower[0].set_ylabel("IQ")
+    drawing.add_ipf_key(upper[-1])
+    lower[-1].remove()
+    bar = "IQ (pq, arb. units)"
+    drawing.add_colour_bar(image, list(lower[:-1]), bar, orientation="vertical")
+    figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, betas.values())
     return figure
 
 
@@ -59,8 +57,3 @@ def compared_models(study: Study) -> list[str]:
     betas = [name for name in roles.beta_series(study) if study.model(name).beta != 1]
     named = [*conventional[:1], *conventional[-1:], *betas, *roles.contrastive_models(study)]
     return list(dict.fromkeys(named))
-
-
-def _plain(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    return np.format_float_positional(value, precision=3, fractional=False, trim="-")

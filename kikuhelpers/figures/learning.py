@@ -7,62 +7,61 @@ import pandas as pd
 from matplotlib import colormaps
 
 from kikuhelpers.baselines.decompositions import load_spectrum
-from kikuhelpers.figures.drawing import letter
-from kikuhelpers.figures.style import SMALL_PT, TEXT_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, style
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
 from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
 _SINGLE_MM = 120.0  # width of a single plot with its legend
-_COLOURS = dict(
-    zip(LATENT_DIMENSIONS, colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9]), strict=True)
-)
+_VIRIDIS = colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9])
+_COLOURS = dict(zip(LATENT_DIMENSIONS, _VIRIDIS, strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
 _SMOOTHED_LINES = 5  # of the history, in a running mean
-_CURVES = {  # by panel: column of the history, its words
-    "A": ("reconstruction", "half sum of squares per pattern, latents drawn"),
-    "B": ("active_units", "active latent features"),
+_CURVES = {  # column of the history: its words
+    "reconstruction": "half sum of squares per pattern, latents drawn",
+    "active_units": "active latent features",
 }
 _BESIDE = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}  # the place of a legend
 
 
-@print_style
-def learning_curves(results: Results) -> PaperFigure:
+@style.print_style
+def learning_curves(results: Results) -> style.PaperFigure:
     """Draw the loss (A) and the active features (B) of every model over its training.
 
     Colours are latent dimensions; dashes tell beta above 1, dots the contrastive loss.
     Horizontal lines are what a PCA of 16 and of as many components as the largest VAE leaves
     of the sample.
     """
-    study = results.study
-    figure = new_figure(_HEIGHT_MM, f"Learning curves: {title_of(study)}", layout="constrained")
+    study, title = results.study, f"Learning curves: {title_of(results.study)}"
+    figure = style.new_figure(_HEIGHT_MM, title, layout="constrained")
     axes = figure.subplots(1, 2)
     for name, look in _looks(study):
         history = results.history(name)
         smooth = history.rolling(_SMOOTHED_LINES, min_periods=1, center=True).mean()
-        for ax, (column, _) in zip(axes, _CURVES.values(), strict=True):
+        for ax, column in zip(axes, _CURVES, strict=True):
             ax.plot(history["presentations"] / 1000, smooth[column], lw=0.9, alpha=0.9, **look)
     if study.largest_pca:
         spectrum, largest = load_spectrum(results), study.model(roles.largest_vae(study))
         place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        place["fontsize"] = style.SMALL_PT
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
             left = spectrum.residual(count)
             axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
-            axes[0].annotate(f"PCA-{count}", (0.99, left), fontsize=SMALL_PT, **place)
+            axes[0].annotate(f"PCA-{count}", (0.99, left), **place)
     axes[0].set_yscale("log")
     axes[0].yaxis.set_minor_formatter("{x:g}")
     axes[0].yaxis.set_major_formatter("{x:g}")
-    for ax, (panel, (_, words)) in zip(axes, _CURVES.items(), strict=True):
+    for ax, panel, words in zip(axes, "AB", _CURVES.values(), strict=True):
         ax.set(xlabel="patterns shown (thousands)", ylabel=words)
-        letter(ax, panel, size_pt=TEXT_PT)
+        drawing.letter(ax, panel, size_pt=style.TEXT_PT)
     axes[1].legend(**_BESIDE)
     return figure
 
 
-@print_style
-def learned_orientations(results: Results) -> PaperFigure:
+@style.print_style
+def learned_orientations(results: Results) -> style.PaperFigure:
     """Draw how many points each model gets wrong by how often it saw their orientation.
 
     The grains of orientation_shares.csv, in bins of a factor of two; a grain's orientation was
@@ -72,7 +71,7 @@ def learned_orientations(results: Results) -> PaperFigure:
     """
     study, table = results.study, pd.read_csv(results.layout.figures / "orientation_shares.csv")
     title = f"Wrong points by how often their orientation was shown\n{title_of(study)}"
-    figure = new_figure(_HEIGHT_MM, title, _SINGLE_MM, layout="constrained")
+    figure = style.new_figure(_HEIGHT_MM, title, _SINGLE_MM, layout="constrained")
     ax, trainings = figure.subplots(), {}
     for name, look in _looks(study):
         model = study.model(name)
@@ -105,5 +104,5 @@ def _looks(study: Study) -> Iterator[tuple[str, dict]]:
         kind = model.model_dump_json(exclude={"seed"})
         label = name if kind not in named else None  # further seeds look alike
         named.add(kind)
-        style = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
-        yield name, {"color": _COLOURS[model.latent_dim], "ls": style, "label": label}
+        dash = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
+        yield name, {"color": _COLOURS[model.latent_dim], "ls": dash, "label": label}

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.figures import drawing
-from kikuhelpers.figures.drawing import LATENT_COLOURS
-from kikuhelpers.figures.style import TEXT_PT, PaperFigure, new_figure, print_style
+from kikuhelpers.figures import drawing, style
 
 if TYPE_CHECKING:  # a notebook without a network needs no torch
     from kikuhelpers.training.forecast import Collapse
@@ -28,36 +26,38 @@ _CAPTION_MM = 8.0
 _PER_ROW = 5
 
 
-@print_style
-def pattern_row(patterns: dict[str, np.ndarray], mask: np.ndarray | None = None) -> PaperFigure:
+@style.print_style
+def pattern_row(
+    patterns: dict[str, np.ndarray], mask: np.ndarray | None = None
+) -> style.PaperFigure:
     """Draw patterns (h, w) by title, grey from their own 0.5 to 99.5 % inside the mask."""
     figure, axes = _grid(len(patterns))
     for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):
         inside = np.ones(pattern.shape, bool) if mask is None else mask
         drawing.show_pattern(ax, pattern, inside)
-        drawing.letter(ax, "", title, TEXT_PT)
+        drawing.letter(ax, "", title, style.TEXT_PT)
     return figure
 
 
-@print_style
+@style.print_style
 def map_row(
-    maps: dict[str, np.ndarray], step_um: float, colours: str = LATENT_COLOURS, title: str = ""
-) -> PaperFigure:
+    maps: dict[str, np.ndarray], step_um: float, colours=drawing.LATENT_COLOURS, title: str = ""
+) -> style.PaperFigure:
     """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
     figure, axes = _grid(len(maps), title)
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
         image = drawing.show_map(ax, values, step_um, colours)
-        drawing.letter(ax, "", LABELS.get(name, name), TEXT_PT)
+        drawing.letter(ax, "", LABELS.get(name, name), style.TEXT_PT)
         bar = drawing.add_colour_bar(image, ax)
         bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
     return figure
 
 
-@print_style
-def collapse_forecast(collapse: "Collapse", title: str) -> PaperFigure:
+@style.print_style
+def collapse_forecast(collapse: "Collapse", title: str) -> style.PaperFigure:
     """Draw the eigenvalues of the training sample against beta."""
     kept = f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}"
-    figure = new_figure(_CURVE_MM, kept)
+    figure = style.new_figure(_CURVE_MM, kept)
     ax = figure.subplots()
     ax.semilogy(np.arange(1, len(collapse.eigenvalues) + 1), collapse.eigenvalues, ".-")
     ax.axhline(collapse.beta, color="0.5", label=f"beta = {collapse.beta:g}")
@@ -66,10 +66,10 @@ def collapse_forecast(collapse: "Collapse", title: str) -> PaperFigure:
     return figure
 
 
-@print_style
-def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
+@style.print_style
+def loss_curves(history: pd.DataFrame, title: str) -> style.PaperFigure:
     """Draw the loss terms over the presentations, with the best and the worst pattern's."""
-    figure = new_figure(_CURVE_MM, title)
+    figure = style.new_figure(_CURVE_MM, title)
     left, right = figure.subplots(1, 2)
     shown = history["presentations"] / 1000
     for column in ("worst", "reconstruction", "best"):
@@ -88,13 +88,11 @@ def loss_curves(history: pd.DataFrame, title: str) -> PaperFigure:
 
 def feature_gallery(
     latents: np.ndarray, measures: pd.DataFrame, step_um: float, count: int, title: str
-) -> PaperFigure:
+) -> style.PaperFigure:
     """Draw the ``count`` latent maps (rows, columns) with most spatial structure."""
     best = measures[measures["active"]].nlargest(count, "moran_i")
-    maps = {
-        f"feature {row.feature}: I = {row.moran_i:.2f}": latents[..., row.feature - 1]
-        for row in best.itertuples()
-    }
+    named = {f"feature {row.feature}: I = {row.moran_i:.2f}": row for row in best.itertuples()}
+    maps = {name: latents[..., row.feature - 1] for name, row in named.items()}
     return map_row(maps, step_um, title=title)
 
 
@@ -102,7 +100,7 @@ def _grid(count: int, title: str = ""):
     """A figure with so many axes, at most five in a row."""
     columns = min(_PER_ROW, max(count, 1))
     rows = max(1, -(-count // columns))
-    figure = new_figure(rows * _ROW_MM + _CAPTION_MM, title)
+    figure = style.new_figure(rows * _ROW_MM + _CAPTION_MM, title)
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in axes[count:]:
         ax.set_visible(False)

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -66,7 +65,6 @@ class PaperFigure(Figure):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        FigureCanvasAgg(self)
         self.missing: list[str] = []
         self.choices: list[str] = []
 
@@ -74,6 +72,10 @@ class PaperFigure(Figure):
         """Add a sentence to ``missing`` that names, in its {}, what is wanted and not there."""
         if lacking := [name for name in wanted if name not in set(there)]:
             self.missing.append(sentence.format(", ".join(lacking)))
+
+    def note_choice(self, panel: str, choice) -> None:
+        """Write down which latent feature a panel, for example "4A", shows and why."""
+        self.choices.append(f"Fig. {panel}: {choice.name}: {choice.reason}")
 
     def _repr_png_(self) -> bytes:
         return _png(self, *SCREEN_STEP)
@@ -122,7 +124,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
     """
     pngs = (_png(figure, *step) for step in PNG_STEPS)
     small = next((png for png in pngs if len(png) < MAX_BYTES), None)
-    if small is None:
+    if not small:
         raise ValueError(
             f"{stem}.png cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it."
         )

@@ -80,7 +80,7 @@ class View:
         return self.crop(np.asarray(xmap.prop[name], float).reshape(xmap.shape))
 
     def truth(self, name: str) -> np.ndarray:
-        """A field of :class:`~kikuhelpers.scans.virtual.truth.Truth`, (rows, columns, ...)."""
+        """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
         return self.crop(self._open(self.results.truth, self.scan)[name])
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:

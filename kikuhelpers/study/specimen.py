@@ -1,8 +1,8 @@
 """Settings of the virtual specimens: an alloy is a choice of parts and of their strengths.
 
 All alloys have the same parts; a part that an alloy lacks is None. Where a study gives only
-some values of a part, the others keep the alloy's own defaults: ``{"alloy": "am", "cells":
-{"size_um": [1, 2]}}`` is an AM specimen with smaller cells.
+some values of a part, the others are those of the alloy: ``{"alloy": "am", "cells": {"size_um":
+[1, 2]}}`` is an AM specimen with smaller cells.
 
 Sizes and strengths are typical of Ni alloys in the paper's own maps and in the sources named.
 They are meant to be plausible; they are not measured values of one alloy.
@@ -17,7 +17,7 @@ from kikuhelpers.study.values import Count, Fraction, NonNegative, Positive, Set
 PHASES = ("Ni", "Laves", "NbC", "TiN", "oxide")  # index = State.phase
 
 
-def _in_order(values: tuple[float, float]) -> tuple[float, float]:
+def _in_order(values: tuple) -> tuple:
     low, high = values
     if low > high:
         raise ValueError(f"a range runs from small to large, not from {low:g} to {high:g}")
@@ -25,6 +25,7 @@ def _in_order(values: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_in_order)]
+CountRange = Annotated[tuple[Count, Count], AfterValidator(_in_order)]
 Particle = Literal["Laves", "NbC", "TiN", "oxide"]
 
 
@@ -57,15 +58,10 @@ class Twins(Settings):
     """Sigma-3 lamellae; they grow in recrystallised grains only."""
 
     grain_fraction: Fraction = 0.6  # of the grains that can have any
-    per_grain: tuple[Count, Count] = (1, 5)  # fewest and most, all on one {111} plane
+    per_grain: CountRange = (1, 5)  # fewest and most, all on one {111} plane
     # Thickness, log-uniform, from thinner than one step to wide. A lamella is wider on the
     # surface, which cuts its plane obliquely.
     lamella_width_um: Range = (0.25, 8.0)
-
-    @model_validator(mode="after")
-    def _counts_in_order(self):
-        _in_order(self.per_grain)
-        return self
 
 
 class LatticeRotation(Settings):
@@ -137,7 +133,53 @@ class Deformation(Settings):
     rotation_length_um: Positive = 20.0
 
 
-class _Specimen(Settings):
+# What makes an alloy: the parts it has, and values other than those above.
+ALLOYS: dict[str, dict[str, Any]] = {
+    # Recrystallised: equiaxed grains of random texture, twins, scratches, few particles.
+    "wrought": {"twins": {}, "particles": {}, "scratches": {}},
+    # Directed energy deposition as built, along x: columns, a <001> fibre, cells.
+    "am": {
+        "elastic_strain": 0.0005,
+        "grains": {
+            "median_width_um": 22.0,
+            "aspect_ratio": 4.0,
+            "fibre_spread_deg": 8.0,
+            "waviness_um": 1.5,
+            "waviness_length_um": 8.0,
+            "density": (1.5, 3.0),
+        },
+        "rotation": {"deviation_deg": 0.7, "length_um": 30.0, "gradient_deg_per_100um": 4.0},
+        "cells": {},
+        "particles": {
+            "per_1000_um2": 25.0,
+            "radius_um": (0.1, 0.5),
+            "shares": {"Laves": 0.5, "NbC": 0.25, "TiN": 0.1, "oxide": 0.15},
+        },
+    },
+    # Partly recrystallised: strained large grains in a necklace of small ones.
+    "waspaloy": {
+        "grains": {"median_width_um": 60.0, "density": (4.0, 10.0)},
+        "necklace": {},
+        "twins": {"grain_fraction": 0.3, "per_grain": (1, 2), "lamella_width_um": (0.25, 2.0)},
+        "rotation": {"deviation_deg": 2.5, "length_um": 30.0},
+        "cells": {
+            "size_um": (4.0, 7.0),
+            "waviness_um": 0.4,
+            "waviness_length_um": 3.0,
+            "wall_width_um": 0.8,
+            "wall_density_ratio": (2.0, 4.0),
+            "segregation_strain": 0.0,
+            "domain_size_um": 14.0,
+            "domain_misorientation_deg": 0.7,
+        },
+        "particles": {"per_1000_um2": 0.3, "radius_um": (0.3, 1.0)},
+    },
+}
+
+
+class Specimen(Settings):
+    """A virtual specimen of one of the alloys."""
+
     size_um: tuple[Positive, Positive] = (200.0, 200.0)  # x, y; fields go on outside of it
     # Mosaic spread (standard deviation per component) = this * sqrt(density), because the
     # density goes as the square of the spread (Gay, Hirsch & Kelly, Acta Metall. 1 (1953) 315).
@@ -153,73 +195,16 @@ class _Specimen(Settings):
     particles: Particles | None = None
     scratches: Scratches | None = None
     deformation: Deformation | None = None
+    alloy: Literal["wrought", "am", "waspaloy"]
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_the_defaults_of_the_alloy(cls, given: Any) -> Any:
+    def _keep_the_values_of_the_alloy(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        whole = dict(given)
-        for name, value in given.items():
-            default = cls.model_fields[name].default if name in cls.model_fields else None
-            if isinstance(value, dict) and isinstance(default, Settings):
-                whole[name] = default.model_dump() | value
+        of_alloy = ALLOYS.get(str(given.get("alloy")), {})
+        whole = of_alloy | given
+        for part, values in of_alloy.items():
+            if isinstance(values, dict) and isinstance(whole[part], dict):
+                whole[part] = values | whole[part]
         return whole
-
-
-class WroughtSpecimen(_Specimen):
-    """Recrystallised: equiaxed grains of random texture, twins, scratches, few particles."""
-
-    alloy: Literal["wrought"] = "wrought"
-    twins: Twins | None = Twins()
-    particles: Particles | None = Particles()
-    scratches: Scratches | None = Scratches()
-
-
-class AmSpecimen(_Specimen):
-    """Directed energy deposition as built, along x: columns, a <001> fibre, cells."""
-
-    alloy: Literal["am"] = "am"
-    grains: Grains = Grains(
-        median_width_um=22.0,
-        log_sigma=0.35,
-        aspect_ratio=4.0,
-        waviness_um=1.5,
-        waviness_length_um=8.0,
-        fibre_spread_deg=8.0,
-        density=(1.5, 3.0),
-    )
-    rotation: LatticeRotation = LatticeRotation(
-        deviation_deg=0.7, length_um=30.0, gradient_deg_per_100um=4.0
-    )
-    cells: Cells | None = Cells()
-    particles: Particles | None = Particles(
-        per_1000_um2=25.0,
-        radius_um=(0.1, 0.5),
-        shares={"Laves": 0.5, "NbC": 0.25, "TiN": 0.1, "oxide": 0.15},
-    )
-    elastic_strain: NonNegative = 0.0005
-
-
-class WaspaloySpecimen(_Specimen):
-    """Partly recrystallised: strained large grains in a necklace of small ones."""
-
-    alloy: Literal["waspaloy"] = "waspaloy"
-    grains: Grains = Grains(median_width_um=60.0, log_sigma=0.35, density=(4.0, 10.0))
-    necklace: Necklace | None = Necklace()
-    twins: Twins | None = Twins(grain_fraction=0.3, per_grain=(1, 2), lamella_width_um=(0.25, 2.0))
-    rotation: LatticeRotation = LatticeRotation(deviation_deg=2.5, length_um=30.0)
-    cells: Cells | None = Cells(
-        size_um=(4.0, 7.0),
-        waviness_um=0.4,
-        waviness_length_um=3.0,
-        wall_width_um=0.8,
-        wall_density_ratio=(2.0, 4.0),
-        segregation_strain=0.0,
-        domain_size_um=14.0,
-        domain_misorientation_deg=0.7,
-    )
-    particles: Particles | None = Particles(per_1000_um2=0.3, radius_um=(0.3, 1.0))
-
-
-Specimen = Annotated[WroughtSpecimen | AmSpecimen | WaspaloySpecimen, Field(discriminator="alloy")]

@@ -74,7 +74,7 @@ class Region(Settings):
 
     With ``size`` the box is the one of its size with most structure inside the grains, or the
     ``rank``-th of those that do not overlap, see
-    :func:`kikuhelpers.figures.regions.most_structured_box`.
+    :func:`kikuhelpers.figures.panels.most_structured_box`.
     """
 
     scan: Name
@@ -100,7 +100,7 @@ class Path4C(Settings):
     """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
 
     With ``length`` the path lies where the latent feature has its highest step inside a grain
-    and clear of the next, see :func:`kikuhelpers.figures.regions.path_view`.
+    and clear of the next, see :func:`kikuhelpers.figures.panels.path_view`.
     """
 
     scan: Name

@@ -8,9 +8,10 @@ along walls.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from scipy.spatial import KDTree
 
-from kikuhelpers.scans.virtual.random_fields import RandomField
+from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
 from kikuhelpers.study.specimen import Cells
 
 PERIOD = 96  # cells, after which the cloud repeats: longer than most grains
@@ -20,52 +21,24 @@ JITTER = 0.4  # of the spacing: the cloud is a shaken square grid, so that cells
 NEIGHBOURS = 5
 
 
-class SeedCloud:
-    """A periodic cloud of points, one per unit area, and its nearest neighbours."""
-
-    def __init__(self, rng: np.random.Generator):
-        grid = np.stack(np.indices((PERIOD, PERIOD)), -1).reshape(-1, 2) + 0.5
-        self._seeds = grid + rng.uniform(-JITTER, JITTER, grid.shape)
-        self._tree = KDTree(self._seeds, boxsize=PERIOD)
-        self.count = len(grid)
-
-    def nearest(self, points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return numbers (n, few) of the nearest seeds and their offsets (n, few, 2)."""
-        wrapped = (points % PERIOD)[:, None]
-        number = self._tree.query(wrapped[:, 0], k=list(range(1, few + 1)))[1]
-        seeds = self._seeds[number]
-        # The nearest seed may lie in the next period.
-        return number, seeds + PERIOD * np.round((wrapped - seeds) / PERIOD) - wrapped
-
-
 @dataclass(frozen=True)
 class CellState:
-    """Cells at n points.
+    """Cells at n points."""
 
-    Parameters
-    ----------
-    domain
-        (n,) number of the domain in its grain, below ``CellStructure.domains``.
-    turn_deg
-        (n, 3) rotation vector of cell and domain.
-    to_wall_um
-        (n,) distance from the nearest wall.
-    wall_normal
-        (n, 2) unit vector towards it.
-    """
-
-    domain: np.ndarray
-    turn_deg: np.ndarray
-    to_wall_um: np.ndarray
-    wall_normal: np.ndarray
+    domain: np.ndarray  # (n,) number in its grain, below ``CellStructure.domains``
+    turn_deg: np.ndarray  # (n, 3) rotation vector of cell and domain
+    density_ratio: np.ndarray  # (n,) density over that of the cell's interior
+    strain: np.ndarray  # (n,) by segregation to the walls
+    to_wall_um: np.ndarray  # (n,) distance from the nearest wall
+    wall_normal: np.ndarray  # (n, 2) unit vector towards it
 
 
 class CellStructure:
     """Cells and domains of all grains."""
 
-    def __init__(self, settings: Cells, grains: int, rng: np.random.Generator):
+    def __init__(self, settings: Cells, grains: int, rng: Generator):
         self._settings = settings
-        self._cells, self._domains = SeedCloud(rng), SeedCloud(rng)
+        self._cells, self._domains = _SeedCloud(rng), _SeedCloud(rng)
         self.domains = self._domains.count
         size = rng.uniform(*settings.size_um, grains)
         root = np.sqrt(rng.uniform(*settings.elongation, grains))
@@ -81,15 +54,15 @@ class CellStructure:
         self._domain_shift = rng.uniform(0, PERIOD, (grains, 2))
         self._ratio = rng.uniform(*settings.wall_density_ratio, grains)
         self._cell_turns = settings.misorientation_deg * rng.standard_normal((self._cells.count, 3))
-        self._domain_turns = settings.domain_misorientation_deg * rng.standard_normal(
-            (self.domains, 3)
-        )
+        turns = rng.standard_normal((self.domains, 3))
+        self._domain_turns = settings.domain_misorientation_deg * turns
         self._waves = RandomField(2, settings.waviness_length_um, rng)
         self._first_turn = rng.integers(0, self._cells.count, grains)
 
     def locate(self, points_um: np.ndarray, grain: np.ndarray) -> CellState:
         """Return the cells at points (n, 2) of known grain (n,)."""
-        waved_um = points_um + self._settings.waviness_um * self._waves(points_um)
+        settings = self._settings
+        waved_um = points_um + settings.waviness_um * self._waves(points_um)
         there = _apply(self._to_cloud[grain], waved_um) + self._shift[grain]
         number, offset = self._cells.nearest(there, NEIGHBOURS)
         # The difference of the squared distances from two seeds is linear in the point, and
@@ -99,34 +72,45 @@ class CellStructure:
         x, y = np.moveaxis(offset[:, 1:] - offset[:, :1], -1, 0)
         xx, xy, yy = self._metric[grain].T[..., None]
         distances = nearer / (2 * np.sqrt(xx * x**2 + 2 * xy * x * y + yy * y**2))
-        nearest = distances.argmin(1)
-        row = np.arange(len(there))
-        across = np.stack([x[row, nearest], y[row, nearest]], axis=1)
+        wall = np.arange(len(there)), distances.argmin(1)
+        to_wall_um = distances[wall]
+        across = np.stack([x[wall], y[wall]], axis=1)
         normal = _apply(self._to_cloud[grain].transpose(0, 2, 1), across)
         normal /= np.sqrt((normal**2).sum(1, keepdims=True))
         # A cell belongs to the domain in which its seed lies.
         seed_um = waved_um + _apply(self._from_cloud[grain], offset[:, 0])
-        place = seed_um / self._settings.domain_size_um + self._domain_shift[grain]
+        place = seed_um / settings.domain_size_um + self._domain_shift[grain]
         domain = self._domains.nearest(place, 1)[0][:, 0]
         first = self._first_turn[grain]
         turn = self._cell_turns[(number[:, 0] + first) % self._cells.count]
         turn = turn + self._domain_turns[(domain + first) % self.domains]
-        return CellState(domain, turn, distances[row, nearest], normal)
-
-    def density_ratio(self, cells: CellState, grain: np.ndarray) -> np.ndarray:
-        """Return density over that of the cell's interior, (n,)."""
-        wall = bell(cells.to_wall_um, self._settings.wall_width_um)
-        return 1 + (self._ratio[grain] - 1) * wall
-
-    def segregation_strain(self, cells: CellState) -> np.ndarray:
-        """Return the strain by segregation to the walls, (n,)."""
-        wall = bell(cells.to_wall_um, self._settings.segregation_width_um)
-        return self._settings.segregation_strain * wall
+        dense = bell(to_wall_um, settings.wall_width_um)
+        density_ratio = 1 + (self._ratio[grain] - 1) * dense
+        strain = settings.segregation_strain * bell(to_wall_um, settings.segregation_width_um)
+        return CellState(domain, turn, density_ratio, strain, to_wall_um, normal)
 
 
 def bell(distance_um: np.ndarray, fwhm_um: float) -> np.ndarray:
     """Gaussian of height 1 and the given full width at half maximum."""
     return np.exp2(-((2 * distance_um / fwhm_um) ** 2))
+
+
+class _SeedCloud:
+    """A periodic cloud of points, one per unit area, and its nearest neighbours."""
+
+    def __init__(self, rng: Generator):
+        grid = np.stack(np.indices((PERIOD, PERIOD)), -1).reshape(-1, 2) + 0.5
+        self._seeds = grid + rng.uniform(-JITTER, JITTER, grid.shape)
+        self._tree = KDTree(self._seeds, boxsize=PERIOD)
+        self.count = len(grid)
+
+    def nearest(self, points: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers (n, few) of the nearest seeds and their offsets (n, few, 2)."""
+        wrapped = (points % PERIOD)[:, None]
+        number = self._tree.query(wrapped[:, 0], k=list(range(1, few + 1)))[1]
+        seeds = self._seeds[number]
+        # The nearest seed may lie in the next period.
+        return number, seeds + PERIOD * np.round((wrapped - seeds) / PERIOD) - wrapped
 
 
 def _apply(matrices, vectors):

@@ -5,11 +5,12 @@ A Voronoi diagram cannot do that (doi:10.1080/14786435.2020.1790053, arXiv:1912.
 """
 
 import numpy as np
+from numpy.random import Generator
 from scipy.spatial import KDTree
 from scipy.special import ndtri
 
-from kikuhelpers.scans.virtual.random_fields import RandomField
-from kikuhelpers.study.specimen import Grains, Necklace
+from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
+from kikuhelpers.study.specimen import Specimen
 
 NEIGHBOURS = 6  # candidates for the nearest boundary of a grain, the grain itself included
 TRIES = 40  # places tried for a disc; the one with the least overlap is taken
@@ -78,24 +79,16 @@ class GrainMap:
         (count,) radii, across y.
     """
 
-    def __init__(
-        self,
-        settings: Grains,
-        necklace: Necklace | None,
-        size_um: tuple[float, float],
-        rng: np.random.Generator,
-        necklace_rng: np.random.Generator,
-    ):
-        self._waviness_um = settings.waviness_um
-        self._waves = RandomField(2, settings.waviness_length_um, rng)
-        self._large = _pack_discs(settings, size_um, rng)
-        self._small = None
-        self.first_small = len(self._large.radii_um)
+    def __init__(self, settings: Specimen, rng: Generator, necklace_rng: Generator):
+        self._waviness_um = settings.grains.waviness_um
+        self._waves = RandomField(2, settings.grains.waviness_length_um, rng)
+        self._large, self._small = _pack_discs(settings.grains, settings.size_um, rng), None
         self.centres_um, self.radii_um = self._large.centres_um, self._large.radii_um
-        if necklace is not None:
-            self._add_necklace(necklace, size_um, necklace_rng)
+        self.first_small = len(self.radii_um)
+        if settings.necklace:
+            self._add_necklace(settings.necklace, settings.size_um, necklace_rng)
         self.count = len(self.radii_um)
-        self.recrystallised = np.arange(self.first_small if necklace else 0, self.count)
+        self.recrystallised = np.arange(self.first_small if settings.necklace else 0, self.count)
 
     def locate(self, points_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the grain (n,) and the distance from its boundary (n,) in um."""
@@ -103,9 +96,8 @@ class GrainMap:
         if self._small is not None:
             seed, to_small_boundary = self._small.locate(points_um)
             number = self._small_number[seed]
-            small = number >= 0
-            grain = np.where(small, number, grain)
-            to_boundary = np.where(small, to_small_boundary, to_boundary)
+            grain = np.where(number >= 0, number, grain)
+            to_boundary = np.where(number >= 0, to_small_boundary, to_boundary)
         return grain, to_boundary
 
     def _locate_large(self, points_um):

@@ -18,10 +18,8 @@ from kikuhelpers.patterns.streaming import side_by_side
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.progress import progress_bar
-from kikuhelpers.scans.virtual.interaction import components
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
-from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
-from kikuhelpers.scans.virtual.truth import Truth, create_truth
+from kikuhelpers.scans.virtual.specimen import VirtualSpecimen, components
 from kikuhelpers.study.scans import VirtualData
 
 CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
@@ -31,6 +29,10 @@ LEVELS = 255  # of an 8-bit image
 
 def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) -> None:
     """Write a scan's patterns (UP2) and its truth (HDF5); both appear when complete.
+
+    The truth of each point is that of :class:`~kikuhelpers.scans.virtual.specimen.State`, and
+    ``own_share``: the share (float32) of the pattern that comes from the lattice under the beam;
+    1 where the interaction volume holds no other.
 
     The noise depends on all settings of the data except the lossy coding. Two scans of one
     specimen have different noise, unless they differ in their coding alone.
@@ -42,13 +44,14 @@ def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) ->
         h5py.File(temporary, "w") as file,
         progress_bar(maker.points, "simulating") as bar,
     ):
+        file.attrs["map_shape"] = scan.map_shape
         threads = os.cpu_count() or 1
         for start, (patterns, truth) in side_by_side(maker.chunk, maker.starts, threads):
-            if start == 0:
-                create_truth(file, scan.map_shape, truth)
             writer.append(patterns)
-            for name, values in vars(truth).items():
-                file[name][start : start + len(values)] = values
+            for name, values in truth.items():
+                shape = maker.points, *values.shape[1:]
+                whole = file.require_dataset(name, shape, values.dtype)
+                whole[start : start + len(values)] = values
             bar.update(len(patterns))
 
 
@@ -72,7 +75,7 @@ class ScanMaker:
         digest = hashlib.sha256(settings.encode()).digest()
         self._noise_seed = int.from_bytes(digest[:8], "little")
 
-    def chunk(self, start: int) -> tuple[np.ndarray, Truth]:
+    def chunk(self, start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return patterns and truth of the points from there on, in map order."""
         signal, truth = self.signal(start)
         noise = np.random.default_rng((self._noise_seed, start))
@@ -81,7 +84,7 @@ class ScanMaker:
             patterns = code_lossily(patterns, self.scan.webp_quality)
         return patterns, truth
 
-    def signal(self, start: int) -> tuple[np.ndarray, Truth]:
+    def signal(self, start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the noise-free signal (n, pixels of the screen) of a chunk, and its truth."""
         index = np.arange(start, min(start + self._chunk, self.points))
         points = np.stack(np.unravel_index(index, self.scan.map_shape), axis=1)
@@ -90,7 +93,7 @@ class ScanMaker:
         state = self.specimen.at(places)
         own = seen.domain == state.domain[seen.point]
         own_share = np.bincount(seen.point, seen.share * own, len(points)).astype(np.float32)
-        return self.microscope.signal(seen, points), Truth(**vars(state), own_share=own_share)
+        return self.microscope.signal(seen, points), vars(state) | {"own_share": own_share}
 
 
 def code_lossily(patterns: np.ndarray, quality: int) -> np.ndarray:

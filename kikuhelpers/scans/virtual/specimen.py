@@ -1,26 +1,25 @@
-"""The virtual specimen: known truth at any point of a continuous field.
+"""The virtual specimen: known truth at any point, and what a beam sees around the point.
 
 All that is random is drawn once, when a specimen is made. Each part draws from a stream of its
 own: a part that is switched off or on leaves the others as they are. The truth is a function of
 the point alone, so one specimen can be scanned at 1 um and, in a window, at 0.1 um.
+
+The electrons of a pattern come from an interaction volume that reaches into the neighbours. It
+is taken as a normal distribution on the surface and is sampled at a few places. The places that
+share a lattice become one component. The rotations within a component differ by so little that
+their scatter counts as mosaic spread.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
+from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
 from kikuhelpers.scans.virtual.cells import CellStructure
+from kikuhelpers.scans.virtual.defects import ParticleMap, ScratchMap, SlipBands, TwinLamellae
+from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
 from kikuhelpers.scans.virtual.grains import GrainMap
-from kikuhelpers.scans.virtual.lines import ScratchMap, SlipBands
-from kikuhelpers.scans.virtual.particles import ParticleMap
-from kikuhelpers.scans.virtual.random_fields import RandomField
-from kikuhelpers.scans.virtual.rotations import (
-    fibre_rotations,
-    from_vectors,
-    multiply,
-    random_rotations,
-)
-from kikuhelpers.scans.virtual.twins import TwinLamellae
 from kikuhelpers.study.specimen import Specimen
 
 # Streams of random numbers. A new one goes to the end, so that old specimens stay as they are.
@@ -28,6 +27,9 @@ STREAMS = (
     *("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain"),
     *("cells", "particles", "scratches", "slip", "deformation"),
 )
+
+FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+PLACES = 5  # per axis of the interaction volume
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ class State(Lattice):
     density: np.ndarray
 
 
+@dataclass(frozen=True)
+class Components(Lattice):
+    """The lattices that n beam points see; m >= n components, in the order of the points.
+
+    The mosaic spread includes the scatter of the rotation within the component.
+
+    Parameters
+    ----------
+    point
+        (m,) index of the beam point.
+    share
+        (m,) float32 of the point's pattern; sums to 1 over a point.
+    """
+
+    point: np.ndarray
+    share: np.ndarray
+
+
 class VirtualSpecimen:
     """A specimen of an alloy; the same settings and seed always give the same.
 
@@ -89,17 +109,15 @@ class VirtualSpecimen:
     def __init__(self, settings: Specimen, seed: int):
         rngs = {name: np.random.default_rng((seed, i)) for i, name in enumerate(STREAMS)}
         self.settings = settings
-        size_um = settings.size_um
-        self._grains = GrainMap(
-            settings.grains, settings.necklace, size_um, rngs["grains"], rngs["necklace"]
-        )
+        self._grains = GrainMap(settings, rngs["grains"], rngs["necklace"])
         count, first_small = self._grains.count, self._grains.first_small
         spread_deg, texture = settings.grains.fibre_spread_deg, rngs["texture"]
         if spread_deg is None:
-            large = random_rotations(first_small, texture)
+            large = quaternions.random_rotations(first_small, texture)
         else:
-            large = fibre_rotations(first_small, spread_deg, texture)
-        parents = np.concatenate([large, random_rotations(count - first_small, texture)])
+            large = quaternions.fibre_rotations(first_small, spread_deg, texture)
+        small = quaternions.random_rotations(count - first_small, texture)
+        parents = np.concatenate([large, small])
         self._twins = TwinLamellae(settings.twins, self._grains, parents, rngs["twins"])
         self._crystals = np.concatenate([parents, self._twins.rotations])
         self._density = rngs["density"].uniform(*settings.grains.density, count)
@@ -111,22 +129,18 @@ class VirtualSpecimen:
         if settings.cells:
             self._cells = CellStructure(settings.cells, count, rngs["cells"])
         if settings.particles:
-            self._particles = ParticleMap(
-                settings.particles, size_um, self._grains, self._cells, rngs["particles"]
-            )
-        # The labels that each crystal may need; the last labels are the particles'.
-        self._domains = self._cells.domains if self._cells else 1
-        particles = len(self._particles.radii_um) if self._particles else 0
-        if len(self._crystals) * self._domains + particles > np.iinfo(np.int32).max:
-            raise ValueError(
-                "The specimen has too many grains for labels of 32 bits: make it smaller."
-            )
+            self._particles = ParticleMap(settings, self._grains, self._cells, rngs["particles"])
         if settings.scratches:
-            self._scratches = ScratchMap(settings.scratches, size_um, rngs["scratches"])
+            self._scratches = ScratchMap(settings, rngs["scratches"])
         if settings.deformation:
             length_um = settings.deformation.rotation_length_um
             self._slip = SlipBands(settings.deformation, self._crystals, rngs["slip"])
             self._bending = RandomField(6, length_um, rngs["deformation"])
+        # The labels that each crystal may need; the last labels are the particles'.
+        self._domains = self._cells.domains if self._cells else 1
+        particles = len(self._particles.radii_um) if self._particles else 0
+        if len(self._crystals) * self._domains + particles > np.iinfo(np.int32).max:
+            raise ValueError("The specimen has too many grains for 32-bit labels: make it smaller.")
 
     def at(self, points_um: np.ndarray) -> State:
         """Return the truth at points.
@@ -155,16 +169,16 @@ class VirtualSpecimen:
             cells = self._cells.locate(points, grain)
             domain = cells.domain
             turn_deg += cells.turn_deg
-            density = density * self._cells.density_ratio(cells, grain)
-            strain += self._cells.segregation_strain(cells)
+            density = density * cells.density_ratio
+            strain += cells.strain
         new = grain >= self._grains.first_small  # recrystallised: as if nothing had been
         turn_deg[new], density[new], domain[new] = 0, 1, 0
         if self._scratches:
             density = density + self._scratches.density(points)
         if self._slip:
-            more_turn_deg, more_density = self._deformation(points, crystal, to_boundary)
-            turn_deg, density = turn_deg + more_turn_deg, density + more_density
-        rotation = multiply(self._crystals[crystal], from_vectors(turn_deg))
+            bent_deg, added = self._deformation(points, crystal, to_boundary)
+            turn_deg, density = turn_deg + bent_deg, density + added
+        rotation = quaternions.multiply(self._crystals[crystal], quaternions.from_vectors(turn_deg))
         domain = crystal * self._domains + domain
         phase = np.zeros(len(points), np.int8)
         if self._particles:
@@ -204,3 +218,55 @@ class VirtualSpecimen:
         density = settings.density_per_percent + settings.boundary_density_per_percent * at_boundary
         percent = settings.strain_percent
         return percent * turn, percent * density + self._slip.density(points, crystal)
+
+
+def components(
+    specimen: VirtualSpecimen, points_um: np.ndarray, interaction_um: tuple[float, float]
+) -> Components:
+    """Return what beams at some points of a specimen see.
+
+    Parameters
+    ----------
+    specimen
+        The specimen.
+    points_um
+        (n, 2) positions (x, y) of the beam.
+    interaction_um
+        Full widths at half maximum (x, y) of the interaction volume.
+    """
+    offsets = interaction_offsets(interaction_um)
+    state = specimen.at(points_um[:, np.newaxis] + offsets)
+    point = np.repeat(np.arange(len(points_um)), len(offsets))
+    # The number of each place's component, counting along the points.
+    key = point.astype(np.int64) * (int(state.domain.max()) + 1) + state.domain
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    count = np.bincount(group)
+
+    def mean(values):
+        return np.bincount(group, values) / count
+
+    reference = state.rotation[first][group]
+    alike = np.sign((reference * state.rotation).sum(1, keepdims=True))
+    quaternion = np.stack([mean(part) for part in (state.rotation * alike).T], axis=1)
+    length = np.linalg.norm(quaternion, axis=1, keepdims=True)
+    # The mean of unit quaternions is shorter than 1 by an eighth of the mean squared angle,
+    # which has three components.
+    scatter = np.degrees(np.sqrt(8 * np.clip(1 - length[:, 0], 0, None) / 3))
+    scatter[count == 1] = 0
+    return Components(
+        rotation=quaternion / length,
+        spread_deg=np.sqrt(mean(state.spread_deg**2) + scatter**2),
+        strain=mean(state.strain),
+        phase=state.phase[first],
+        domain=state.domain[first],
+        point=point[first],
+        share=(count / len(offsets)).astype(np.float32),
+    )
+
+
+def interaction_offsets(interaction_um: tuple[float, float]) -> np.ndarray:
+    """Return places (n, 2) of equal weight within the interaction volume, around the beam."""
+    quantiles = norm.ppf((np.arange(PLACES) + 0.5) / PLACES)
+    quantiles /= quantiles.std()
+    axes = [quantiles * width / FWHM_PER_SIGMA if width else [0.0] for width in interaction_um]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -1,0 +1,181 @@
+"""A virtual specimen beside what Hough indexing sees of it, and beside a measured scan."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
+
+from kikuhelpers.figures import drawing, style
+from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_map
+from kikuhelpers.latents.view import View
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.tables.realism import ScanStatistics
+
+PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
+_COLUMNS = 4
+_WIDTH_MM = style.PAGE_MM / _COLUMNS
+_BAR_MM = 8.0
+_TITLE_MM = 5.0
+_PLOT_MM = 48.0
+_PHASE_COLOURS = ListedColormap(colormaps["tab10"].colors[: len(PHASES)])
+_HISTOGRAM_BINS = 40
+_PLOTS = (
+    ("E", "principal component", "variance"),
+    ("F", "frequency (cycles/px)", "power (arb. units)"),
+    ("G", "Hough fit (°)", "density"),
+    ("H", "IQ (pq, arb. units)", ""),
+)
+
+
+@style.print_style
+def truth_figure(results: Results, scan: str) -> style.PaperFigure:
+    """Draw the truth of a virtual scan, what Hough indexing makes of it, and four patterns."""
+    view = View.whole(results, scan)
+    heights = [_tall_mm(view) + _BAR_MM] * 2 + [_WIDTH_MM + _TITLE_MM]
+    title = f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
+    figure = style.new_figure(sum(heights) + 6, title)
+    axes = figure.subplots(3, _COLUMNS, height_ratios=heights)
+    panels = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
+    for ax, panel, (title, values, *look) in panels:
+        image = drawing.show_map(ax, values, view.step_um, *look)
+        drawing.letter(ax, panel, title)
+        bar = drawing.add_colour_bar(image, ax)
+        bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
+        if title == "phase":
+            image.set_norm(BoundaryNorm(np.arange(len(PHASES) + 1) - 0.5, len(PHASES)))
+            bar.set_ticks(range(len(PHASES)), labels=PHASES)
+            bar.ax.minorticks_off()
+    for number, (text, (row, column)) in enumerate(telling_points(view).items(), start=1):
+        for ax in axes[0, :2]:
+            drawing.mark_point(ax, str(number), row, column)
+        ax = axes[2, number - 1]
+        drawing.show_pattern(ax, view.pattern(row, column), view.mask)
+        density, own = (view.truth(name)[row, column] for name in ("density", "own_share"))
+        drawing.letter(ax, str(number), f"{text}\ndensity {density:.1f}, own share {own:.2f}")
+        figure.choices.append(f"scan '{scan}', pattern {number} ({row}, {column}): {text}")
+    return figure
+
+
+def telling_points(view: View) -> dict[str, tuple[int, int]]:
+    """Choose four points of a virtual scan by its truth: {reason: (row, column)}."""
+    density, own = view.truth("density"), view.truth("own_share")
+    matrix = view.truth("phase") == PHASES.index("Ni")
+    pure = matrix & (own >= PURE_SHARE)
+    rank = {
+        "lowest density": np.where(pure, -density, -np.inf),
+        "highest density": np.where(pure, density, -np.inf),
+        "most mixed": np.where(matrix, -own, -np.inf),
+    }
+    if matrix.all():
+        rank["purest twin"] = np.where(view.truth("twin") > 0, own, -np.inf)
+    else:
+        rank["purest second phase"] = np.where(matrix, -np.inf, own)
+    return {reason: _highest(values) for reason, values in rank.items()}
+
+
+def _maps(view: View) -> list[tuple]:
+    """Title, values, colours and colour limits of each map of the truth and of Hough indexing."""
+    hough, matrix = view.orientations(), view.truth("phase").ravel() == PHASES.index("Ni")
+    true = CrystalMap(
+        rotations=Rotation(view.truth("rotation").reshape(-1, 4)),
+        phase_id=np.where(matrix, 0, -1),  # second phases are not indexed
+        x=hough.x,
+        y=hough.y,
+        phase_list=hough.phases,
+        scan_unit=hough.scan_unit,
+    )
+    density, strain = np.log10(view.truth("density")), 100 * view.truth("strain")
+    limit = max(np.abs(drawing.clip_limits(strain)).max(), 1e-6)
+    off = misorientation_map(hough, true)
+    quality, angle = drawing.QUALITY_COLOURS, drawing.ANGLE_COLOURS
+    return [
+        ("orientation, IPF-X", ipf_colours(true)),
+        ("dislocation density (log10, annealed 0)", density, drawing.DENSITY_COLOURS),
+        ("lattice strain (%)", strain, drawing.DIFFERENCE_COLOURS, (-limit, limit)),
+        ("phase", view.truth("phase").astype(float), _PHASE_COLOURS),
+        ("Hough, IPF-X", view.ipf_x()),
+        ("IQ (pq, arb. units)", view.property_map("pq"), quality),
+        ("KAM (°)", view.property_map("kam_deg"), angle),
+        (f"off the truth (°), median {np.nanmedian(off):.2f}", off, angle),
+    ]
+
+
+@style.print_style
+def realism_figure(
+    results: Results, statistics: dict[str, ScanStatistics], table: pd.DataFrame
+) -> style.PaperFigure:
+    """Draw a measured and a virtual scan side by side, and the statistics that they share.
+
+    Parameters
+    ----------
+    results
+        Of a study with ``comparison``.
+    statistics
+        Of both scans by their names.
+    table
+        Of :func:`kikuhelpers.tables.realism.compare`.
+    """
+    views = [View.whole(results, scan) for scan in statistics]
+    labels = ["virtual" if view.is_virtual else "measured" for view in views]
+    heights = [_tall_mm(views[0]) + _BAR_MM, _WIDTH_MM + _TITLE_MM, _PLOT_MM]
+    title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
+    figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
+    grid = figure.add_gridspec(3, 1, height_ratios=heights)
+    maps, patterns, plots = (figure.add_subfigure(row).subplots(1, _COLUMNS) for row in grid)
+    quality = [view.property_map("pq") for view in views]
+    look = drawing.QUALITY_COLOURS, drawing.clip_limits(np.stack(quality))
+    for index, (view, label) in enumerate(zip(views, labels, strict=True)):
+        drawing.show_map(maps[index], view.ipf_x(), view.step_um)
+        drawing.letter(maps[index], "AB"[index], f"{label}, IPF-X", style.TEXT_PT)
+        image = drawing.show_map(maps[index + 2], quality[index], view.step_um, *look)
+        drawing.letter(maps[index + 2], "CD"[index], f"{label}, IQ", style.TEXT_PT)
+        for ax, point in zip(patterns[2 * index :], _typical_points(view), strict=False):
+            drawing.show_pattern(ax, view.pattern(*point), view.mask)
+            drawing.letter(ax, "", f"{label} ({point[0]}, {point[1]})")
+    drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq, arb. units)")
+    _draw_statistics(plots, views, labels, list(statistics.values()))
+    met = table["alike"]
+    figure.choices.append(f"{met.sum()} of {len(met)} statistics are alike within their limits")
+    return figure
+
+
+def _draw_statistics(axes, views, labels, statistics) -> None:
+    for view, label, found in zip(views, labels, statistics, strict=True):
+        number = np.arange(1, len(found.eigenvalues) + 1)
+        axes[0].semilogy(number, found.eigenvalues, ".-", label=label)
+        axes[1].semilogy(found.frequency, found.power, ".-", label=label)
+        indexed = view.indexed()
+        for ax, name, text in ((axes[2], "fit", f"{found.fit_deg:.2f}°"), (axes[3], "pq", "")):
+            values = view.property_map(name)[indexed]
+            edges = np.linspace(*np.quantile(values, (0.002, 0.998)), _HISTOGRAM_BINS)
+            ax.hist(values, edges, density=True, histtype="step", label=f"{label} {text}")
+            ax.set_yticks([])
+    for ax, (panel, horizontal, vertical) in zip(axes, _PLOTS, strict=True):
+        drawing.letter(ax, panel, size_pt=style.TEXT_PT)
+        ax.set(xlabel=horizontal, ylabel=vertical)
+    axes[0].legend()
+    axes[2].legend()
+
+
+def _typical_points(view: View) -> list[tuple[int, int]]:
+    """Two points of median image quality, from the largest grains."""
+    grains, quality = view.grains(), view.property_map("pq")
+    points = []
+    for grain in np.bincount(grains[grains >= 0]).argsort()[::-1][:2]:
+        inside = grains == grain
+        away = np.abs(quality - np.median(quality[inside]))
+        points.append(_highest(np.where(inside, -away, -np.inf)))
+    return points
+
+
+def _tall_mm(view: View) -> float:
+    """Height of a map with its title."""
+    return _WIDTH_MM * view.shape[0] / view.shape[1] + _TITLE_MM
+
+
+def _highest(values: np.ndarray) -> tuple[int, int]:
+    """Row and column of the highest value, of several the first."""
+    return tuple(int(i) for i in np.unravel_index(values.argmax(), values.shape))
