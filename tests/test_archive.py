@@ -109,8 +109,8 @@ def test_a_truth_comes_back():
     files.raw.parent.mkdir(parents=True)
     simulate(study.scan("am").data, files.raw, files.truth)
     stand_in(study, DATA, "am")
-    before = Results(study).truth("am")
-    after = archived(study, files.truth).truth("am")
+    before = Results(study).scan("am").truth
+    after = archived(study, files.truth).scan("am").truth
     assert before.keys() == after.keys()
     for name, values in before.items():
         assert after[name].shape == values.shape
@@ -134,7 +134,7 @@ def test_active_latents_come_back_and_inactive_ones_are_zero(study):
     latents = rng.normal(size=(5, 6, 3)).astype(np.float32)
     latents[..., 1] *= 1e-3
     files = give_latents(study, latents, [0.1, 0.9, 0.5])
-    again = archived(study, files.latents).latents("vae-16", "wrought")
+    again = archived(study, files.latents).model_scan("vae-16", "wrought").latents
     assert again.dtype == np.float32 and not again[..., 1].any()
     half_a_level = np.ptp(latents, axis=(0, 1)) / 255 / 2
     for feature in (0, 2):
@@ -146,7 +146,7 @@ def test_the_features_of_most_structure_are_archived(study, monkeypatch):
     monkeypatch.setattr("kikuhelpers.runs.archive.MOST_ARCHIVED_FEATURES", 2)
     latents = np.random.default_rng(0).normal(size=(5, 6, 4)).astype(np.float32)
     files = give_latents(study, latents, [0.1, 0.9, 0.5, 0.7])
-    again = archived(study, files.latents).latents("vae-16", "wrought")
+    again = archived(study, files.latents).model_scan("vae-16", "wrought").latents
     assert again.any(axis=(0, 1)).tolist() == [False, True, False, True]
 
 
@@ -158,12 +158,14 @@ def test_tables_and_cards_come_back_exactly(study):
     save_array(files.generated, np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4))
     write_scan(files.decoded, np.zeros((4, 5, 6, 7), np.uint16))
     stamp(study, RECONSTRUCTION, "vae-16", "wrought")
-    generated = np.array(Results(study).generated("vae-16", "wrought"))
+    generated = np.array(Results(study).model_scan("vae-16", "wrought").generated)
     gone = (files.pattern_loss, files.residual, files.generated, files.decoded)
     results = archived(study, *gone)
-    np.testing.assert_array_equal(results.losses("vae-16", "wrought"), losses)
-    assert results.residual("vae-16", "wrought") == {"mae_counts": 1 / 3}
-    np.testing.assert_allclose(results.generated("vae-16", "wrought"), generated, atol=2e-5)
+    np.testing.assert_array_equal(results.model_scan("vae-16", "wrought").pattern_loss, losses)
+    assert results.model_scan("vae-16", "wrought").residual == {"mae_counts": 1 / 3}
+    np.testing.assert_allclose(
+        results.model_scan("vae-16", "wrought").generated, generated, atol=2e-5
+    )
     with pytest.raises(MissingResultError, match=r"decoded\.up2"):
         results.patterns("vae-16", "wrought")
 
@@ -223,12 +225,12 @@ def test_archived_weights_are_read_where_asked_for_and_nowhere_else(trained):
         path.unlink()
     layout.record(TRAINING, "vae-16").unlink()
     with pytest.raises(MissingResultError, match=r"04_training\.vae-16"):
-        Results(trained).weights("vae-16")
+        _ = Results(trained).model("vae-16").weights
     with pytest.raises(MissingResultError):
         begin(trained, LATENT_MAPS, "vae-16", "wrought")
     results = begin(trained, "11_figures", archive=True).results
-    assert results.model_card("vae-16")["presentations"] == 64
-    assert results.history("vae-16")["presentations"].iloc[-1] == 64
+    assert results.model("vae-16").card["presentations"] == 64
+    assert results.model("vae-16").history["presentations"].iloc[-1] == 64
     network = load_model(results, "vae-16").cpu()
     for name, weights in network.state_dict().items():
         assert weights.dtype == torch.float32
@@ -266,7 +268,7 @@ def test_what_is_of_other_settings_is_not_read(trained, change):
     archive, files = Archive(Layout(other)), Layout(other).model("vae-16")
     assert not archive.holds(files.weights) and archive.find(files.card) is None
     with pytest.raises(MissingResultError, match="with other settings"):
-        Results(other, archive=True).weights("vae-16")
+        _ = Results(other, archive=True).model("vae-16").weights
 
 
 def test_what_does_not_touch_the_training_does_not_matter(trained):
@@ -292,9 +294,9 @@ def test_large_weights_are_not_archived():
     save_file({"w": torch.ones(2)}, files.weights)
     stand_in(study, TRAINING, "large")
     results = archived(study, files.weights, files.card)
-    assert results.model_card("large")["name"] == "card.json"
+    assert results.model("large").card["name"] == "card.json"
     with pytest.raises(MissingResultError):
-        results.weights("large")
+        _ = results.model("large").weights
 
 
 def test_records_hold_no_folder_and_lose_nothing(tmp_path):
@@ -340,8 +342,8 @@ def test_what_another_machine_archived_stays(study):
     results = archived(study, layout.record(TRAINING, "vae-16"), model.card, model.weights)
     Archive(layout).write(Results(study))
     assert {path.name: path.read_bytes() for path in layout.archive.iterdir()} == before
-    assert results.model_card("vae-16") == {"of": "a training"}
-    assert (results.weights("vae-16")["w"] == 1).all()
+    assert results.model("vae-16").card == {"of": "a training"}
+    assert (results.model("vae-16").weights["w"] == 1).all()
 
 
 def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, monkeypatch):
@@ -353,7 +355,7 @@ def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, mon
     Archive(Layout(study)).write(Results(study))
     monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / "fresh"))
     results = Results(make_study(), archive=True)
-    assert results.model_card("vae-16") == {"of": "a training"}
+    assert results.model("vae-16").card == {"of": "a training"}
     assert results.all_records().keys() == {Job(TRAINING, ("vae-16",))}
     assert json.dumps(results.all_records()[Job(TRAINING, ("vae-16",))])
     assert not (tmp_path / "fresh").exists()

@@ -62,10 +62,10 @@ def give_scan(study, seed=0):
 
 def test_what_is_the_studys_is_opened_by_name(study):
     results = Results(study)
-    assert results.model_card("b") == {"name": "b"}
-    assert results.card("wrought")["sha256"] == "scan 0"
-    assert (results.latents("a", "wrought") == ord("a")).all()
-    assert results.raw("wrought").shape == (*SHAPE, 6, 7)
+    assert results.model("b").card == {"name": "b"}
+    assert results.scan("wrought").card["sha256"] == "scan 0"
+    assert (results.model_scan("a", "wrought").latents == ord("a")).all()
+    assert results.scan("wrought").raw.shape == (*SHAPE, 6, 7)
     pattern = results.pattern(PREPROCESSED, "wrought", 3, 4)
     np.testing.assert_array_equal(pattern, results.patterns(PREPROCESSED, "wrought")[3, 4])
     assert list(results.shown) == [(PREPROCESSED, "wrought", 3, 4)]
@@ -73,7 +73,7 @@ def test_what_is_the_studys_is_opened_by_name(study):
 
 def test_a_missing_result_names_the_command(study):
     with pytest.raises(MissingResultError) as error:
-        Results(study).features("a", "wrought")
+        _ = Results(study).model_scan("a", "wrought").features
     sentence = str(error.value)
     assert "models/a/wrought/features.csv of study 'test' is not there yet" in sentence
     assert sentence.endswith("python -m kikuhelpers test 05_latent_maps.a.wrought")
@@ -93,15 +93,15 @@ def test_a_missing_result_names_the_command(study):
 def test_results_of_other_settings_are_not_read(study, changes, jobs):
     other = make_study(**({"models": MODELS} | changes))
     with pytest.raises(MissingResultError, match="with other settings") as error:
-        Results(other).model_card("a")
+        _ = Results(other).model("a").card
     assert str(error.value).endswith(f"python -m kikuhelpers test {jobs}")
 
 
 def test_settings_that_a_result_does_not_depend_on_may_change(study):
     other = make_study(models=MODELS, title="Another", tables={"wrong_deg": 5})
     results = Results(other)
-    assert results.model_card("a") == {"name": "a"}
-    assert (results.latents("b", "wrought") == ord("b")).all()
+    assert results.model("a").card == {"name": "a"}
+    assert (results.model_scan("b", "wrought").latents == ord("b")).all()
 
 
 @pytest.mark.parametrize("name", ["latents", "pattern_loss"])
@@ -110,11 +110,10 @@ def test_another_models_file_in_place_is_not_read(study, name):
     own, other = (getattr(of_model, name) for of_model in files)
     shutil.copy2(other, own)
     assert digest(own) == digest(other)
-    read = {"latents": "latents", "pattern_loss": "losses"}[name]
     with pytest.raises(MissingResultError, match=r"is not the file that 0[56]_.* made") as error:
-        getattr(Results(study), read)("a", "wrought")
+        getattr(Results(study).model_scan("a", "wrought"), name)
     assert "python -m kikuhelpers test 0" in str(error.value)
-    assert (getattr(Results(study), read)("b", "wrought") == ord("b")).all()
+    assert (getattr(Results(study).model_scan("b", "wrought"), name) == ord("b")).all()
 
 
 def test_another_models_record_in_place_is_not_read(study):
@@ -123,19 +122,19 @@ def test_another_models_record_in_place_is_not_read(study):
     shutil.copy2(layout.model("b").card, layout.model("a").card)
     shutil.copy2(layout.record(TRAINING, "b"), layout.record(TRAINING, "a"))
     with pytest.raises(MissingResultError, match=r"test 04_training\.a$"):
-        Results(study).model_card("a")
+        _ = Results(study).model("a").card
 
 
 def test_a_file_without_a_record_is_not_read(study):
     Layout(study).record(TRAINING, "a").unlink()
     with pytest.raises(MissingResultError, match=r"04_training\.a has not run yet"):
-        Results(study).model_card("a")
+        _ = Results(study).model("a").card
 
 
 def test_results_of_a_replaced_scan_are_not_read(study):
     give_scan(study, seed=1)
     with pytest.raises(MissingResultError, match="of another scan than the present") as error:
-        Results(study).latents("a", "wrought")
+        _ = Results(study).model_scan("a", "wrought").latents
     sentence = str(error.value)
     assert sentence.endswith("test 01_diffraction_data.wrought 05_latent_maps.a.wrought")
 
@@ -148,7 +147,7 @@ def test_the_file_behind_a_link_may_not_change(tmp_path, study):
     raw.unlink()
     raw.symlink_to(tmp_path / "other.up2")
     with pytest.raises(MissingResultError, match=r"01_diffraction_data\.wrought"):
-        Results(study).raw("wrought")
+        _ = Results(study).scan("wrought").raw
 
 
 def test_models_without_results_are_left_out_with_a_sentence(study):
@@ -237,17 +236,17 @@ def test_overridden_results_go_to_a_folder_of_their_own(smoke):
     results = Results(changed)
     assert results.patterns(PREPROCESSED, "wrought").shape == (*SHAPE, 6, 7), "the original's"
     with pytest.raises(MissingResultError, match="notebook 04_training on vae-16, with the same"):
-        results.model_card("vae-16")
+        _ = results.model("vae-16").card
     with pytest.raises(MissingResultError, match=r"kikuhelpers smoke 03_indexing\.wrought$"):
-        results.pattern_centre("wrought")
+        _ = results.scan("wrought").pattern_centre
     save_json(layout.model("vae-16").card, {"of": "the override"})
     record = begin(changed, TRAINING, "vae-16")
     record.close()
     written = load_json(layout.record(TRAINING, "vae-16"))
     assert written["overrides"] == overrides
     assert written["study"]["training"]["batch_size"] == 4
-    assert Results(changed).model_card("vae-16") == {"of": "the override"}
-    assert Results(smoke).model_card("vae-16") == {"of": "the study"}
+    assert Results(changed).model("vae-16").card == {"of": "the override"}
+    assert Results(smoke).model("vae-16").card == {"of": "the study"}
     after = {path: path.read_bytes() for path in Layout(smoke).folder.rglob("*.*")}
     assert before == after, "the study's own results are as they were"
 

@@ -81,7 +81,7 @@ def decode_scan(
         A map too small for NLPAR, or one that it left points out of.
     """
     study, files = results.study, results.layout.model_scan(name, scan)
-    mask = np.logical_and.reduce([results.mask(other) for other in study.training_scans])
+    mask = np.logical_and.reduce([results.scan(other).mask for other in study.training_scans])
     inputs, step_um = results.patterns(PREPROCESSED, scan), study.scan(scan).data.step_um
     decoder = _decoder(projection, mask)
     if projection is not None:

@@ -91,7 +91,7 @@ def principal_components(results: Results) -> PrincipalComponents:
 
 def load_spectrum(results: Results) -> Spectrum:
     """Return the spectrum of a study's training sample, as a PCA among its baselines left it."""
-    stored = results.spectrum()
+    stored = results.sample.spectrum
     return Spectrum(np.array(stored["eigenvalues"]), stored["total"])
 
 

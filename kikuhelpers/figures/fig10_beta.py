@@ -30,7 +30,7 @@ def draw(results: Results) -> style.PaperFigure:
     figure = style.new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
     grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
-    histories = [results.history(name) for name in models]
+    histories = [results.model(name).history for name in models]
     lowest = min(history["best"].min() for history in histories) / 1.2
     highest = max(history["worst"].max() for history in histories) * LEGEND_ROOM
     for row, (name, history) in enumerate(zip(models, histories, strict=True)):
@@ -49,7 +49,7 @@ def draw(results: Results) -> style.PaperFigure:
                     drawing.letter(ax, f"{panel}.{column + 1}", text)
             place = f"{view.scan} ({point[0]}, {point[1]})"
             figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
-        generated, mask = results.generated(name, decoded), results.mask(decoded)
+        generated, mask = results.model_scan(name, decoded).generated, results.scan(decoded).mask
         grey = drawing.pattern_limits(generated, np.broadcast_to(mask, generated.shape))
         for number, pattern in enumerate(generated[:GENERATED_SHOWN]):
             ax = above.add_subplot(grid[upper + number // 2, 2 + number % 2])

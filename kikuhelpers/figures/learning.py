@@ -38,7 +38,7 @@ def learning_curves(results: Results) -> style.PaperFigure:
     figure = style.new_figure(_HEIGHT_MM, title, layout="constrained")
     axes = figure.subplots(1, 2)
     for name, look in _looks(study):
-        history = results.history(name)
+        history = results.model(name).history
         smooth = history.rolling(_SMOOTHED_LINES, min_periods=1, center=True).mean()
         for ax, column in zip(axes, _CURVES, strict=True):
             ax.plot(history["presentations"] / 1000, smooth[column], lw=0.9, alpha=0.9, **look)
@@ -82,7 +82,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
             alike.append(model.training)
         marker = _MARKERS[alike.index(model.training) % len(_MARKERS)]
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
-        shown = grains["share_pct"] / 100 * results.history(name)["presentations"].iloc[-1]
+        shown = grains["share_pct"] / 100 * results.model(name).history["presentations"].iloc[-1]
         indexed = grains["points"] * grains["indexed_pct"] / 100
         sums = pd.DataFrame({"wrong": grains["wrong_pct"] * indexed, "indexed": indexed})
         sums = sums.groupby(np.floor(np.log2(shown))).sum()

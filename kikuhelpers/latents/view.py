@@ -28,7 +28,7 @@ class View:
     @classmethod
     def whole(cls, results: Results, scan: str) -> "View":
         """View of a whole scan."""
-        rows, columns = results.card(scan)["map_shape"]
+        rows, columns = results.scan(scan).card["map_shape"]
         return cls(results, scan, (0, rows), (0, columns))
 
     @property
@@ -63,7 +63,7 @@ class View:
     @cached_property
     def mask(self) -> np.ndarray:
         """(h, w) bool, True inside the screen."""
-        return self.results.mask(self.scan)
+        return self.results.scan(self.scan).mask
 
     @cached_property
     def _open(self) -> Callable:
@@ -107,7 +107,7 @@ class View:
 
     def losses(self, kind: str) -> np.ndarray:
         """Loss of every pattern of the box, (rows, columns)."""
-        return self.crop(self.results.losses(kind, self.scan))
+        return self.crop(self.results.model_scan(kind, self.scan).pattern_loss)
 
     def pattern(self, row: int, column: int, kind: str = PREPROCESSED) -> np.ndarray:
         """One pattern (h, w) in [-1, 1], by its row and column in the box."""

@@ -156,7 +156,9 @@ class Archive:
             of_scan = study.scan(job.parts[0]).serves if len(job.parts) == 1 else None
             return _pack_map(value, _PROPERTIES.get(of_scan, _OF_DECODED))
         if path.name == "latents.npy":
-            return _pack_latents(value, results.features(*job.parts)["moran_i"].to_numpy())
+            return _pack_latents(
+                value, results.model_scan(*job.parts).features["moran_i"].to_numpy()
+            )
         return _PACK.get(path.name, lambda values: {"values": values})(value)
 
     def _stored(self, path: Path, job: Job) -> Arrays | Path | None:

@@ -156,7 +156,7 @@ def collect(results: Results) -> dict:
         runs[str(job)] = {key: record[key] for key in own}
         if job.stage == TRAINING and results.has(results.layout.model(*job.parts).card):
             # Of a training that was killed and taken up the card counts all, its record not.
-            trained = round(results.model_card(*job.parts)["seconds"], 1)
+            trained = round(results.model(*job.parts).card["seconds"], 1)
             runs[str(job)]["seconds"] = max(record["seconds"], trained)
     return shared | {
         "commit": git_commit(),

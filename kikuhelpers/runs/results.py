@@ -122,35 +122,30 @@ class Results:
         other.left_out = [f"{name} has no results yet: left out." for name in gone]
         return other
 
-    # ------------------------------------------------------------------ scans
+    def scan(self, name: str) -> "Opened":
+        """The results of a scan, by the names of :class:`~kikuhelpers.study.layout.ScanFiles`."""
+        return Opened(self, self.layout.scan(name))
 
-    def card(self, scan: str) -> dict:
-        """Origin, shapes, step in micrometres and SHA-256 of a scan."""
-        return self.open(self.layout.scan(scan).card)
+    def model(self, name: str) -> "Opened":
+        """The results of a training, see :class:`~kikuhelpers.study.layout.ModelFiles`."""
+        return Opened(self, self.layout.model(name))
 
-    def raw(self, scan: str) -> np.ndarray:
-        """The scan as measured, (rows, columns, height, width), mapped from file."""
-        return open_patterns(self.path(self.layout.scan(scan).raw))
+    def model_scan(self, name: str, scan: str) -> "Opened":
+        """Of a scan through a model or baseline, see ``ModelScanFiles`` in the same module."""
+        return Opened(self, self.layout.model_scan(name, scan))
 
-    def mask(self, scan: str) -> np.ndarray:
-        """True inside the screen, (height, width)."""
-        return self.open(self.layout.scan(scan).mask).astype(bool)
-
-    def background(self, scan: str) -> np.ndarray:
-        """The mean pattern that was subtracted, (height, width) in counts."""
-        return self.open(self.layout.scan(scan).background)
-
-    def pattern_centre(self, scan: str) -> dict:
-        """The calibrated pattern centre and its fit in degrees."""
-        return self.open(self.layout.scan(scan).pattern_centre)
-
-    def truth(self, scan: str) -> dict[str, np.ndarray]:
-        """The truth of a virtual scan by field, each (rows, columns, ...)."""
-        return self.open(self.layout.scan(scan).truth)
+    @property
+    def sample(self) -> "Opened":
+        """What a PCA found of the sample, see ``SampleFiles`` in the same module."""
+        return Opened(self, self.layout.sample)
 
     def patterns(self, kind: str, scan: str) -> np.ndarray:
         """Preprocessed patterns, or a model's or baseline's, uint16 counts, mapped from file."""
-        return open_patterns(self.path(self.layout.patterns(kind, scan)))
+        return self.open(self.layout.patterns(kind, scan))
+
+    def orientations(self, kind: str, scan: str):
+        """The orix CrystalMap of the preprocessed, a model's or a baseline's patterns."""
+        return self.open(self.layout.orientations(kind, scan))
 
     def pattern(self, kind: str, scan: str, row: int, column: int) -> np.ndarray:
         """One pattern, (height, width) uint16 counts; it is remembered in ``shown``."""
@@ -167,54 +162,6 @@ class Results:
                     raise
                 self.shown[place] = archived[place]
         return self.shown[place]
-
-    def orientations(self, kind: str, scan: str):
-        """The orix CrystalMap of the preprocessed, a model's or a baseline's patterns."""
-        return self.open(self.layout.orientations(kind, scan))
-
-    # ----------------------------------------------------------------- models
-
-    def model_card(self, model: str) -> dict:
-        """Settings, data and outcome of a training."""
-        return self.open(self.layout.model(model).card)
-
-    def history(self, model: str) -> pd.DataFrame:
-        """The loss history of a training."""
-        return self.open(self.layout.model(model).history)
-
-    def held_out(self, model: str) -> np.ndarray:
-        """True for points that a model has not seen, (rows, columns)."""
-        return self.open(self.layout.model(model).held_out).astype(bool)
-
-    def weights(self, model: str) -> dict:
-        """The weights of a network, tensors by name."""
-        return self.open(self.layout.model(model).weights)
-
-    def latents(self, model: str, scan: str) -> np.ndarray:
-        """Latent means, (rows, columns, D) float32, mapped from file."""
-        return self.open(self.layout.model_scan(model, scan).latents)
-
-    def features(self, model: str, scan: str) -> pd.DataFrame:
-        """Measures of every latent feature; row i is feature i + 1."""
-        return self.open(self.layout.model_scan(model, scan).features)
-
-    def losses(self, name: str, scan: str) -> np.ndarray:
-        """Half the sum of squared differences of every pattern of a model or baseline."""
-        return self.open(self.layout.model_scan(name, scan).pattern_loss)
-
-    def residual(self, model: str, scan: str) -> dict:
-        """The mean absolute error of the decoded patterns on the camera's scale."""
-        return self.open(self.layout.model_scan(model, scan).residual)
-
-    def generated(self, model: str, scan: str) -> np.ndarray:
-        """Patterns decoded from unit-normal noise, (n, height, width) float32."""
-        return self.open(self.layout.model_scan(model, scan).generated)
-
-    def spectrum(self) -> dict:
-        """Variances of the training sample along its principal components, and in all."""
-        return self.open(self.layout.sample.spectrum)
-
-    # ------------------------------------------------------- checked and opened
 
     def path(self, path: Path) -> Path:
         """Return the path of a result, if it is there and of the study's settings.
@@ -314,6 +261,16 @@ class Results:
         return all(map(self.has, needed))
 
 
+class Opened:
+    """Results of one place: an attribute opens the file of that name in the layout."""
+
+    def __init__(self, results: Results, files):
+        self._results, self._files = results, files
+
+    def __getattr__(self, name: str):
+        return self._results.open(getattr(self._files, name))
+
+
 def _open_truth(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
         shape = tuple(file.attrs["map_shape"])
@@ -335,7 +292,9 @@ def _open_weights(path: Path):
 _OPENERS = {
     "truth.h5": _open_truth,
     ".h5": _open_map,
-    ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".up2": open_patterns,
+    "latents.npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".npy": lambda path: np.load(path, allow_pickle=False),
     ".json": load_json,
     ".csv": pd.read_csv,
     ".safetensors": _open_weights,

@@ -43,7 +43,7 @@ class ScanStatistics:
 
 def scan_statistics(results: Results, scan: str) -> ScanStatistics:
     """Measure a scan of a study; reads its preprocessed patterns and their orientations."""
-    mask, seed = results.mask(scan), results.study.seed
+    mask, seed = results.scan(scan).mask, results.study.seed
     flat = results.patterns(PREPROCESSED, scan).reshape(-1, *mask.shape)
     rng = np.random.default_rng(seed)
     points = np.sort(rng.choice(len(flat), min(SAMPLE, len(flat)), replace=False))

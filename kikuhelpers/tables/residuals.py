@@ -54,12 +54,12 @@ def residual_table(results: Results) -> pd.DataFrame:
     """
     rows = []
     for scan in results.study.decoded_scans:
-        pixels = results.mask(scan).sum()
+        pixels = results.scan(scan).mask.sum()
         noise = float(np.median(results.orientations(PREPROCESSED, scan).prop["noise"]))
         for model in results.study.models:
-            rms = float(np.sqrt(2 * results.losses(model, scan).mean() / pixels))
+            rms = float(np.sqrt(2 * results.model_scan(model, scan).pattern_loss.mean() / pixels))
             row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
-            rows.append(row | results.residual(model, scan))
+            rows.append(row | results.model_scan(model, scan).residual)
     return pd.DataFrame(rows)
 
 
@@ -116,9 +116,11 @@ def linear_table(results: Results) -> pd.DataFrame:
     for name, model in study.models.items():
         if model.loss != "vae":
             continue
-        last = results.model_card(name)["last"]
+        last = results.model(name).card["last"]
         active = round(last["active_units"])
-        losses = [results.losses(name, scan).ravel() for scan in study.decoded_scans]
+        losses = [
+            results.model_scan(name, scan).pattern_loss.ravel() for scan in study.decoded_scans
+        ]
         left, of_pca = np.concatenate(losses).mean(), spectrum.residual(active)
         theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {

@@ -89,7 +89,7 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         for scan in study.decoded_scans:
             maps = [results.orientations(kind, scan) for kind in (PREPROCESSED, name)]
             scans[scan] = compare_maps(*maps)
-            scans[scan]["residual"] = results.losses(name, scan).ravel()
+            scans[scan]["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
             scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
             scans[scan]["block"] = block_labels(maps[0].shape)
         points = pd.concat(scans, names=["scan"])
@@ -111,7 +111,7 @@ def _head(results: Results, name: str) -> dict:
         settings = study.baseline(name)
         components = getattr(settings, "components", None)  # NLPAR has none
         return {"model": name, "loss": settings.method, "latent_dim": components}
-    card = results.model_card(name)
+    card = results.model(name).card
     settings = {key: card["settings"][key] for key in ("loss", "latent_dim", "beta", "seed")}
     last = {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
     return {"model": name, **settings, "presentations": card["presentations"], **last}
@@ -143,13 +143,13 @@ def held_out_table(results: Results) -> pd.DataFrame:
     for blind, model in study.models.items():
         if not model.hold_out:
             continue
-        held_out, scan = results.held_out(blind), model.hold_out.scan
+        held_out, scan = results.model(blind).held_out, model.hold_out.scan
         before = results.orientations(PREPROCESSED, scan)
         seeing = model.model_copy(update={"hold_out": None})
         alike = [name for name, other in study.models.items() if other == seeing]
         for name in [blind, *alike]:
             points = compare_maps(before, results.orientations(name, scan))
-            losses = results.losses(name, scan)
+            losses = results.model_scan(name, scan).pattern_loss
             for label, inside in (("held out", held_out), ("others", ~held_out)):
                 row = {"model": name, "points": label, "seen": name != blind or label == "others"}
                 row["residual_mean"] = float(losses[inside].mean())

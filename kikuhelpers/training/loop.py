@@ -119,7 +119,7 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
     """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
-    model.load_state_dict(results.weights(name))
+    model.load_state_dict(results.model(name).weights)
     return on_device(model).eval()
 
 

@@ -78,7 +78,7 @@ def load_training_set(results: Results, model: str | None = None) -> TrainingSet
     """
     study, parts = results.study, []
     hold_out = study.model(model).hold_out if model else None
-    mask = np.logical_and.reduce([results.mask(name) for name in study.training_scans])
+    mask = np.logical_and.reduce([results.scan(name).mask for name in study.training_scans])
     if not mask.any():
         raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
     for name in study.training_scans:
