@@ -34,46 +34,27 @@ PLACES = 5  # per axis of the interaction volume
 
 @dataclass(frozen=True)
 class Lattice:
-    """The lattice at n points.
+    """The lattice at n points."""
 
-    Parameters
-    ----------
-    rotation
-        (n, 4) unit quaternions, lab2crystal.
-    spread_deg
-        (n,) float32 mosaic spread: standard deviation per rotation component, degrees.
-    strain
-        (n,) float32 relative change of the lattice parameter, by segregation and stress.
-    phase
-        (n,) int8 index into :data:`kikuhelpers.study.specimen.PHASES`.
-    domain
-        (n,) int32 label of the region of one lattice, smooth rotation and cells left aside:
-        one rotation domain of one grain, or of one lamella, or one particle.
-    """
-
-    rotation: np.ndarray
+    rotation: np.ndarray  # (n, 4) unit quaternions, lab2crystal
+    # (n,) float32 mosaic spread: standard deviation per rotation component, degrees
     spread_deg: np.ndarray
+    # (n,) float32 relative change of the lattice parameter, by segregation and stress
     strain: np.ndarray
-    phase: np.ndarray
+    phase: np.ndarray  # (n,) int8 index into :data:`kikuhelpers.study.specimen.PHASES`
+    # (n,) int32 label of the region of one lattice, smooth rotation and cells left aside:
+    # one rotation domain of one grain, or of one lamella, or one particle
     domain: np.ndarray
 
 
 @dataclass(frozen=True)
 class State(Lattice):
-    """The truth at n points: the lattice and what it belongs to.
+    """The truth at n points: the lattice and what it belongs to."""
 
-    Parameters
-    ----------
-    grain
-        (n,) int32 label of the grain; a twin lamella and a particle keep their parent's.
-    twin
-        (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen.
-    density
-        (n,) float32 dislocation density, relative to the annealed matrix; ordinal.
-    """
-
-    grain: np.ndarray
+    grain: np.ndarray  # (n,) int32 label; a twin lamella and a particle keep their parent's
+    # (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen
     twin: np.ndarray
+    # (n,) float32 dislocation density, relative to the annealed matrix; ordinal
     density: np.ndarray
 
 
@@ -82,17 +63,10 @@ class Components(Lattice):
     """The lattices that n beam points see; m >= n components, in the order of the points.
 
     The mosaic spread includes the scatter of the rotation within the component.
-
-    Parameters
-    ----------
-    point
-        (m,) index of the beam point.
-    share
-        (m,) float32 of the point's pattern; sums to 1 over a point.
     """
 
-    point: np.ndarray
-    share: np.ndarray
+    point: np.ndarray  # (m,) index of the beam point
+    share: np.ndarray  # (m,) float32 of the point's pattern; sums to 1 over a point
 
 
 class VirtualSpecimen:
