@@ -33,7 +33,7 @@ from kikuhelpers.study.stages import Job
 # Tables and figures alone, from the results that are there and from the archive.
 FROM_ARCHIVE = bool(config.get("from_archive", False))
 study = load_study(unquote(str(config.get("study", "quick"))))
-STUDY = study.source  # its name, or the whole path of its file
+STUDY = study.origin.source  # its name, or the whole path of its file
 layout = Layout(study)
 SCANS, MODELS, BASELINES = list(study.scans), list(study.models), list(study.baselines)
 MAPPED, DECODED = study.mapped_scans, study.decoded_scans

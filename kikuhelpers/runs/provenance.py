@@ -72,7 +72,7 @@ class Record:
             "scans": {n: load_json(card)["sha256"] for n, card in scans.items() if card.is_file()},
             "outputs": {name_of(layout, self.job, p): digest(p) for p in outputs if p.is_file()},
             "study": self.study.model_dump(),
-            "overrides": self.study.overrides,
+            "overrides": self.study.origin.overrides,
             "seed": self.study.seed,
             "commit": git_commit(),
             "versions": versions(),
@@ -125,11 +125,11 @@ def begin(
     print(f"It needs {known if needed else 'no earlier result'}.")
     # What overrides change has no graph; what they leave alone the original study makes.
     folder = record.layout.folder
-    of_graph = not study.overrides or all(record.layout.folder_of(j) != folder for j in lacking)
+    of_graph = not study.origin.study or all(record.layout.folder_of(j) != folder for j in lacking)
     if lacking and make_missing and of_graph:
         print(f"Made now: {', '.join(map(str, lacking))}.", flush=True)
-        source = (study.original or study).source
-        subprocess.run([sys.executable, "-m", "kikuhelpers", source, *map(str, lacking)])
+        command = [sys.executable, "-m", "kikuhelpers", study.origin.source]
+        subprocess.run([*command, *map(str, lacking)])
         return begin(study, stage, *parts)
     if lacking:
         reasons = "; ".join(why[job].split(". Make it with: ")[0] for job in lacking)
@@ -144,7 +144,7 @@ def collect(results: Results) -> dict:
     """
     records = results.all_records()
     study = results.layout.study
-    shared = {"study": study.model_dump(), "overrides": study.overrides, "seed": study.seed}
+    shared = {"study": study.model_dump(), "overrides": study.origin.overrides, "seed": study.seed}
     for scan in shared["study"]["scans"].values():
         if "path" in scan["data"]:  # the bare name: this file may be published
             scan["data"]["path"] = Path(scan["data"]["path"]).name

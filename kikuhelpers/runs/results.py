@@ -45,11 +45,11 @@ def make_command(study: Study, *jobs: Job) -> str:
     the same overrides.
     """
     layout = Layout(study)
-    changed = [job for job in jobs if study.overrides and layout.folder_of(job) == layout.folder]
+    changed = [job for job in jobs if study.origin.study and layout.folder_of(job) == layout.folder]
     if changed:
         ran = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in changed)
         return f"{ran}, with the same overrides"
-    source = (study.original or study).source
+    source = study.origin.source
     return shlex.join(("python", "-m", "kikuhelpers", source, *map(str, jobs)))
 
 

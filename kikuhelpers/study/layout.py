@@ -171,7 +171,7 @@ class Layout:
 
     @cached_property
     def _original(self) -> "Layout | None":
-        return Layout(self.study.original) if self.study.original else None
+        return Layout(self.study.origin.study) if self.study.origin.study else None
 
     def folder_of(self, job: Job) -> Path:
         """Return the results folder that holds a job's files."""

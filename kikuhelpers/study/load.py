@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kikuhelpers.study.study import Study, StudyError
+from kikuhelpers.study.study import Origin, Study, StudyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
@@ -47,12 +47,13 @@ def load_study(study: str | Path, overrides: dict[str, Any] | None = None) -> St
     """
     path = study_path(study)
     source = path.stem if path.resolve().parent == STUDIES_FOLDER else str(path)
-    found = _validated(path, _content(path, {})).read_from(source)
+    found = _validated(path, _content(path, {})).with_origin(Origin(source))
     if overrides:
         changed = _validated(path, _content(path, overrides))
         digest = hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()
         name = f"{found.name}-with-{digest[:_DIGEST_DIGITS]}"
-        found = changed.model_copy(update={"name": name}).changed_from(found, overrides)
+        origin = Origin(source, found, overrides)
+        found = changed.model_copy(update={"name": name}).with_origin(origin)
     _check_that_scans_lie_elsewhere(found)
     return found
 

@@ -72,20 +72,8 @@ class Dependencies:
 
     def of(self, job: Job) -> tuple[dict, list[Job]]:
         """Return the settings that a job reads itself, and the jobs whose results it reads."""
-        read = {
-            DATA: self._data,
-            PREPROCESSING: self._preprocessing,
-            INDEXING: self._indexing,
-            TRAINING: self._training,
-            LATENT_MAPS: self._latent_maps,
-            RECONSTRUCTION: self._reconstruction,
-            BASELINES: self._baselines,
-            REINDEXING: self._reindexing,
-            TABLE1: self._table1,
-            VIRTUAL_SPECIMENS: self._virtual_specimens,
-            FIGURES: self._figures,
-        }
-        settings, jobs = read[job.stage](*job.parts)
+        _, name = job.stage.split("_", 1)  # below stands a method for each stage
+        settings, jobs = getattr(self, f"_{name}")(*job.parts)
         return {name: _plain(value) for name, value in settings.items()}, jobs
 
     def needs(self, job: Job) -> list[Job]:
@@ -100,7 +88,7 @@ class Dependencies:
         names = {name for other in self.of(job)[1] for name in self.scans_behind(other)}
         return sorted(names)
 
-    def _data(self, scan: str):
+    def _diffraction_data(self, scan: str):
         return {"data": self.study.scan(scan).data}, []
 
     def _preprocessing(self, scan: str):

@@ -6,7 +6,7 @@ values (Calvat et al., npj Comput. Mater. 2025, doi:10.1038/s41524-025-01770-8) 
 says "departure".
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -123,6 +123,14 @@ class Figures(Settings):
     path_4c: Path4C | None = None
 
 
+class Origin(NamedTuple):
+    """How a study came about."""
+
+    source: str  # its name in ``studies/``, or the path of its file
+    study: "Study | None" = None  # before the overrides; None without any
+    overrides: dict[str, Any] | None = None  # values changed for this run, by dotted name
+
+
 class Study(Settings):
     """All settings of a study; see :func:`kikuhelpers.study.load.load_study`."""
 
@@ -138,9 +146,7 @@ class Study(Settings):
     tables: Tables = Tables()
     comparison: Comparison | None = None
     figures: Figures = Figures()
-    _source: str = PrivateAttr("")
-    _original: "Study | None" = PrivateAttr(None)
-    _overrides: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _origin: Origin | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _names_agree(self):
@@ -199,30 +205,15 @@ class Study(Settings):
         """Return the training settings of a model: its own, or the study's."""
         return self.model(name).training or self.training
 
-    def read_from(self, source: str) -> "Study":
-        """Note by what name or path a command finds this study; return it."""
-        self._source = source
+    @property
+    def origin(self) -> Origin:
+        """How the study came about: its file, and the values changed for this run."""
+        return self._origin or Origin(self.name)
+
+    def with_origin(self, origin: Origin) -> "Study":
+        """Note how the study came about; return it."""
+        self._origin = origin
         return self
-
-    @property
-    def source(self) -> str:
-        """Name in ``studies/``, or path of the study's file."""
-        return self._source or self.name
-
-    def changed_from(self, original: "Study", overrides: dict[str, Any]) -> "Study":
-        """Note which study this one is with some values changed; return it."""
-        self._original, self._overrides = original, overrides
-        return self
-
-    @property
-    def original(self) -> "Study | None":
-        """The study before the overrides; None without any."""
-        return self._original
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The values changed for this run, by dotted name."""
-        return self._overrides
 
     @property
     def training_scans(self) -> list[str]:
