@@ -20,11 +20,11 @@ from kikuhelpers.figures import (
     stages,
     style,
 )
-from kikuhelpers.figures.drawing import bar_length_um, draw_scale_bar, show_map
+from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
 from kikuhelpers.figures.fig11_reindexed import compared_models
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
-from kikuhelpers.figures.panels import most_structured_box, path_points, steepest_path
+from kikuhelpers.figures.panels import _most_structured_box, _path_points, _steepest_path
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.latents import features
 from kikuhelpers.latents.view import View
@@ -108,23 +108,23 @@ def test_structure_is_found_inside_grains_not_at_their_boundary(planted):
     latents[..., 1] = np.random.default_rng(1).standard_normal(latents.shape[:2])
     latents[5:15, 22:38, 1] += 3 * np.sign(np.sin(np.arange(16) / 2))  # lines in one grain
     planted.shape = latents.shape[:2]
-    structure = panels.structure_in_grains(planted, "m")
-    assert most_structured_box(structure, (10, 16)) == ((5, 15), (22, 38))
+    structure = panels._structure_in_grains(planted, "m")
+    assert _most_structured_box(structure, (10, 16)) == ((5, 15), (22, 38))
     planted.features = lambda model: pd.DataFrame({"active": [False] * 5})
-    assert not panels.structure_in_grains(planted, "m").any()
+    assert not panels._structure_in_grains(planted, "m").any()
 
 
 def test_the_box_of_the_highest_mean_is_found():
     values = np.random.default_rng(0).standard_normal((9, 12))
     sums = {(r, c): values[r : r + 3, c : c + 4].sum() for r in range(9 - 2) for c in range(12 - 3)}
     row, column = max(sums, key=sums.get)
-    assert most_structured_box(values, (3, 4)) == ((row, row + 3), (column, column + 4))
-    assert most_structured_box(values, (30, 40)) == ((0, 9), (0, 12))
+    assert _most_structured_box(values, (3, 4)) == ((row, row + 3), (column, column + 4))
+    assert _most_structured_box(values, (30, 40)) == ((0, 9), (0, 12))
     second = {at: total for at, total in sums.items() if apart(at, (row, column), (3, 4))}
     at = max(second, key=second.get)
-    assert most_structured_box(values, (3, 4), 2) == ((at[0], at[0] + 3), (at[1], at[1] + 4))
+    assert _most_structured_box(values, (3, 4), 2) == ((at[0], at[0] + 3), (at[1], at[1] + 4))
     with pytest.raises(StudyError, match="no room for region 2"):
-        most_structured_box(values, (30, 40), 2)
+        _most_structured_box(values, (30, 40), 2)
 
 
 def apart(one, other, size):
@@ -138,9 +138,9 @@ def test_the_path_crosses_the_steepest_step_inside_a_grain():
     values[:, 20:] += 9  # higher, but between grains
     values[12:, 30] += 3  # down a column
     values[5, 8:] += 1
-    assert steepest_path(values, grains, 10) == ((7, 30), (16, 30))
+    assert _steepest_path(values, grains, 10) == ((7, 30), (16, 30))
     with pytest.raises(StudyError, match="no grain of the map holds a path of 35 points"):
-        steepest_path(values, grains, 35)
+        _steepest_path(values, grains, 35)
 
 
 def test_a_gallery_of_no_active_feature_is_empty(planted):
@@ -341,14 +341,14 @@ def test_the_style_of_the_figures_stays_with_the_figures():
     ("width_um", "length_um"), [(100, 20), (200, 50), (12, 2), (1.5, 0.5), (1000, 200), (29, 10)]
 )
 def test_scale_bar_is_a_round_third_of_the_map(width_um, length_um):
-    assert bar_length_um(width_um) == pytest.approx(length_um)
+    assert _bar_length_um(width_um) == pytest.approx(length_um)
 
 
 @pytest.mark.parametrize("step_um", [0.1, 1.0, 2.5])
 def test_scale_bar_has_the_length_it_states(step_um):
     ax = new_figure(40).subplots()
     ax.imshow(np.zeros((60, 80)))
-    bar = draw_scale_bar(ax, (60, 80), step_um)
+    bar = _draw_scale_bar(ax, (60, 80), step_um)
     stated = float(ax.texts[0].get_text().removesuffix(" µm"))
     assert bar.get_width() * step_um == pytest.approx(stated)
     assert bar.get_x() >= 0 and bar.get_x() + bar.get_width() <= 80
@@ -380,13 +380,13 @@ def test_the_drawn_layers_are_those_of_the_network(dimension):
 def test_radial_profile_finds_a_rim():
     mask = np.hypot(*(np.indices((120, 120)) - 59.5)) < 57
     difference = np.where(np.hypot(*(np.indices((120, 120)) - 59.5)) > 45, 0.5, 0.1)
-    radius, rms = fig08_dimensions.radial_rms(difference, mask)
+    radius, rms = fig08_dimensions._radial_rms(difference, mask)
     np.testing.assert_allclose(rms[radius < 42], 0.1)
     np.testing.assert_allclose(rms[radius > 48], 0.5)
 
 
 def test_a_path_holds_both_ends_and_no_gap():
-    points = path_points((3, 10), (9, -2))
+    points = _path_points((3, 10), (9, -2))
     assert tuple(points[0]) == (3, 10)
     assert tuple(points[-1]) == (9, -2)
     assert np.abs(np.diff(points, axis=0)).max() == 1

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kikuhelpers.figures.panels import boundary_lines
+from kikuhelpers.figures.panels import _boundary_lines
 from kikuhelpers.tables.truth_scores import truth_scores
 
 SHAPE = (40, 40)
@@ -58,6 +58,6 @@ def test_what_a_specimen_lacks_is_not_scored(view):
 
 
 def test_boundaries_run_between_the_points():
-    lines = boundary_lines(np.array([[1, 1, 2], [1, -1, 2]]))
+    lines = _boundary_lines(np.array([[1, 1, 2], [1, -1, 2]]))
     assert lines.tolist() == [[[1.5, -0.5], [1.5, 0.5]]]
-    assert len(boundary_lines(np.eye(3))) == 8
+    assert len(_boundary_lines(np.eye(3))) == 8

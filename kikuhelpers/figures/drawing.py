@@ -58,7 +58,7 @@ def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOUR
         cmap = colormaps.get_cmap(colours).with_extremes(bad="black")
         image = ax.imshow(np.ma.masked_invalid(values), cmap=cmap, vmin=low, vmax=high)
     bare(ax)
-    draw_scale_bar(ax, values.shape[:2], step_um)
+    _draw_scale_bar(ax, values.shape[:2], step_um)
     return image
 
 
@@ -67,27 +67,20 @@ def bare(ax: Axes) -> None:
     ax.set(xticks=[], yticks=[])
 
 
-def bar_length_um(width_um: float) -> float:
+def _bar_length_um(width_um: float) -> float:
     """Return the largest of 1, 2, 5 x 10^k that fits into a map of this width."""
     room = _BAR_FRACTION * width_um
     decade = 10.0 ** np.floor(np.log10(room))
     return float(max(digit * decade for digit in (1, 2, 5) if digit * decade <= room))
 
 
-def draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangle:
+def _draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangle:
     """Draw a bar with its length in micrometres in the lower left corner of a map.
 
-    Parameters
-    ----------
-    ax
-        Axes whose data units are points of the map.
-    shape
-        (rows, columns).
-    step_um
-        Distance of two points.
+    The axes' data units are points of the map; ``shape`` is (rows, columns).
     """
     rows, columns = shape
-    length_um = bar_length_um(columns * step_um)
+    length_um = _bar_length_um(columns * step_um)
     left, bottom = 0.05 * columns - 0.5, rows - 0.5 - 0.05 * max(rows, columns)
     size = length_um / step_um, 0.018 * max(rows, columns)
     bar = ax.add_patch(Rectangle((left, bottom), *size, fc="white", ec="black", lw=0.4))
@@ -128,7 +121,10 @@ def pattern_limits(pattern: np.ndarray, mask: np.ndarray) -> tuple[float, float]
 
 
 def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "horizontal"):
-    """Add a thin colour bar with few ticks to one or several axes."""
+    """Add a thin colour bar with few ticks to one or several axes.
+
+    A picture of (h, w, 3) colours has none, but takes the same room.
+    """
     figure = np.ravel(axes)[0].figure
     thin = {"aspect": 25, "pad": 0.02, "shrink": 0.9}
     bar = figure.colorbar(image, ax=axes, orientation=orientation, **thin)
@@ -136,6 +132,7 @@ def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "
     bar.update_ticks()
     bar.outline.set_linewidth(0.4)
     bar.set_label(label)
+    bar.ax.set_visible(image.get_array().ndim == 2)
     return bar
 
 

@@ -1,6 +1,7 @@
 """Fig. 4: latent maps of both alloys, and the patterns along a path across a cell wall."""
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.features import Choice, cell_feature, grain_feature, rotation_feature
@@ -12,6 +13,8 @@ PATH_PATTERNS = 6  # shown along the path
 _ROLES = {"A": "wrought", "B": "wrought", "D": "am", "E": "am"}
 _CHOOSE = {"A": grain_feature, "B": cell_feature, "D": cell_feature, "E": rotation_feature}
 _PATH_MM = 48.0  # the lower half
+_TRUTH_POINTS = 500  # along the path
+_DENSITY_COLOUR = "#b5367a"  # from the colours of the density
 
 
 @style.print_style
@@ -80,4 +83,21 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
             "one grain whose halves differ most in this feature"
         )
     if view.is_virtual:
-        panels.draw_truth_along(line, view, points)
+        _draw_truth(line, view, points)
+
+
+def _draw_truth(ax, view: View, points: np.ndarray) -> None:
+    """Draw the true dislocation density along the path, and where the path leaves a domain."""
+    first, last = points[0], points[-1]
+    share = np.linspace(0, 1, _TRUTH_POINTS)
+    distance = share * np.linalg.norm((last - first) * view.step_um)
+    state = panels.state_at(view, first + share[:, None] * (last - first))
+    other = ax.twinx()
+    other.semilogy(distance, state.density, color=_DENSITY_COLOUR, lw=0.8, ls="--")
+    other.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    other.yaxis.set_major_formatter("{x:g}")
+    other.yaxis.set_minor_formatter(NullFormatter())
+    other.set_ylabel("true density", color=_DENSITY_COLOUR)
+    for here in np.flatnonzero(np.diff(state.domain)):
+        place = distance[here : here + 2].mean()
+        ax.axvline(place, color=panels.DOMAIN_COLOUR, lw=0.8, zorder=0)

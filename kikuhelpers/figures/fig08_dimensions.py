@@ -64,22 +64,10 @@ def draw(results: Results) -> style.PaperFigure:
     return figure
 
 
-def radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RMS of a difference pattern in rings around the middle of the screen.
+def _radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middle (n,) in px of each ring around the middle of the screen, and the RMS (n,) in it.
 
-    Parameters
-    ----------
-    difference
-        (h, w).
-    mask
-        (h, w) bool, True inside the screen.
-
-    Returns
-    -------
-    radius : numpy.ndarray
-        (n,) middle of each ring in px.
-    rms : numpy.ndarray
-        (n,) in units of the [-1, 1] scale.
+    Of a ``difference`` of patterns (h, w) on the [-1, 1] scale, inside the ``mask`` (h, w).
     """
     rows, columns = np.nonzero(mask)
     radius = np.hypot(rows - rows.mean(), columns - columns.mean())
@@ -93,7 +81,7 @@ def radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np
 def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> None:
     for differences, dash in ((to_input, "-"), (successive, "--")):
         for number, (label, values) in enumerate(differences.items()):
-            ax.plot(*radial_rms(values, mask), dash, color=f"C{number}", label=label)
+            ax.plot(*_radial_rms(values, mask), dash, color=f"C{number}", label=label)
     ax.set_ylim(bottom=0)
     ax.set_xlim(left=0)
     ax.set(xlabel="distance from the middle of the screen (px)", ylabel="RMS difference")

@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
@@ -47,10 +46,8 @@ BAR_MM = 7.0  # colour bar below a map
 _TALLEST = 1.6  # height of a map, relative to its width
 
 DRAWN_POINTS = 240  # of the truth, along the longer side of a map, at least
-PATH_POINTS = 500
 DOMAIN_COLOUR = "#5cc8ff"
 PARTICLE_COLOUR = "#7dff5c"
-_PATH_COLOUR = "#b5367a"  # from the colours of the density
 
 
 def region(results: Results, panel: str, scan: str | None) -> View | None:
@@ -60,8 +57,8 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
         return View.whole(results, scan) if scan is not None else None
     view = View.whole(results, box.scan)
     if box.size is not None:
-        structure = structure_in_grains(view, roles.largest_vae(results.study))
-        return View(results, box.scan, *most_structured_box(structure, box.size, box.rank))
+        structure = _structure_in_grains(view, roles.largest_vae(results.study))
+        return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
     ends = zip((box.rows, box.columns), view.shape, strict=True)
     return View(results, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
 
@@ -90,7 +87,7 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
     return views, [sentence.format(*words) for words in missing]
 
 
-def structure_in_grains(view: View, model: str) -> np.ndarray:
+def _structure_in_grains(view: View, model: str) -> np.ndarray:
     """Local Moran's I of the latent features inside the grains, their mean, (rows, columns).
 
     Each grain of each active feature is brought to mean 0 and variance 1; a point's value is
@@ -108,20 +105,10 @@ def structure_in_grains(view: View, model: str) -> np.ndarray:
     return total / max(1, len(active))
 
 
-def most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> tuple[Point, Point]:
-    """Place a box of a size where the mean of a map (rows, columns) is highest.
+def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> tuple[Point, Point]:
+    """Rows and columns of a box of a size where the mean of a map (rows, columns) is highest.
 
     With a ``rank`` above 1: where it is highest without overlap with the boxes before.
-
-    Returns
-    -------
-    tuple
-        Rows and columns, each (first, one past the last).
-
-    Raises
-    ------
-    StudyError
-        The map has no room for so many boxes.
     """
     height, width = (int(n) for n in np.minimum(size, structure.shape))
     sums = np.pad(structure.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
@@ -150,41 +137,25 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
         standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
         width = 2 * PATH_CLEARANCE_POINTS + 1
         clear = minimum_filter(grains, width) == maximum_filter(grains, width)
-        start, stop = steepest_path(standard, np.where(clear, grains, -1), path.length)
-    points = path_points(start, stop)
+        start, stop = _steepest_path(standard, np.where(clear, grains, -1), path.length)
+    points = _path_points(start, stop)
     first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
     last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)
     rows, columns = zip(first.tolist(), last.tolist(), strict=True)
     return View(results, path.scan, rows, columns), choice, points
 
 
-def path_points(start: Point, stop: Point) -> np.ndarray:
+def _path_points(start: Point, stop: Point) -> np.ndarray:
     """Return the points (n, 2) of a straight path, both ends included, one per step."""
     count = max(abs(stop[0] - start[0]), abs(stop[1] - start[1])) + 1
     return np.round(np.linspace(start, stop, count)).astype(int)
 
 
-def steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple[Point, Point]:
-    """Find the row or column of points, inside one grain, whose halves differ most on average.
+def _steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple[Point, Point]:
+    """Ends of the row or column of points, inside one grain, whose halves differ most on average.
 
-    Parameters
-    ----------
-    values
-        (rows, columns), brought to mean 0 and variance 1 in each grain.
-    grains
-        (rows, columns) labels, -1 for none.
-    length
-        Points of the path.
-
-    Returns
-    -------
-    tuple
-        First and last point, each (row, column).
-
-    Raises
-    ------
-    StudyError
-        No grain holds a path of this length.
+    ``values`` have mean 0 and variance 1 in each of the ``grains``, -1 for none; both (rows,
+    columns).
     """
     best, ends, half = -np.inf, None, length // 2
     for axis in (0, 1):
@@ -290,13 +261,13 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     places = ((np.arange(finer * size) + 0.5) / finer - 0.5 for size in view.shape)
     grid = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
     grid += (view.rows[0], view.columns[0])
-    state, shape = _state(view, grid.reshape(-1, 2)), grid.shape[:2]
+    state, shape = state_at(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")
     colours = drawing.DENSITY_COLOURS
     image = drawing.show_map(ax, np.log10(density), view.step_um / finer, colours)
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
-    lines = boundary_lines(np.where(particles, -1, domain))
+    lines = _boundary_lines(np.where(particles, -1, domain))
     look = {"colors": DOMAIN_COLOUR, "lw": 0.5, "rasterized": True, "zorder": 0.5}
     ax.add_collection(LineCollection(lines, **look))
     drawing.letter(ax, "", "truth: log10 density, annealed 0;\nboundaries blue, particles green")
@@ -304,44 +275,10 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
         drawing.add_colour_bar(image, ax)
 
 
-def draw_truth_along(ax, view: View, points: np.ndarray) -> None:
-    """Draw the true dislocation density along a straight path, and where it leaves a domain.
+def _boundary_lines(labels: np.ndarray) -> np.ndarray:
+    """Edges between points of different labels (rows, columns); label -1 has none.
 
-    Parameters
-    ----------
-    ax
-        Axes that hold a feature against the distance from the first point in micrometres.
-    view
-        Of the scan.
-    points
-        (n, 2) rows and columns in the scan.
-    """
-    first, last = points[0], points[-1]
-    share = np.linspace(0, 1, PATH_POINTS)
-    distance = share * np.linalg.norm((last - first) * view.step_um)
-    state = _state(view, first + share[:, None] * (last - first))
-    other = ax.twinx()
-    other.semilogy(distance, state.density, color=_PATH_COLOUR, lw=0.8, ls="--")
-    other.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    other.yaxis.set_major_formatter("{x:g}")
-    other.yaxis.set_minor_formatter(NullFormatter())
-    other.set_ylabel("true density", color=_PATH_COLOUR)
-    for here in np.flatnonzero(np.diff(state.domain)):
-        ax.axvline(distance[here : here + 2].mean(), color=DOMAIN_COLOUR, lw=0.8, zorder=0)
-
-
-def boundary_lines(labels: np.ndarray) -> np.ndarray:
-    """Return the edges between points of different labels; label -1 has none.
-
-    Parameters
-    ----------
-    labels
-        (rows, columns).
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, 2, 2): both ends of each edge as (x, y), in points.
+    Both ends of each edge as (x, y) in points, (n, 2, 2).
     """
     lines = []
     for axis, along in ((1, [(0.5, -0.5), (0.5, 0.5)]), (0, [(-0.5, 0.5), (0.5, 0.5)])):
@@ -352,8 +289,8 @@ def boundary_lines(labels: np.ndarray) -> np.ndarray:
     return np.concatenate(lines)
 
 
-def _state(view: View, points: np.ndarray) -> State:
-    """Truth at (n, 2) rows and columns of a view's scan, which need not be whole."""
+def state_at(view: View, points: np.ndarray) -> State:
+    """Return the truth at (n, 2) rows and columns of a view's scan, which need not be whole."""
     data = view.results.study.scan(view.scan).data
     return _specimen(data.model_dump_json()).at(data.origin_um + data.step_um * points)
 

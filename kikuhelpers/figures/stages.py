@@ -48,8 +48,7 @@ def map_row(
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
         image = drawing.show_map(ax, values, step_um, colours)
         drawing.letter(ax, "", LABELS.get(name, name), style.TEXT_PT)
-        bar = drawing.add_colour_bar(image, ax)
-        bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
+        drawing.add_colour_bar(image, ax)
     return figure
 
 

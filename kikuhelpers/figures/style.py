@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.style
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,8 +19,6 @@ from kikuhelpers.runs.files import written_aside
 
 PAGE_MM = 183.0
 INCH_PER_MM = 1 / 25.4
-TEXT_PT = 7.0
-SMALL_PT = 6.0
 MAX_BYTES = 400_000  # of a PNG
 PRINT_DPI = 300
 
@@ -29,44 +28,19 @@ PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
 PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
-PRINT_STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
-    "font.size": TEXT_PT,
-    "axes.titlesize": TEXT_PT,
-    "axes.titlepad": 3.0,
-    "axes.labelsize": SMALL_PT,
-    "axes.labelpad": 1.5,
-    "axes.linewidth": 0.5,
-    "figure.titlesize": TEXT_PT + 1,
-    "legend.fontsize": SMALL_PT,
-    "legend.frameon": False,
-    "lines.linewidth": 1.0,
-    "image.interpolation": "nearest",  # a map shows its points, nothing between them
-    "pdf.fonttype": 42,  # TrueType fonts in the PDF: its text stays text
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
-}
-_TICKS = {"labelsize": SMALL_PT, "major.size": 2.0, "major.width": 0.5, "major.pad": 1.5}
-PRINT_STYLE |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
-print_style = mpl.rc_context(PRINT_STYLE)  # decorates a function that draws a figure
+_STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
+_SIZES = mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False)
+TEXT_PT, SMALL_PT = _SIZES["font.size"], _SIZES["axes.labelsize"]
+print_style = mpl.style.context(_STYLE_FILE)  # decorates a function that draws a figure
 
 
 class PaperFigure(Figure):
-    """A figure that knows which panels it could not fill and how it chose its features.
-
-    Attributes
-    ----------
-    missing : list of str
-        One sentence per panel of the paper that this study cannot fill.
-    choices : list of str
-        One sentence per latent feature or pattern that was chosen by a measure.
-    """
+    """A figure that knows which panels it could not fill and how it chose its features."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.missing: list[str] = []
-        self.choices: list[str] = []
+        self.missing: list[str] = []  # a sentence per panel that this study cannot fill
+        self.choices: list[str] = []  # a sentence per feature or pattern chosen by a measure
 
     def note_lacking(self, sentence: str, wanted: Iterable[str], there: Iterable[str]) -> None:
         """Add a sentence to ``missing`` that names, in its {}, what is wanted and not there."""

@@ -43,7 +43,6 @@ def truth_figure(results: Results, scan: str) -> style.PaperFigure:
         image = drawing.show_map(ax, values, view.step_um, *look)
         drawing.letter(ax, panel, title)
         bar = drawing.add_colour_bar(image, ax)
-        bar.ax.set_visible(values.ndim == 2)  # an IPF map has none, but takes the same room
         if title == "phase":
             image.set_norm(BoundaryNorm(np.arange(len(PHASES) + 1) - 0.5, len(PHASES)))
             bar.set_ticks(range(len(PHASES)), labels=PHASES)
@@ -79,14 +78,9 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
 def _maps(view: View) -> list[tuple]:
     """Title, values, colours and colour limits of each map of the truth and of Hough indexing."""
     hough, matrix = view.orientations(), view.truth("phase").ravel() == PHASES.index("Ni")
-    true = CrystalMap(
-        rotations=Rotation(view.truth("rotation").reshape(-1, 4)),
-        phase_id=np.where(matrix, 0, -1),  # second phases are not indexed
-        x=hough.x,
-        y=hough.y,
-        phase_list=hough.phases,
-        scan_unit=hough.scan_unit,
-    )
+    rotations = Rotation(view.truth("rotation").reshape(-1, 4))
+    indexed = np.where(matrix, 0, -1)  # second phases are not
+    true = CrystalMap(rotations, indexed, hough.x, hough.y, hough.phases)
     density, strain = np.log10(view.truth("density")), 100 * view.truth("strain")
     limit = max(np.abs(drawing.clip_limits(strain)).max(), 1e-6)
     off = misorientation_map(hough, true)

@@ -73,8 +73,7 @@ class Region(Settings):
     """A box of the map in points: given by hand, or only its size, and chosen by a measure.
 
     With ``size`` the box is the one of its size with most structure inside the grains, or the
-    ``rank``-th of those that do not overlap, see
-    :func:`kikuhelpers.figures.panels.most_structured_box`.
+    ``rank``-th of those that do not overlap, see :mod:`kikuhelpers.figures.panels`.
     """
 
     scan: Name
