@@ -10,7 +10,6 @@ _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
     views, missing = panels.panel_views(results, 2, {"A": "wrought", "B": "am"})

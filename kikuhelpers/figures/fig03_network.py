@@ -43,7 +43,6 @@ _VIEW_SHAPES = (
 _VIEW_ARROWS = [(30.5, 0, 33, 0), (45, 0, 48, 0), (56, 0, 60, 0), (72, 0, 75, 0)]
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw the VAE (A), its contrastive variant (B) and the layers with their sizes (C)."""
     study = results.study

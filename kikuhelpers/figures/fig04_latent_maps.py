@@ -17,7 +17,6 @@ _TRUTH_POINTS = 500  # along the path
 _DENSITY_COLOUR = "#b5367a"  # from the colours of the density
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw latent maps of both alloys and the patterns along a path across a cell wall."""
     model, path = roles.largest_vae(results.study), results.study.figures.path_4c

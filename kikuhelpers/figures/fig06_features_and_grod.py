@@ -7,7 +7,6 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw two latent features and GROD for two regions of the AM alloy."""
     model = roles.largest_vae(results.study)
@@ -17,12 +16,12 @@ def draw(results: Results) -> style.PaperFigure:
     rows = []
     for letter, view in views.items():
         cells = cell_feature(view, model)
-        maps = cells, rotation_feature(view, model, {cells.index}), "grod_deg"
-        rows.append((view, panels.numbered(letter, maps)))
+        rotation = rotation_feature(view, model, {cells.index})
+        rows.append((letter, view, (cells, rotation, "grod_deg")))
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
     figure, axes = panels.draw_rows(6, title, rows, bars=True)
     figure.missing.extend(missing)
-    first, field = rows[0][0], panels.region(results, "7", None)
+    first, field = rows[0][1], panels.region(results, "7", None)
     if field is not None and field.scan == first.scan:
         drawing.draw_box(axes[0, 0], *field.within(first), "7")
     return figure

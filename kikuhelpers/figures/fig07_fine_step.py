@@ -9,7 +9,6 @@ from kikuhelpers.study import roles
 _PHYSICAL = ("grod_deg", "sharpness", "pq", "kam_deg")
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw the fine-step map: three latent features, then GROD, sharpness, IQ, KAM; zooms."""
     scan = roles.fine_scan(results.study)
@@ -23,8 +22,8 @@ def draw(results: Results) -> style.PaperFigure:
     rotation = rotation_feature(field, model, {cells.index})
     spots = spot_feature(field, model, {cells.index, rotation.index})
     latent = (cells, rotation, spots, panels.ORIENTATIONS)
-    views, maps = (field, zoom, field, zoom), (latent, latent, _PHYSICAL, _PHYSICAL)
-    rows = [(view, panels.numbered(*row)) for view, *row in zip(views, "ACBD", maps, strict=True)]
+    rows = [("A", field, latent), ("C", zoom, latent)]
+    rows += [("B", field, _PHYSICAL), ("D", zoom, _PHYSICAL)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
     figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows)
     for ax in axes[::2, : len(latent)].flat:

@@ -16,7 +16,6 @@ _PROFILE_MM = 36.0
 _BAR_PLACE = (0.05, 0.5, 0.9, 0.07)  # of the colour bar in its axes
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw one pattern decoded by each VAE, its differences, and their radial profile."""
     study, models = results.study, roles.vaes(results.study)
@@ -82,8 +81,7 @@ def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> No
     for differences, dash in ((to_input, "-"), (successive, "--")):
         for number, (label, values) in enumerate(differences.items()):
             ax.plot(*_radial_rms(values, mask), dash, color=f"C{number}", label=label)
-    ax.set_ylim(bottom=0)
-    ax.set_xlim(left=0)
-    ax.set(xlabel="distance from the middle of the screen (px)", ylabel="RMS difference")
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    ax.set(xlim=(0, None), xlabel="distance from the middle of the screen (px)")
+    ax.set(ylim=(0, None), ylabel="RMS difference")
+    drawing.legend_beside(ax)
     drawing.letter(ax, "D", "radial profile of each difference", style.TEXT_PT)

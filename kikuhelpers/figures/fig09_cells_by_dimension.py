@@ -1,7 +1,5 @@
 """Fig. 9: the cells as VAEs of each dimension show them."""
 
-import string
-
 from kikuhelpers.figures import panels, style
 from kikuhelpers.latents.features import cell_feature
 from kikuhelpers.runs.results import Results
@@ -10,7 +8,6 @@ from kikuhelpers.study import roles
 PAPER_DIMENSIONS = ("32-D", "64-D", "128-D", "256-D")
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw, for each VAE dimension, the feature that reveals the cells best."""
     study = results.study
@@ -19,8 +16,7 @@ def draw(results: Results) -> style.PaperFigure:
         return style.dropped_figure("Fig. 9: this study has no AM scan.")
     if not (models := roles.vaes(study)):
         return style.dropped_figure("Fig. 9: this study has no conventional VAE.")
-    features = (cell_feature(view, model) for model in models)
-    row = view, dict(zip(string.ascii_uppercase, features, strict=False))
+    row = "", view, [cell_feature(view, model) for model in models]
     title = f"Feature of most structure inside the grains, by latent dimension: {view.label}"
     figure, _ = panels.draw_rows(9, title, [row])
     there = [f"{study.model(name).latent_dim}-D" for name in models]

@@ -1,6 +1,6 @@
 """Fig. 10: what a higher beta does to patterns, and which orientations survive it."""
 
-import string
+from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,6 @@ _SHARES_MM = 48.0
 _LINES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw best, worst and generated patterns for each beta, the losses and what survives."""
     study, models = results.study, roles.beta_series(results.study)
@@ -34,7 +33,7 @@ def draw(results: Results) -> style.PaperFigure:
     lowest = min(history["best"].min() for history in histories) / 1.2
     highest = max(history["worst"].max() for history in histories) * LEGEND_ROOM
     for row, (name, history) in enumerate(zip(models, histories, strict=True)):
-        panel, upper = string.ascii_uppercase[row], 2 * row
+        panel, upper = ascii_uppercase[row], 2 * row
         for column, kind in enumerate(("best", "worst")):
             view, point = extreme_point(views, name, kind)
             pair = {"original": view.pattern(*point), "decoded": view.pattern(*point, name)}
@@ -60,7 +59,7 @@ def draw(results: Results) -> style.PaperFigure:
         _draw_history(ax, history)
         ax.set_ylim(lowest, highest)
         drawing.letter(ax, f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
-    panel = string.ascii_uppercase[len(models)]
+    panel = ascii_uppercase[len(models)]
     try:
         shares = results.open(results.layout.figures / "orientation_shares.csv")
         _draw_shares(below, panel, shares, study, models)

@@ -1,6 +1,6 @@
 """Fig. 11: orientation and image-quality maps of decoded patterns."""
 
-import string
+from string import ascii_uppercase
 
 import numpy as np
 
@@ -14,7 +14,6 @@ _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map
 _TITLES_MM = 9.0  # above each map, on average
 
 
-@style.print_style
 def draw(results: Results) -> style.PaperFigure:
     """Draw IPF-X (.1) and IQ (.2) of the preprocessed and the decoded patterns."""
     study = results.study
@@ -30,17 +29,17 @@ def draw(results: Results) -> style.PaperFigure:
     indexed = {name: view.indexed(name) for name in (PREPROCESSED, *models)}
     quality = [np.where(i, view.property_map("pq", name), np.nan) for name, i in indexed.items()]
     limits = drawing.clip_limits(np.stack(quality))
-    for column, (name, iq) in enumerate(zip(indexed, quality, strict=True)):
-        panel = string.ascii_uppercase[column]
-        drawing.show_map(upper[column], view.ipf_x(name), view.step_um)
+    columns = zip(upper, lower, ascii_uppercase, indexed, quality, strict=False)
+    for above, below, panel, name, iq in columns:
+        drawing.show_map(above, view.ipf_x(name), view.step_um)
         beta, share = (f"β = {betas[name]}" if name in betas else ""), indexed[name].mean()
         words = f"{name}\n{beta}\n{100 * share:.1f} % indexed"
-        drawing.letter(upper[column], f"{panel}.1", words)
+        drawing.letter(above, f"{panel}.1", words)
         look = drawing.QUALITY_COLOURS, limits
-        image = drawing.show_map(lower[column], iq, view.step_um, *look)
+        image = drawing.show_map(below, iq, view.step_um, *look)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
-        drawing.letter(lower[column], f"{panel}.2", f"median {median}")
+        drawing.letter(below, f"{panel}.2", f"median {median}")
     upper[0].set_ylabel("IPF-X")
     lower[0].set_ylabel("IQ")
     drawing.add_ipf_key(upper[-1])

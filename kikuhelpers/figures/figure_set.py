@@ -1,6 +1,6 @@
 """The figures 1 to 11 of a study: drawn, written and accounted for one by one.
 
-Each ``figNN_name.draw(results)`` returns a :class:`~kikuhelpers.figures.style.PaperFigure`;
+Each ``figNN_name.draw(results)``, called in the style for print, returns a ``PaperFigure``;
 its ``missing`` lists, one sentence each, the panels that the study cannot fill, its
 ``choices`` the latent features and patterns with the measure that chose them.
 """
@@ -8,7 +8,7 @@ its ``missing`` lists, one sentence each, the panels that the study cannot fill,
 from importlib import import_module
 from pathlib import Path
 
-from kikuhelpers.figures.style import PaperFigure, dropped_figure, save_figure
+from kikuhelpers.figures.style import PaperFigure, dropped_figure, print_style, save_figure
 from kikuhelpers.runs.files import save_json
 from kikuhelpers.runs.results import MissingResultError, Results
 
@@ -48,7 +48,7 @@ class FigureSet:
         """
         stem = FIGURES[number]
         try:
-            figure = import_module(f"kikuhelpers.figures.{stem}").draw(self.results)
+            figure = print_style(import_module(f"{__package__}.{stem}").draw)(self.results)
         except MissingResultError as missing:
             figure = dropped_figure(f"Fig. {number}: {missing.what}.")
         for ending in (".png", ".pdf"):

@@ -14,8 +14,7 @@ from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 75.0
 _SINGLE_MM = 120.0  # width of a single plot with its legend
-_VIRIDIS = colormaps["viridis"]([0.0, 0.25, 0.5, 0.7, 0.9])
-_COLOURS = dict(zip(LATENT_DIMENSIONS, _VIRIDIS, strict=True))
+_COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9]), strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
 _SMOOTHED_LINES = 5  # of the history, in a running mean
@@ -23,7 +22,6 @@ _CURVES = {  # column of the history: its words
     "reconstruction": "half sum of squares per pattern, latents drawn",
     "active_units": "active latent features",
 }
-_BESIDE = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}  # the place of a legend
 
 
 @style.print_style
@@ -44,19 +42,18 @@ def learning_curves(results: Results) -> style.PaperFigure:
             ax.plot(history["presentations"] / 1000, smooth[column], lw=0.9, alpha=0.9, **look)
     if study.largest_pca:
         spectrum, largest = load_spectrum(results), study.model(roles.largest_vae(study))
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        place["fontsize"] = style.SMALL_PT
+        look = {"ha": "right", "va": "bottom", "fontsize": style.SMALL_PT}
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
             left = spectrum.residual(count)
             axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
-            axes[0].annotate(f"PCA-{count}", (0.99, left), **place)
+            place = axes[0].get_yaxis_transform()  # x in parts of the axes, y in data
+            axes[0].text(0.99, left, f"PCA-{count}", transform=place, **look)
     axes[0].set_yscale("log")
-    axes[0].yaxis.set_minor_formatter("{x:g}")
-    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].yaxis.set(minor_formatter="{x:g}", major_formatter="{x:g}")
     for ax, panel, words in zip(axes, "AB", _CURVES.values(), strict=True):
         ax.set(xlabel="patterns shown (thousands)", ylabel=words)
         drawing.letter(ax, panel, size_pt=style.TEXT_PT)
-    axes[1].legend(**_BESIDE)
+    drawing.legend_beside(axes[1])
     return figure
 
 
@@ -88,11 +85,11 @@ def learned_orientations(results: Results) -> style.PaperFigure:
         sums = sums.groupby(np.floor(np.log2(shown))).sum()
         middles = 2 ** (sums.index.to_numpy() + 0.5)
         ax.plot(middles, sums["wrong"] / sums["indexed"], marker=marker, ms=3, lw=0.9, **look)
-    ax.set(xscale="log", ylim=(-2, 102))
-    ax.xaxis.set_major_formatter("{x:g}")
+    words = f"more than {study.tables.wrong_deg:g}° off (% of indexed points)"
+    ax.set(xscale="log", ylim=(-2, 102), ylabel=words)
     ax.set_xlabel("patterns of the grain's orientation shown in training")
-    ax.set_ylabel(f"more than {study.tables.wrong_deg:g}° off (% of indexed points)")
-    ax.legend(**_BESIDE)
+    ax.xaxis.set_major_formatter("{x:g}")
+    drawing.legend_beside(ax)
     return figure
 
 

@@ -7,8 +7,9 @@ A virtual specimen is known between the points of its scan too, so its truth is 
 the scan: cell walls are often thinner than a step.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from string import ascii_uppercase
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -33,12 +34,12 @@ _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
-# Property of the orientation map, its title with unit, its colours.
+# Property of the orientation map, its title of two lines with unit, its colours.
 PHYSICAL_MAPS = {
-    "pq": ("IQ (pq, arb. units)", drawing.QUALITY_COLOURS),
-    "grod_deg": ("GROD (°)", drawing.ANGLE_COLOURS),
-    "kam_deg": ("KAM (°)", drawing.ANGLE_COLOURS),
-    "sharpness": ("sharpness (fraction)", drawing.QUALITY_COLOURS),
+    "pq": ("IQ (pq, arb. units)\n", drawing.QUALITY_COLOURS),
+    "grod_deg": ("GROD (°)\n", drawing.ANGLE_COLOURS),
+    "kam_deg": ("KAM (°)\n", drawing.ANGLE_COLOURS),
+    "sharpness": ("sharpness (fraction)\n", drawing.QUALITY_COLOURS),
 }
 ORIENTATIONS = "ipf_x"
 TITLE_MM = 9.0  # two lines above a map
@@ -75,16 +76,14 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
     panels
         Role of a scan, "wrought" or "am", by the panel's letter.
     """
-    views, lacking = {}, {}
-    for letter, role in panels.items():
-        view = region(results, f"{number}{letter}", roles.scan_of(results.study, role))
-        if view is None:
-            lacking.setdefault(role, []).append(letter)
-        else:
-            views[letter] = view
-    sentence = "Fig. {}{}: this study has no {} scan."
-    missing = [(number, ", ".join(lacking[role]), _ROLES[role]) for role in lacking]
-    return views, [sentence.format(*words) for words in missing]
+    scans = {role: roles.scan_of(results.study, role) for role in panels.values()}
+    views = {at: region(results, f"{number}{at}", scans[role]) for at, role in panels.items()}
+    missing = []
+    for role in scans:
+        if lacking := [at for at in views if views[at] is None and panels[at] == role]:
+            place = f"Fig. {number}{', '.join(lacking)}"
+            missing.append(f"{place}: this study has no {_ROLES[role]} scan.")
+    return {at: view for at, view in views.items() if view is not None}, missing
 
 
 def _structure_in_grains(view: View, model: str) -> np.ndarray:
@@ -187,7 +186,6 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
         values, colours, title = view.ipf_x(), None, "IPF-X, same field\n"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
-        title += "\n"
     image = drawing.show_map(ax, values, view.step_um, colours)
     drawing.letter(ax, panel, title)
     if bar:
@@ -200,13 +198,8 @@ def row_mm(views: Collection[View], columns: int, extra_mm: float) -> float:
     return (style.PAGE_MM / columns - 2) * min(tallest, _TALLEST) + extra_mm
 
 
-def numbered(letter: str, maps: Iterable[Choice | str]) -> dict[str, Choice | str]:
-    """Name the panels of a row of maps: A.1, A.2 and so on."""
-    return {f"{letter}.{number}": shown for number, shown in enumerate(maps, start=1)}
-
-
 def draw_rows(
-    number: int, title: str, rows: list[tuple[View, dict[str, Choice | str]]], bars: bool = False
+    number: int, title: str, rows: list[tuple[str, View, Sequence[Choice | str]]], bars=False
 ) -> tuple[style.PaperFigure, np.ndarray]:
     """Draw a figure of rows of maps; beside latent features of virtual scans stands the truth.
 
@@ -215,7 +208,8 @@ def draw_rows(
     number, title
         Of the figure.
     rows
-        Of each row its view and what :func:`draw_map` shows of it, by panel; as many in each row.
+        Of each row its letter, its view and what :func:`draw_map` shows of it, as much in each
+        row. Its panels are A.1, A.2 and so on; without a letter A, B and so on.
     bars
         With a colour bar below each map and the name of its scan beside each row.
 
@@ -226,14 +220,15 @@ def draw_rows(
     axes : numpy.ndarray
         (rows, columns).
     """
-    columns = len(rows[0][1]) + any(view.is_virtual for view, _ in rows)
+    columns = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
     extra_mm = TITLE_MM + BAR_MM * bars
-    heights = [row_mm([view], max(columns, 2), extra_mm) for view, _ in rows]
+    heights = [row_mm([view], max(columns, 2), extra_mm) for _, view, _ in rows]
     figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     noted = set()
-    for line, (view, maps) in zip(axes, rows, strict=True):
-        for ax, (panel, shown) in zip(line, maps.items(), strict=False):
+    for line, (letter, view, maps) in zip(axes, rows, strict=True):
+        for place, (ax, shown) in enumerate(zip(line, maps, strict=False)):
+            panel = f"{letter}.{place + 1}" if letter else ascii_uppercase[place]
             draw_map(ax, panel, view, shown, bars)
             if isinstance(shown, Choice) and shown not in noted:
                 figure.note_choice(f"{number}{panel}", shown)
@@ -241,7 +236,7 @@ def draw_rows(
         if bars:
             line[0].set_ylabel(view.label, fontsize=style.SMALL_PT)
         for ax in line[len(maps) :]:
-            if isinstance(next(iter(maps.values())), Choice):
+            if isinstance(maps[0], Choice):
                 show_truth(ax, view, bars)
             else:
                 ax.set_axis_off()

@@ -1,14 +1,9 @@
 """Plots of the stage notebooks 01 to 06: what a stage read and what it made."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from kikuhelpers.figures import drawing, style
-
-if TYPE_CHECKING:  # a notebook without a network needs no torch
-    from kikuhelpers.training.forecast import Collapse
 
 LABELS = {
     "pq": "IQ (pq)",
@@ -20,6 +15,9 @@ LABELS = {
     "kam_deg": "KAM (°)",
     "misorientation_deg": "misorientation (°)",
 }
+# Columns of a training's history and their labels.
+_LOSSES = {"worst": "worst pattern", "reconstruction": "mean", "best": "best pattern"}
+_TERMS = {"kl": "KL (nats)", "active_units": "active latent features", "contrastive": "NT-Xent"}
 _ROW_MM = 40.0
 _CURVE_MM = 55.0
 _CAPTION_MM = 8.0
@@ -53,8 +51,8 @@ def map_row(
 
 
 @style.print_style
-def collapse_forecast(collapse: "Collapse", title: str) -> style.PaperFigure:
-    """Draw the eigenvalues of the training sample against beta."""
+def collapse_forecast(collapse, title: str) -> style.PaperFigure:
+    """Draw a :class:`~kikuhelpers.training.forecast.Collapse`: the sample's eigenvalues, beta."""
     kept = f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}"
     figure = style.new_figure(_CURVE_MM, kept)
     ax = figure.subplots()
@@ -71,17 +69,13 @@ def loss_curves(history: pd.DataFrame, title: str) -> style.PaperFigure:
     figure = style.new_figure(_CURVE_MM, title)
     left, right = figure.subplots(1, 2)
     shown = history["presentations"] / 1000
-    for column in ("worst", "reconstruction", "best"):
-        label = "mean" if column == "reconstruction" else f"{column} pattern"
-        left.semilogy(shown, history[column], label=label)
-    left.set_ylabel("half sum of squares per pattern")
-    right.plot(shown, history["kl"], label="KL (nats)")
-    right.plot(shown, history["active_units"], label="active latent features")
-    if history["contrastive"].any():
-        right.plot(shown, history["contrastive"], label="NT-Xent")
-    for ax in (left, right):
+    for ax, curves in ((left, _LOSSES), (right, _TERMS)):
+        for column, label in curves.items():
+            if column != "contrastive" or history[column].any():
+                ax.plot(shown, history[column], label=label)
         ax.set_xlabel("patterns presented (thousands)")
         ax.legend()
+    left.set(yscale="log", ylabel="half sum of squares per pattern")
     return figure
 
 
