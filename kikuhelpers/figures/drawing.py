@@ -104,9 +104,7 @@ def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
     _write(ax, label, (column, row), (3, 3), fontweight="bold")
 
 
-def show_pattern(
-    ax: Axes, pattern: np.ndarray, mask: np.ndarray, limits=None, colours: str = "gray"
-) -> AxesImage:
+def show_pattern(ax: Axes, pattern, mask, limits=None, colours="gray") -> AxesImage:
     """Draw one pattern (h, w), white outside the mask (h, w), by default between its own limits."""
     low, high = limits or pattern_limits(pattern, mask)
     cmap = colormaps.get_cmap(colours).with_extremes(bad="white")

@@ -78,10 +78,8 @@ class _Canvas:
 
     def shape(self, x, y, width, left, right, text, colour):
         """A box around (x, y) with text inside; a trapezoid where its sides differ."""
-        half, left, right = width / 2, left / 2, right / 2
-        ends = ((-half, -left), (-half, left), (half, right), (half, -right))
-        corners = [(x + dx, y + dy) for dx, dy in ends]
-        self.ax.add_patch(Polygon(corners, fc=colour, ec="0.3", lw=0.5))
+        sizes = np.array([(-width, -left), (-width, left), (width, right), (width, -right)])
+        self.ax.add_patch(Polygon((x, y) + sizes / 2, fc=colour, ec="0.3", lw=0.5))
         self.write(x, y, text, align="center")
 
     def arrow(self, start, stop):

@@ -93,8 +93,7 @@ def _draw_truth(ax, view: View, points: np.ndarray) -> None:
     state = panels.state_at(view, first + share[:, None] * (last - first))
     other = ax.twinx()
     other.semilogy(distance, state.density, color=_DENSITY_COLOUR, lw=0.8, ls="--")
-    other.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    other.yaxis.set_major_formatter("{x:g}")
+    other.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}")
     other.yaxis.set_minor_formatter(NullFormatter())
     other.set_ylabel("true density", color=_DENSITY_COLOUR)
     for here in np.flatnonzero(np.diff(state.domain)):

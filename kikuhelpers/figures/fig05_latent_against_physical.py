@@ -13,11 +13,7 @@ def draw(results: Results) -> style.PaperFigure:
     """Draw a latent feature beside IQ, GROD, KAM and sharpness for three regions."""
     model = roles.largest_vae(results.study)
     views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
-    if not views:
-        return style.dropped_figure(*missing)
     chosen = {letter: _CHOOSE[letter](view, model) for letter, view in views.items()}
     rows = [(at, view, (chosen[at], *panels.PHYSICAL_MAPS)) for at, view in views.items()]
     title = f"Latent feature against physical maps, {model}: {names(views.values())}"
-    figure, _ = panels.draw_rows(5, title, rows, bars=True)
-    figure.missing.extend(missing)
-    return figure
+    return panels.draw_rows(5, title, rows, missing, bars=True)[0]

@@ -11,17 +11,14 @@ def draw(results: Results) -> style.PaperFigure:
     """Draw two latent features and GROD for two regions of the AM alloy."""
     model = roles.largest_vae(results.study)
     views, missing = panels.panel_views(results, 6, {"A": "am", "B": "am"})
-    if not views:
-        return style.dropped_figure(*missing)
     rows = []
     for letter, view in views.items():
         cells = cell_feature(view, model)
         rotation = rotation_feature(view, model, {cells.index})
         rows.append((letter, view, (cells, rotation, "grod_deg")))
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
-    figure, axes = panels.draw_rows(6, title, rows, bars=True)
-    figure.missing.extend(missing)
-    first, field = rows[0][1], panels.region(results, "7", None)
-    if field is not None and field.scan == first.scan:
-        drawing.draw_box(axes[0, 0], *field.within(first), "7")
+    figure, axes = panels.draw_rows(6, title, rows, missing, bars=True)
+    field = panels.region(results, "7", None)
+    if rows and field is not None and field.scan == rows[0][1].scan:
+        drawing.draw_box(axes[0, 0], *field.within(rows[0][1]), "7")
     return figure

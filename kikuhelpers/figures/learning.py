@@ -74,17 +74,16 @@ def learned_orientations(results: Results) -> style.PaperFigure:
         model = study.model(name)
         if model.hold_out is not None:
             continue
-        alike = trainings.setdefault((model.latent_dim, model.beta, model.loss), [])
-        if model.training not in alike:
-            alike.append(model.training)
-        marker = _MARKERS[alike.index(model.training) % len(_MARKERS)]
+        alike = trainings.setdefault((model.latent_dim, model.beta, model.loss), {})
+        number = alike.setdefault(repr(model.training), len(alike))
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
         shown = grains["share_pct"] / 100 * results.model(name).history["presentations"].iloc[-1]
         indexed = grains["points"] * grains["indexed_pct"] / 100
         sums = pd.DataFrame({"wrong": grains["wrong_pct"] * indexed, "indexed": indexed})
         sums = sums.groupby(np.floor(np.log2(shown))).sum()
         middles = 2 ** (sums.index.to_numpy() + 0.5)
-        ax.plot(middles, sums["wrong"] / sums["indexed"], marker=marker, ms=3, lw=0.9, **look)
+        look |= {"marker": _MARKERS[number % len(_MARKERS)], "ms": 3, "lw": 0.9}
+        ax.plot(middles, sums["wrong"] / sums["indexed"], **look)
     words = f"more than {study.tables.wrong_deg:g}° off (% of indexed points)"
     ax.set(xscale="log", ylim=(-2, 102), ylabel=words)
     ax.set_xlabel("patterns of the grain's orientation shown in training")

@@ -27,6 +27,7 @@ from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
 
 Point = tuple[int, int]  # row and column, or first and one past the last
+Row = tuple[str, View, Sequence[Choice | str]]  # of maps: its letter, view and what is shown
 
 PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
@@ -198,9 +199,7 @@ def row_mm(views: Collection[View], columns: int, extra_mm: float) -> float:
     return (style.PAGE_MM / columns - 2) * min(tallest, _TALLEST) + extra_mm
 
 
-def draw_rows(
-    number: int, title: str, rows: list[tuple[str, View, Sequence[Choice | str]]], bars=False
-) -> tuple[style.PaperFigure, np.ndarray]:
+def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
     """Draw a figure of rows of maps; beside latent features of virtual scans stands the truth.
 
     Parameters
@@ -210,6 +209,8 @@ def draw_rows(
     rows
         Of each row its letter, its view and what :func:`draw_map` shows of it, as much in each
         row. Its panels are A.1, A.2 and so on; without a letter A, B and so on.
+    missing
+        Sentences on panels that the study cannot fill. Without rows the figure has no axes.
     bars
         With a colour bar below each map and the name of its scan beside each row.
 
@@ -220,10 +221,13 @@ def draw_rows(
     axes : numpy.ndarray
         (rows, columns).
     """
+    if not rows:
+        return style.dropped_figure(*missing), np.empty((0, 0))
     columns = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
     extra_mm = TITLE_MM + BAR_MM * bars
     heights = [row_mm([view], max(columns, 2), extra_mm) for _, view, _ in rows]
     figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
+    figure.missing.extend(missing)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     noted = set()
     for line, (letter, view, maps) in zip(axes, rows, strict=True):

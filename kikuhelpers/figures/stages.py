@@ -25,9 +25,7 @@ _PER_ROW = 5
 
 
 @style.print_style
-def pattern_row(
-    patterns: dict[str, np.ndarray], mask: np.ndarray | None = None
-) -> style.PaperFigure:
+def pattern_row(patterns: dict[str, np.ndarray], mask=None) -> style.PaperFigure:
     """Draw patterns (h, w) by title, grey from their own 0.5 to 99.5 % inside the mask."""
     figure, axes = _grid(len(patterns))
     for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):

@@ -22,8 +22,8 @@ INCH_PER_MM = 1 / 25.4
 MAX_BYTES = 400_000  # of a PNG
 PRINT_DPI = 300
 
-# Tried in this order until a PNG is small enough: (dots per inch, colours or all of them).
 ALL_COLOURS = None
+# Tried in this order until a PNG is small enough: (dots per inch, colours or all of them).
 PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
 PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
@@ -55,9 +55,7 @@ class PaperFigure(Figure):
         return _png(self, *SCREEN_STEP)
 
 
-def new_figure(
-    height_mm: float, title: str = "", width_mm: float = PAGE_MM, layout: str = "compressed"
-) -> PaperFigure:
+def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed") -> PaperFigure:
     """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     size = (width_mm * INCH_PER_MM, height_mm * INCH_PER_MM)
     figure = PaperFigure(figsize=size, layout=layout)
@@ -99,9 +97,8 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
     pngs = (_png(figure, *step) for step in PNG_STEPS)
     small = next((png for png in pngs if len(png) < MAX_BYTES), None)
     if not small:
-        raise ValueError(
-            f"{stem}.png cannot be made smaller than {MAX_BYTES // 1000} kB; show less in it."
-        )
+        limit = f"{MAX_BYTES // 1000} kB"
+        raise ValueError(f"{stem}.png cannot be made smaller than {limit}; show less in it.")
     content = {Path(folder) / f"{stem}.png": small, Path(folder) / f"{stem}.pdf": _pdf(figure)}
     for path, data in content.items():
         with written_aside(path) as temporary:
