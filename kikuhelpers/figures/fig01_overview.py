@@ -38,8 +38,8 @@ def draw(results: Results) -> style.PaperFigure:
     return figure
 
 
-def _tile(figure, row: int, left_mm, width_mm=_TILE_MM, height_mm=_TILE_MM, rise_mm=0.0):
-    bottom = _HEIGHT_MM - 12 - (row + 1) * _TILE_MM - row * 9 + (_TILE_MM - height_mm) / 2 + rise_mm
+def _tile(figure, row: int, left_mm: float, width_mm: float = _TILE_MM, height_mm=_TILE_MM):
+    bottom = _HEIGHT_MM - 12 - (row + 1) * _TILE_MM - row * 9 + (_TILE_MM - height_mm) / 2
     size, page = np.array([left_mm + 2, bottom, width_mm, height_mm]), [style.PAGE_MM, _HEIGHT_MM]
     return figure.add_axes(tuple(size / (page * 2)))
 
@@ -99,8 +99,10 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
     chosen = structured_features(view, model, STACKED_MAPS)
     side = _TILE_MM - _SHIFT_MM * (len(chosen) - 1)
     for depth, choice in reversed(list(enumerate(chosen))):
-        rise_mm = (depth - (len(chosen) - 1) / 2) * _SHIFT_MM
-        ax = _tile(figure, 1, 140 + _SHIFT_MM * depth, side, side, rise_mm)
+        ax = _tile(figure, 1, 140 + _SHIFT_MM * depth, side, side)
+        left, bottom, width, height = ax.get_position().bounds
+        rise = (depth - (len(chosen) - 1) / 2) * _SHIFT_MM / _HEIGHT_MM
+        ax.set_position((left, bottom + rise, width, height))
         _show(ax, choice.map_of(view), drawing.LATENT_COLOURS)
         for spine in ax.spines.values():
             spine.set(color="white", linewidth=1.2)

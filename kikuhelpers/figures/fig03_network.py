@@ -55,7 +55,7 @@ def draw(results: Results) -> style.PaperFigure:
     figure = style.new_figure(_HEIGHT_MM, layout="none")
     canvas = _Canvas(figure, view.mask, drawing.pattern_limits(pattern, view.mask))
     title = f"Fig. 3  The networks, with patterns of the {view.label}"
-    canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1)
+    canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1, "left")
     _draw_vae(canvas, pattern, decoded, dimension)
     _draw_contrastive(canvas, pattern, dimension, settings)
     if not contrastive:
@@ -73,14 +73,14 @@ class _Canvas:
         self.ax.set(xlim=(0, PAGE_MM), ylim=(0, _HEIGHT_MM))
         self.ax.set_axis_off()
 
-    def write(self, x, y, text, size=style.SMALL_PT, align="left", **style):
+    def write(self, x, y, text, size=style.SMALL_PT, align="center", **style):
         self.ax.text(x, y, text, **{"fontsize": size, "ha": align, "va": "center"} | style)
 
     def shape(self, x, y, width, left, right, text, colour):
         """A box around (x, y) with text inside; a trapezoid where its sides differ."""
         sizes = np.array([(-width, -left), (-width, left), (width, right), (width, -right)])
         self.ax.add_patch(Polygon((x, y) + sizes / 2, fc=colour, ec="0.3", lw=0.5))
-        self.write(x, y, text, align="center")
+        self.write(x, y, text)
 
     def arrow(self, start, stop):
         look = {"arrowstyle": "-|>", "mutation_scale": 5, "lw": 0.7, "color": "0.25"}
@@ -98,7 +98,7 @@ class _Canvas:
         extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
         inside, (low, high) = np.ma.array(values, mask=~self.mask), self.limits
         self.ax.imshow(inside, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
-        self.write(x, y + side / 2 + 1.8, label, align="center")
+        self.write(x, y + side / 2 + 1.8, label)
 
     def sheets(self, x, y, layer, colour):
         """Squares around (x, y), one behind the other: more for more channels."""
@@ -112,29 +112,28 @@ class _Canvas:
 
 def _draw_vae(canvas, pattern, decoded, dimension) -> None:
     y = _HEIGHT_MM - 30
-    canvas.write(1, _HEIGHT_MM - 10, r"$\bf{A}$  Variational autoencoder", TEXT_PT)
+    canvas.write(1, _HEIGHT_MM - 10, r"$\bf{A}$  Variational autoencoder", TEXT_PT, "left")
     canvas.pattern(9, y, 15, pattern, "pattern x")
     canvas.row(0, y, _VAE_SHAPES, _VAE_ARROWS)
     canvas.pattern(76, y, 15, decoded, "decoded x̂")
-    canvas.write(42, y - 10, f"{dimension} values each; z = μ + σ ε", align="center")
+    canvas.write(42, y - 10, f"{dimension} values each; z = μ + σ ε")
     squares = r"$\frac{1}{2}\,\Sigma_{\mathrm{mask}}(\hat{x}-x)^2$"
     loss = rf"loss = {squares} $+\;\beta$ KL( N(μ, σ²) || N(0, 1) )"
-    canvas.write(42, y - 17, loss, TEXT_PT, "center")
-    where = "pixel-to-pixel, inside the screen only; β = 1 unless stated"
-    canvas.write(42, y - 22, where, align="center")
+    canvas.write(42, y - 17, loss, TEXT_PT)
+    canvas.write(42, y - 22, "pixel-to-pixel, inside the screen only; β = 1 unless stated")
 
 
 def _draw_contrastive(canvas, pattern, dimension, settings) -> None:
     middle, left = _HEIGHT_MM - 32, 92.0
     title = r"$\bf{B}$  Contrastive variant: two noisy views, shared weights"
-    canvas.write(left, _HEIGHT_MM - 10, title, TEXT_PT)
+    canvas.write(left, _HEIGHT_MM - 10, title, TEXT_PT, "left")
     canvas.pattern(left + 7, middle, 12, pattern, "pattern x")
     for sign, index, noisy in zip((1, -1), "₁₂", _noisy_views(pattern, settings), strict=True):
         y = middle + 10.5 * sign
         canvas.arrow((left + 13.5, middle + 2 * sign), (left + 17, y))
         canvas.pattern(left + 24, y, 12, noisy, f"view {1 if sign > 0 else 2}")
         canvas.row(left, y, _VIEW_SHAPES, _VIEW_ARROWS)
-        canvas.write(left + 75.5, y, f"x̂{index} ↔ x\nKL{index}")
+        canvas.write(left + 75.5, y, f"x̂{index} ↔ x\nKL{index}", align="left")
         canvas.arrow((left + 52, y - 3.5 * sign), (left + 52, middle + 2.6 * sign))
     head = f"MLP of μ: {dimension}–{settings.head_width}–{settings.projection_dim}, NT-Xent"
     canvas.shape(left + 56, middle, 34, 5.2, 5.2, head, _HEAD)
@@ -142,7 +141,7 @@ def _draw_contrastive(canvas, pattern, dimension, settings) -> None:
         "loss = mean of both VAE losses against the clean x"
         f" + {settings.weight:g} × NT-Xent (τ = {settings.temperature:g})"
     )
-    canvas.write(left + 43, middle - 20, loss, align="center")
+    canvas.write(left + 43, middle - 20, loss)
 
 
 def _noisy_views(pattern: np.ndarray, settings: Contrastive) -> list[np.ndarray]:
@@ -156,17 +155,19 @@ def _noisy_views(pattern: np.ndarray, settings: Contrastive) -> list[np.ndarray]
 
 def _draw_layers(canvas: _Canvas, dimension: int, name: str) -> None:
     title = rf"$\bf{{C}}$  Layers of {name}: channels × px², layer, parameters"
-    canvas.write(1, _LAYERS_TOP_MM, title, TEXT_PT)
+    canvas.write(1, _LAYERS_TOP_MM, title, TEXT_PT, "left")
     legend = "/2: stride 2    convᵀ: transposed    +: shortcut"
     canvas.write(PAGE_MM - 1, _LAYERS_TOP_MM, legend, align="right")
     for part, y, colour in (("encoder", 53.0, _ENCODER), ("decoder", 20.0, _DECODER)):
         layers = drawn_layers(dimension, part)
         total = sum(layer.parameters for layer in layers)
-        canvas.write(1, y + 10.5, f"{part.title()}, {total:,} parameters", style="italic")
+        canvas.write(
+            1, y + 10.5, f"{part.title()}, {total:,} parameters", align="left", style="italic"
+        )
         for number, layer in enumerate(layers):
             x, between = (10 + place * _LAYER_SLOT_MM for place in (number, number - 0.5))
             canvas.sheets(x, y, layer, colour)
-            canvas.write(x, y - 7.5, layer_text(layer), align="center", va="top", linespacing=1.25)
+            canvas.write(x, y - 7.5, layer_text(layer), va="top", linespacing=1.25)
             if number:
                 canvas.arrow((between - 1.0, y), (between + 1.0, y))
 
