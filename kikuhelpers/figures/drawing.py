@@ -75,10 +75,7 @@ def _bar_length_um(width_um: float) -> float:
 
 
 def _draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectangle:
-    """Draw a bar with its length in micrometres in the lower left corner of a map.
-
-    The axes' data units are points of the map; ``shape`` is (rows, columns).
-    """
+    """Draw a bar with its length in the lower left corner of a map of (rows, columns) points."""
     rows, columns = shape
     length_um = _bar_length_um(columns * step_um)
     left, bottom = 0.05 * columns - 0.5, rows - 0.5 - 0.05 * max(rows, columns)
@@ -119,10 +116,7 @@ def pattern_limits(pattern: np.ndarray, mask: np.ndarray) -> tuple[float, float]
 
 
 def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "horizontal"):
-    """Add a thin colour bar with few ticks to one or several axes.
-
-    A picture of (h, w, 3) colours has none, but takes the same room.
-    """
+    """Add a thin colour bar to one or several axes; a picture of colours has its room alone."""
     figure = np.ravel(axes)[0].figure
     thin = {"aspect": 25, "pad": 0.02, "shrink": 0.9}
     bar = figure.colorbar(image, ax=axes, orientation=orientation, **thin)

@@ -137,10 +137,8 @@ def _draw_contrastive(canvas, pattern, dimension, settings) -> None:
         canvas.arrow((left + 52, y - 3.5 * sign), (left + 52, middle + 2.6 * sign))
     head = f"MLP of μ: {dimension}–{settings.head_width}–{settings.projection_dim}, NT-Xent"
     canvas.shape(left + 56, middle, 34, 5.2, 5.2, head, _HEAD)
-    loss = (
-        "loss = mean of both VAE losses against the clean x"
-        f" + {settings.weight:g} × NT-Xent (τ = {settings.temperature:g})"
-    )
+    views = f"{settings.weight:g} × NT-Xent (τ = {settings.temperature:g})"
+    loss = f"loss = mean of both VAE losses against the clean x + {views}"
     canvas.write(left + 43, middle - 20, loss)
 
 
@@ -161,9 +159,8 @@ def _draw_layers(canvas: _Canvas, dimension: int, name: str) -> None:
     for part, y, colour in (("encoder", 53.0, _ENCODER), ("decoder", 20.0, _DECODER)):
         layers = drawn_layers(dimension, part)
         total = sum(layer.parameters for layer in layers)
-        canvas.write(
-            1, y + 10.5, f"{part.title()}, {total:,} parameters", align="left", style="italic"
-        )
+        words = f"{part.title()}, {total:,} parameters"
+        canvas.write(1, y + 10.5, words, align="left", style="italic")
         for number, layer in enumerate(layers):
             x, between = (10 + place * _LAYER_SLOT_MM for place in (number, number - 0.5))
             canvas.sheets(x, y, layer, colour)

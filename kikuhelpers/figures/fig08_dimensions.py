@@ -31,8 +31,8 @@ def draw(results: Results) -> style.PaperFigure:
     limit = float(np.percentile(np.abs(every[:, mask]), DIFFERENCE_PERCENT)) or 1.0
     grey, scale = drawing.pattern_limits(original, mask), (-limit, limit)
 
-    lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True)), "C": successive}
-    lines = {panel: tiles for panel, tiles in lines.items() if tiles}
+    lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True))}
+    lines |= {"C": successive} if successive else {}
     columns = len(models) + 1
     tile_mm = min(style.PAGE_MM / columns, _LARGEST_TILE_MM) + 4
     heights = [tile_mm] * len(lines) + [_PROFILE_MM]

@@ -250,8 +250,7 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
 def show_truth(ax, view: View, bar: bool = False) -> None:
     """Draw dislocation density, the boundaries of domains and the particles of a view.
 
-    With a colour ``bar`` of the density, where the neighbours have one. Of a measured scan the
-    axes are left empty.
+    With a colour ``bar`` of the density if wanted. Of a measured scan the axes are left empty.
     """
     if not view.is_virtual:
         ax.set_axis_off()
@@ -275,10 +274,7 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
 
 
 def _boundary_lines(labels: np.ndarray) -> np.ndarray:
-    """Edges between points of different labels (rows, columns); label -1 has none.
-
-    Both ends of each edge as (x, y) in points, (n, 2, 2).
-    """
+    """Ends (n, 2, 2), as (x, y), of the edges between points of different labels but -1."""
     lines = []
     for axis, along in ((1, [(0.5, -0.5), (0.5, 0.5)]), (0, [(-0.5, 0.5), (0.5, 0.5)])):
         here, there = (np.moveaxis(labels, axis, 0)[part] for part in (slice(-1), slice(1, None)))
