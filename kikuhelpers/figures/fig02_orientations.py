@@ -8,7 +8,9 @@ from kikuhelpers.study import roles
 _MAP_MM = 77.0  # width of a map
 _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
-_MEASURE = "highest local Moran's I inside the grains, mean of the active features"
+_MEASURE = (
+    "of this size with the highest local Moran's I inside the grains, mean of the active features"
+)
 
 
 def draw(results: Results) -> style.PaperFigure:
@@ -46,7 +48,5 @@ def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
             (top, bottom), (left, right) = box.rows, box.columns
             which = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
             place = f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of {view.scan}"
-            figure.choices.append(
-                f"Fig. {panel}: {place}: {which} of this size with the {_MEASURE}"
-            )
+            figure.choices.append(f"Fig. {panel}: {place}: {which} {_MEASURE}")
     return boxes

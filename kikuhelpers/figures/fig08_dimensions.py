@@ -31,8 +31,8 @@ def draw(results: Results) -> style.PaperFigure:
     limit = float(np.percentile(np.abs(every[:, mask]), DIFFERENCE_PERCENT)) or 1.0
     grey, scale = drawing.pattern_limits(original, mask), (-limit, limit)
 
-    lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True))}
-    lines |= {"C": successive} if successive else {}
+    lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True)), "C": successive}
+    lines = {panel: tiles for panel, tiles in lines.items() if tiles}
     columns = len(models) + 1
     tile_mm = min(style.PAGE_MM / columns, _LARGEST_TILE_MM) + 4
     heights = [tile_mm] * len(lines) + [_PROFILE_MM]
@@ -64,10 +64,7 @@ def draw(results: Results) -> style.PaperFigure:
 
 
 def _radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middle (n,) in px of each ring around the middle of the screen, and the RMS (n,) in it.
-
-    Of a ``difference`` of patterns (h, w) on the [-1, 1] scale, inside the ``mask`` (h, w).
-    """
+    """Middle (n,) in px of each ring around the middle of the screen, and the RMS (n,) in it."""
     rows, columns = np.nonzero(mask)
     radius = np.hypot(rows - rows.mean(), columns - columns.mean())
     ring = (radius / RING_PX).astype(int)

@@ -35,8 +35,7 @@ def draw(results: Results) -> style.PaperFigure:
         beta, share = (f"β = {betas[name]}" if name in betas else ""), indexed[name].mean()
         words = f"{name}\n{beta}\n{100 * share:.1f} % indexed"
         drawing.letter(above, f"{panel}.1", words)
-        look = drawing.QUALITY_COLOURS, limits
-        image = drawing.show_map(below, iq, view.step_um, *look)
+        image = drawing.show_map(below, iq, view.step_um, drawing.QUALITY_COLOURS, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
         drawing.letter(below, f"{panel}.2", f"median {median}")

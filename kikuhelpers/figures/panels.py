@@ -90,9 +90,7 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
 def _structure_in_grains(view: View, model: str) -> np.ndarray:
     """Local Moran's I of the latent features inside the grains, their mean, (rows, columns).
 
-    Each grain of each active feature is brought to mean 0 and variance 1; a point's value is
-    the product of its own and its four neighbours' mean (Anselin 1995,
-    doi:10.1111/j.1538-4632.1995.tb00338.x). Noise gives 0 on the average.
+    Of four neighbours (Anselin 1995, doi:10.1111/j.1538-4632.1995.tb00338.x); noise gives 0.
     """
     grains, latents = view.grains(), view.latents(model)
     active = np.flatnonzero(view.features(model)["active"].to_numpy(bool))
@@ -154,8 +152,7 @@ def _path_points(start: Point, stop: Point) -> np.ndarray:
 def _steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple[Point, Point]:
     """Ends of the row or column of points, inside one grain, whose halves differ most on average.
 
-    ``values`` have mean 0 and variance 1 in each of the ``grains``, -1 for none; both (rows,
-    columns).
+    Of ``values`` (rows, columns) that are standardised in each of the ``grains``, -1 for none.
     """
     best, ends, half = -np.inf, None, length // 2
     for axis in (0, 1):

@@ -150,8 +150,8 @@ def _draw_statistics(axes, views, labels, statistics) -> None:
     for ax, (panel, horizontal, vertical) in zip(axes, _PLOTS, strict=True):
         drawing.letter(ax, panel, size_pt=style.TEXT_PT)
         ax.set(xlabel=horizontal, ylabel=vertical)
-    for ax in axes[::2]:
-        ax.legend()
+    axes[0].legend()
+    axes[2].legend()
 
 
 def _typical_points(view: View) -> list[tuple[int, int]]:
