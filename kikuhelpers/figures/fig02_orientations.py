@@ -46,7 +46,7 @@ def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
         given = settings.regions.get(panel)
         if given is not None and given.size is not None:
             (top, bottom), (left, right) = box.rows, box.columns
-            which = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
+            one = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
             place = f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of {view.scan}"
-            figure.choices.append(f"Fig. {panel}: {place}: {which} {_MEASURE}")
+            figure.choices.append(f"Fig. {panel}: {place}: {one} of this size with the {_MEASURE}")
     return boxes

@@ -77,8 +77,8 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
     line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index + 1}")
     if results.study.figures.path_4c.length is not None:
         ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
-        place = "the row or column of this length inside one grain whose halves differ most"
-        figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} is {place} in this feature")
+        where = "the row or column of this length inside one grain whose halves differ most"
+        figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} is {where} in this feature")
     if view.is_virtual:
         _draw_truth(line, view, points)
 
