@@ -10,7 +10,6 @@ from orix.vector import Vector3d
 from pydantic import ValidationError
 from skimage.measure import regionprops
 
-from kikuhelpers.scans.virtual.defects import schmid_factors
 from kikuhelpers.scans.virtual.fields_and_rotations import (
     RandomField,
     from_vectors,
@@ -18,7 +17,7 @@ from kikuhelpers.scans.virtual.fields_and_rotations import (
     random_rotations,
     rotate,
 )
-from kikuhelpers.scans.virtual.grains import PowerDiagram
+from kikuhelpers.scans.virtual.grains_and_defects import _PowerDiagram, _schmid_factors
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study.specimen import PHASES, Specimen
 
@@ -151,7 +150,7 @@ def test_power_diagram_is_that_of_its_definition():
     rng = np.random.default_rng(1)
     centres, radii = rng.uniform(0, 50, (30, 2)), rng.uniform(1, 8, 30)
     points = rng.uniform(0, 50, (500, 2))
-    diagram = PowerDiagram(centres, radii, stretch=2.0)
+    diagram = _PowerDiagram(centres, radii, stretch=2.0)
     away = (points[:, None] - centres) * (0.5, 1)
     power = (away**2).sum(-1) - radii**2
     cell, to_boundary = diagram.locate(points)
@@ -402,10 +401,10 @@ def test_scratches_are_thin_straight_and_dense():
 
 def test_schmid_factors_are_those_known():
     cube = np.array([[1.0, 0, 0, 0]])
-    np.testing.assert_allclose(schmid_factors(cube, np.array([0, 1, 0])), 1 / np.sqrt(6))
+    np.testing.assert_allclose(_schmid_factors(cube, np.array([0, 1, 0])), 1 / np.sqrt(6))
     # [123] lies well inside the standard triangle: one system, (-111)[101], of factor 0.467.
     towards = np.array([1.0, 2.0, 3.0]) / np.sqrt(14)
-    factors = schmid_factors(cube, towards)[0]
+    factors = _schmid_factors(cube, towards)[0]
     assert factors.max() == pytest.approx(16 / (14 * np.sqrt(6)))
     assert factors.argmax() == 1
 

@@ -1,7 +1,7 @@
 """Virtual specimens and a virtual microscope: patterns whose truth is known at every point.
 
-``specimen`` is a continuous field that can be scanned at any step, made of ``grains``, ``cells``
-and ``defects`` with the mathematics of ``fields_and_rotations``. ``microscope`` turns what a beam
+``specimen`` is a continuous field that can be scanned at any step, made of ``grains_and_defects``
+and ``cells`` with the mathematics of ``fields_and_rotations``. ``microscope`` turns what a beam
 sees of it into counts, from blurred and projected ``master_patterns``; ``scanning`` writes the
 files. The settings of both stand in :mod:`kikuhelpers.study.specimen` and
 :mod:`kikuhelpers.study.microscope`.

@@ -17,9 +17,14 @@ from scipy.stats import norm
 
 from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
 from kikuhelpers.scans.virtual.cells import CellStructure
-from kikuhelpers.scans.virtual.defects import ParticleMap, ScratchMap, SlipBands, TwinLamellae
 from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
-from kikuhelpers.scans.virtual.grains import GrainMap
+from kikuhelpers.scans.virtual.grains_and_defects import (
+    GrainMap,
+    ParticleMap,
+    ScratchMap,
+    SlipBands,
+    TwinLamellae,
+)
 from kikuhelpers.study.specimen import Specimen
 
 # Streams of random numbers. A new one goes to the end, so that old specimens stay as they are.
