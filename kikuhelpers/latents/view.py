@@ -67,12 +67,12 @@ class View:
 
     @cached_property
     def _open(self) -> Callable:
-        """Opens a result of the whole scan by its opener and names, once."""
-        return cache(lambda opener, *names: opener(*names))
+        """Opens a result of the whole scan by its path, once."""
+        return cache(self.results.open)
 
     def orientations(self, kind: str = PREPROCESSED) -> CrystalMap:
         """Orientations of the whole scan, from its preprocessed or a model's patterns."""
-        return self._open(self.results.orientations, kind, self.scan)
+        return self._open(self.results.layout.orientations(kind, self.scan))
 
     def property_map(self, name: str, kind: str = PREPROCESSED) -> np.ndarray:
         """A property of the orientation map, for example "pq", (rows, columns) float."""
@@ -81,7 +81,7 @@ class View:
 
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
-        return self.crop(self._open(self.results.truth, self.scan)[name])
+        return self.crop(self._open(self.results.layout.scan(self.scan).truth)[name])
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""
@@ -99,11 +99,11 @@ class View:
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""
-        return self.crop(self._open(self.results.latents, model, self.scan))
+        return self.crop(self._open(self.results.layout.model_scan(model, self.scan).latents))
 
     def features(self, model: str) -> pd.DataFrame:
         """Measures of every latent feature on the whole scan; row i is feature i + 1."""
-        return self._open(self.results.features, model, self.scan)
+        return self._open(self.results.layout.model_scan(model, self.scan).features)
 
     def losses(self, kind: str) -> np.ndarray:
         """Loss of every pattern of the box, (rows, columns)."""
