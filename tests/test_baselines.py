@@ -5,9 +5,10 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.decomposition import PCA
 
-from kikuhelpers.baselines.decode import decode_scan, fit_baseline
-from kikuhelpers.baselines.decompositions import (
+from kikuhelpers.baselines.methods import (
     BaselineError,
+    decode_scan,
+    fit_baseline,
     fit_nmf,
     principal_components,
     sample_inside,

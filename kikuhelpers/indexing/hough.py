@@ -106,12 +106,12 @@ def calibrate_pattern_centre(
     n = min(settings.calibration_patterns, rows * columns)
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
     drawn = fill_outside(patterns[points // columns, points % columns], mask)
-    start, tilts = scan.pattern_centre, (scan.sample_tilt_deg, scan.detector_tilt_deg)
+    start = scan.pattern_centre
     compile_once()
-    indexer = band_indexer(mask.shape, start, *tilts, settings)
+    indexer = band_indexer(mask.shape, start, scan, settings)
     before, _ = _index(drawn, indexer)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = _index(drawn, band_indexer(mask.shape, optimum, *tilts, settings))
+    after, _ = _index(drawn, band_indexer(mask.shape, optimum, scan, settings))
     # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
     # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
     # the centre open, and the optimum then wanders off.
@@ -167,9 +167,8 @@ def index_patterns(
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
-    >>> xmap = index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0)
-    >>> xmap.shape, sorted(xmap.prop)
-    ((2, 3), ['ci', 'cm', 'fit', 'nmatch', 'pq'])
+    >>> index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0).shape
+    (2, 3)
     """
     rows, columns = patterns.shape[:2]
     if min(rows, columns) < 2:
@@ -177,9 +176,7 @@ def index_patterns(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
     compile_once()
-    indexer = band_indexer(
-        mask.shape, pattern_centre, scan.sample_tilt_deg, scan.detector_tilt_deg, settings
-    )
+    indexer = band_indexer(mask.shape, pattern_centre, scan, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
     found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -259,15 +256,15 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
 
 def _compile() -> None:
     noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
-    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())
+    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), ScanIndexing(), Indexing())
     _index(noise, indexer)
     pcopt.optimize(noise, indexer, PC0=[0.5, 0.5, 0.5])  # the same functions for other types
 
 
 def _phases(settings: Indexing) -> PhaseList:
     a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
-    structure = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
-    phase = Phase(settings.phase.name, settings.phase.space_group, structure=structure)
+    cube = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
+    phase = Phase(settings.phase.name, settings.phase.space_group, structure=cube)
     if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
         raise ValueError(
             f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
@@ -276,13 +273,10 @@ def _phases(settings: Indexing) -> PhaseList:
     return PhaseList(phase)
 
 
-def band_indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, settings):
+def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     detector = EBSDDetector(
-        shape=tuple(int(n) for n in shape),
-        pc=pattern_centre,
-        sample_tilt=sample_tilt_deg,
-        tilt=detector_tilt_deg,
+        shape, pc=pattern_centre, sample_tilt=scan.sample_tilt_deg, tilt=scan.detector_tilt_deg
     )
     return detector.get_indexer(
         _phases(settings),

@@ -94,8 +94,7 @@ class View:
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
-        colours = self.crop(ipf_colours(self.orientations(kind), direction="x"))
-        return np.where(self.indexed(kind)[..., None], colours, 0.0)
+        return self.crop(ipf_colours(self.orientations(kind), direction="x"))
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_HASH_CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 1 << 20
 
 
@@ -63,11 +62,8 @@ def digest(path: str | Path) -> str:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:
