@@ -105,7 +105,7 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
         found = principal_components(results)
         return partial(found.project, count=settings.components)
     pixels = sample_inside(load_training_set(results), study.seed)
-    return fit_nmf(pixels, settings.components, study.seed).project
+    return _fit_nmf(pixels, settings.components, study.seed).project
 
 
 def decode_scan(
@@ -188,13 +188,11 @@ def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
     return pixels
 
 
-def fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
+def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
     """Fit non-negative components; ``pixels`` (n, pixels) float32 in [-1, 1] is used up.
 
-    By coordinate descent, 200 rounds at most. scikit-learn's ``MiniBatchNMF`` left 61 of the
-    half sum of squares of 3,000 patterns of IN718 after twice the time, where this left 51
-    and the PCA 50 (16 components). The function and not the class ``NMF``, which takes
-    three times the memory for an error that nobody asked for.
+    By coordinate descent, 200 rounds at most: ``MiniBatchNMF`` fits worse in twice the time.
+    The class ``NMF`` takes three times the memory for an error that nobody asked for.
     """
     if count > min(pixels.shape):
         raise BaselineError(

@@ -68,12 +68,11 @@ def is_compiled() -> bool:
 
 def compile_once() -> None:
     """Compile PyEBSDIndex where no earlier process has; of several, one does and others wait."""
-    if is_compiled():
-        return
-    print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
-    with compiling_lock():
-        if not is_compiled():
-            _compile()
+    if not is_compiled():
+        print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
+        with compiling_lock():
+            if not is_compiled():
+                _compile()
 
 
 def calibrate_pattern_centre(
@@ -208,27 +207,22 @@ def index_and_measure(
     scan, settings
         Settings of the scan and of the indexing.
     centre
-        Fields of :class:`Calibration`: the one of the preprocessed
-        patterns, for those of every model too, so that all are indexed alike.
+        Fields of :class:`Calibration`, one for a scan's patterns of every kind.
 
     Returns
     -------
     orix.crystal_map.CrystalMap
-        With the properties of :func:`index_patterns` and ``grain``
-        (-1 for none), ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
+        With the properties of :func:`index_patterns` and ``grain`` (-1 for none),
+        ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
     found = tuple(centre["pattern_centre"])
     xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
     grains = label_grains(xmap, settings.grain_deg)
-    properties = {
-        "grain": grains,
-        "grod_deg": grod_deg(xmap, grains),
-        "kam_deg": kam_deg(xmap, settings.kam_order, settings.kam_limit_deg),
-        "sharpness": sharpness(patterns, mask),
-        "noise": noise_level(patterns, mask),
-    }
-    for name, values in properties.items():
-        xmap.prop[name] = values.ravel()
+    xmap.prop["grain"] = grains.ravel()
+    xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
+    xmap.prop["kam_deg"] = kam_deg(xmap, settings.kam_order, settings.kam_limit_deg).ravel()
+    xmap.prop["sharpness"] = sharpness(patterns, mask).ravel()
+    xmap.prop["noise"] = noise_level(patterns, mask).ravel()
     return xmap
 
 

@@ -79,8 +79,7 @@ def structured_features(view: View, model: str, count: int) -> list[Choice]:
     score = view.features(model)["moran_i"].to_numpy()
     chosen: list[Choice] = []
     for _ in range(min(count, len(score))):
-        taken = [choice.index for choice in chosen]
-        chosen.append(_best(view, model, score, "Moran's I", taken))
+        chosen.append(_best(view, model, score, "Moran's I", [choice.index for choice in chosen]))
     return chosen
 
 
@@ -125,10 +124,9 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
         "variance": variance,
         "active": variance > ACTIVE_VARIANCE,
         "moran_i": morans_i(latents),
+        **{f"rho_{name}": rank_correlation(flat, values.ravel()) for name, values in maps.items()},
+        "rho_orientation": variance_between(flat, grains.ravel()),
     }
-    for name, values in maps.items():
-        measures[f"rho_{name}"] = rank_correlation(flat, values.ravel())
-    measures["rho_orientation"] = variance_between(flat, grains.ravel())
     return pd.DataFrame(measures)
 
 

@@ -50,10 +50,9 @@ def save_array(path: str | Path, array: np.ndarray) -> None:
 
 def digest(path: str | Path) -> str:
     """Return a hash of a file's size, first and last MiB: to tell files apart, at any size."""
-    path = Path(path)
-    size = path.stat().st_size
+    size = Path(path).stat().st_size
     hashed = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         hashed.update(file.read(_DIGEST_BYTES))
         file.seek(max(0, size - _DIGEST_BYTES))
         hashed.update(file.read())
@@ -67,11 +66,7 @@ def sha256(path: str | Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    return value.item() if isinstance(value, np.generic) else os.fspath(value)
 
 
 def save_csv(table: pd.DataFrame, path: Path, digits: int = 5) -> pd.DataFrame:
