@@ -94,12 +94,14 @@ def _triad(a, b):
 def _cosine_apart(a, b, rotations):
     """Return the cosine of the disorientation of two rotation matrices (3, 3)."""
     between, largest = np.empty((3, 3)), -1.0
-    for i, j in np.ndindex(3, 3):
-        between[i, j] = _dot(a[i], b[j])
+    for i in range(3):
+        for j in range(3):
+            between[i, j] = _dot(a[i], b[j])
     for s in range(len(rotations)):
         trace = 0.0
-        for i, j in np.ndindex(3, 3):
-            trace += rotations[s, i, j] * between[j, i]
+        for i in range(3):
+            for j in range(3):
+                trace += rotations[s, i, j] * between[j, i]
         largest = max(largest, trace)
     return (largest - 1) / 2
 
