@@ -92,7 +92,7 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     flat = patterns.reshape(-1, *PIXELS)
     settings, scan = Indexing(), ScanIndexing(pattern_centre=_CENTRE)
     mask = np.ones(PIXELS, bool)
-    indexer = band_indexer(PIXELS, _CENTRE, scan.sample_tilt_deg, scan.detector_tilt_deg, settings)
+    indexer = band_indexer(PIXELS, _CENTRE, scan, settings)
 
     def ours():
         index_patterns(patterns, mask, scan, settings, _CENTRE, 1.0)

@@ -43,7 +43,7 @@ def test_clean_bands_near_one_and_random_planes_near_zero():
 
 def test_every_triplet_of_exact_bands_votes_for_the_truth():
     normals = bands_of(np.random.default_rng(1), 50)
-    first, second, triplets = confidence.triplet_votes(normals, all_valid(normals))
+    first, second, triplets = confidence._triplet_votes(normals, all_valid(normals))
     assert np.all(triplets == 84)
     assert np.all(first == 84)
     assert np.all(second < first)
@@ -52,7 +52,7 @@ def test_every_triplet_of_exact_bands_votes_for_the_truth():
 def test_three_bands_of_one_zone_cannot_decide():
     # (111), (1-10) x 2 ... of zone [11-2]: its half turn is the twin of the <111> axis.
     zone = np.array([[1, 1, 1], [1, -1, 0], [3, -1, 1]]) / np.sqrt([[3], [2], [11]])
-    first, second, _ = confidence.triplet_votes(zone[np.newaxis], np.ones((1, 3), bool))
+    first, second, _ = confidence._triplet_votes(zone[np.newaxis], np.ones((1, 3), bool))
     assert first[0] == second[0] == 1
 
 
@@ -61,7 +61,7 @@ def test_undetected_bands_do_not_vote():
     valid = all_valid(normals)
     valid[:, 4:] = False
     valid[0, 2:] = False
-    _, _, triplets = confidence.triplet_votes(normals, valid)
+    _, _, triplets = confidence._triplet_votes(normals, valid)
     assert triplets.tolist() == [0, 4, 4, 4, 4]
     assert confidence.confidence_index(normals, valid)[0] == 0
 
@@ -72,7 +72,7 @@ def test_signs_and_frame_do_not_matter(seed):
     rng = np.random.default_rng(seed)
     normals = bands_of(rng, 1)
     other = normals @ Rotation.random().to_matrix()[0] * rng.choice([-1, 1], (1, 9, 1))
-    votes, again = (confidence.triplet_votes(n, all_valid(n)) for n in (normals, other))
+    votes, again = (confidence._triplet_votes(n, all_valid(n)) for n in (normals, other))
     assert votes == again
 
 

@@ -82,7 +82,8 @@ def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
 
 
 def test_rho_fraction_is_the_share_of_rho_searched():
-    plan = indexing.band_indexer((120, 120), CENTRE, 70, 0, Indexing(rho_bins=200)).bandDetectPlan
+    settings = Indexing(rho_bins=200)
+    plan = indexing.band_indexer((120, 120), CENTRE, ScanIndexing(), settings).bandDetectPlan
     assert plan.rdnmask[:, 90].sum() == 0.85 * 200
     assert plan.nTheta == 180
     assert tuple(plan.peakPad) == (11, 11)  # the peak distance that the docstring states

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from kikuhelpers.latents.coding import decode, decode_map, decoder_of, encode, generate
-from kikuhelpers.latents.measures import (
+from kikuhelpers.latents.features import (
     feature_measures,
     morans_i,
     rank_correlation,

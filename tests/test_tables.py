@@ -6,7 +6,7 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
-from kikuhelpers.baselines.decompositions import principal_components
+from kikuhelpers.baselines.methods import principal_components
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.runs.files import load_json, save_array, save_json
 from kikuhelpers.runs.results import MissingResultError, Results

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.figures import drawing, style
-from kikuhelpers.latents.measures import rank_correlation
+from kikuhelpers.latents.features import rank_correlation
 from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import Study, roles

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
-from kikuhelpers.baselines.decompositions import load_spectrum
+from kikuhelpers.baselines.methods import load_spectrum
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles

@@ -18,38 +18,19 @@ SAME_ORIENTATION_DEG = 5.0  # votes closer than this count for one orientation
 
 
 def confidence_index(normals: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the confidence index of patterns from their detected bands.
+    """Return the confidence index of patterns, (patterns,) float32 in [0, 1].
 
-    Parameters
-    ----------
-    normals
-        (patterns, bands, 3), unit normals of the band planes in any one Cartesian frame, of
-        either sign, strongest band first.
-    valid
-        (patterns, bands), True where a band was detected.
-
-    Returns
-    -------
-    numpy.ndarray
-        (patterns,) float32 in [0, 1]; 0 also where fewer than three bands were detected.
-
-    Raises
-    ------
-    ValueError
-        The shapes do not agree.
-
-    Notes
-    -----
-    For cubic crystals whose bands are :data:`REFLECTORS`. Three bands of one zone cannot tell
-    an orientation from its half turn about the zone axis, and vote for both.
+    ``normals`` (patterns, bands, 3) are the unit normals of the band planes in any one
+    Cartesian frame, of either sign, strongest band first; ``valid`` (patterns, bands) tells
+    which bands were detected. Fewer than three give 0. The crystal is cubic and its bands are
+    :data:`REFLECTORS`. Three bands of one zone cannot tell an orientation from its half turn
+    about the zone axis, and vote for both.
     """
-    first, second, triplets = triplet_votes(normals, valid)
+    first, second, triplets = _triplet_votes(normals, valid)
     return ((first - second) / np.maximum(triplets, 1)).astype(np.float32)
 
 
-def triplet_votes(
-    normals: np.ndarray, valid: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _triplet_votes(normals, valid):
     """Return V1, V2 and V_ideal of each pattern, (patterns,) int64; see `confidence_index`."""
     normals, valid = np.asarray(normals, np.float64), np.asarray(valid, bool)
     if normals.ndim != 3 or normals.shape != (*valid.shape, 3):
@@ -64,13 +45,9 @@ def triplet_votes(
 def _build_library():
     """Return the reflectors and their pairs, one of each set that symmetry makes equal.
 
-    Returns
-    -------
-    poles : (25, 3), one unit normal of each +/- pair
-    angles : (pairs,), in radians, ascending
-    members : (pairs, 2), rows of ``poles``
-    triads : (pairs, 3, 3), see ``_triad``; pairs are ordered and signed
-    rotations : (24, 3, 3), of the cube
+    These are one unit normal of each +/- pair (25, 3); of the pairs, ordered and signed, the
+    angles in radians, ascending, the members' rows (pairs, 2) and the triads (pairs, 3, 3);
+    and the rotations of the cube (24, 3, 3).
     """
     rotations = np.rint(O.to_matrix()).astype(int)
 

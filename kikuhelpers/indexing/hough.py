@@ -68,12 +68,11 @@ def is_compiled() -> bool:
 
 def compile_once() -> None:
     """Compile PyEBSDIndex where no earlier process has; of several, one does and others wait."""
-    if is_compiled():
-        return
-    print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
-    with compiling_lock():
-        if not is_compiled():
-            _compile()
+    if not is_compiled():
+        print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
+        with compiling_lock():
+            if not is_compiled():
+                _compile()
 
 
 def calibrate_pattern_centre(
@@ -106,12 +105,12 @@ def calibrate_pattern_centre(
     n = min(settings.calibration_patterns, rows * columns)
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
     drawn = fill_outside(patterns[points // columns, points % columns], mask)
-    start, tilts = scan.pattern_centre, (scan.sample_tilt_deg, scan.detector_tilt_deg)
+    start = scan.pattern_centre
     compile_once()
-    indexer = band_indexer(mask.shape, start, *tilts, settings)
+    indexer = band_indexer(mask.shape, start, scan, settings)
     before, _ = _index(drawn, indexer)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = _index(drawn, band_indexer(mask.shape, optimum, *tilts, settings))
+    after, _ = _index(drawn, band_indexer(mask.shape, optimum, scan, settings))
     # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
     # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
     # the centre open, and the optimum then wanders off.
@@ -167,9 +166,8 @@ def index_patterns(
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
-    >>> xmap = index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0)
-    >>> xmap.shape, sorted(xmap.prop)
-    ((2, 3), ['ci', 'cm', 'fit', 'nmatch', 'pq'])
+    >>> index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0).shape
+    (2, 3)
     """
     rows, columns = patterns.shape[:2]
     if min(rows, columns) < 2:
@@ -177,9 +175,7 @@ def index_patterns(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
     compile_once()
-    indexer = band_indexer(
-        mask.shape, pattern_centre, scan.sample_tilt_deg, scan.detector_tilt_deg, settings
-    )
+    indexer = band_indexer(mask.shape, pattern_centre, scan, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
     found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -211,27 +207,22 @@ def index_and_measure(
     scan, settings
         Settings of the scan and of the indexing.
     centre
-        Fields of :class:`Calibration`: the one of the preprocessed
-        patterns, for those of every model too, so that all are indexed alike.
+        Fields of :class:`Calibration`, one for a scan's patterns of every kind.
 
     Returns
     -------
     orix.crystal_map.CrystalMap
-        With the properties of :func:`index_patterns` and ``grain``
-        (-1 for none), ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
+        With the properties of :func:`index_patterns` and ``grain`` (-1 for none),
+        ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
     found = tuple(centre["pattern_centre"])
     xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
     grains = label_grains(xmap, settings.grain_deg)
-    properties = {
-        "grain": grains,
-        "grod_deg": grod_deg(xmap, grains),
-        "kam_deg": kam_deg(xmap, settings.kam_order, settings.kam_limit_deg),
-        "sharpness": sharpness(patterns, mask),
-        "noise": noise_level(patterns, mask),
-    }
-    for name, values in properties.items():
-        xmap.prop[name] = values.ravel()
+    xmap.prop["grain"] = grains.ravel()
+    xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
+    xmap.prop["kam_deg"] = kam_deg(xmap, settings.kam_order, settings.kam_limit_deg).ravel()
+    xmap.prop["sharpness"] = sharpness(patterns, mask).ravel()
+    xmap.prop["noise"] = noise_level(patterns, mask).ravel()
     return xmap
 
 
@@ -259,15 +250,15 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
 
 def _compile() -> None:
     noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
-    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), 70.0, 0.0, Indexing())
+    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), ScanIndexing(), Indexing())
     _index(noise, indexer)
     pcopt.optimize(noise, indexer, PC0=[0.5, 0.5, 0.5])  # the same functions for other types
 
 
 def _phases(settings: Indexing) -> PhaseList:
     a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
-    structure = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
-    phase = Phase(settings.phase.name, settings.phase.space_group, structure=structure)
+    cube = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
+    phase = Phase(settings.phase.name, settings.phase.space_group, structure=cube)
     if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
         raise ValueError(
             f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
@@ -276,13 +267,10 @@ def _phases(settings: Indexing) -> PhaseList:
     return PhaseList(phase)
 
 
-def band_indexer(shape, pattern_centre, sample_tilt_deg, detector_tilt_deg, settings):
+def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     detector = EBSDDetector(
-        shape=tuple(int(n) for n in shape),
-        pc=pattern_centre,
-        sample_tilt=sample_tilt_deg,
-        tilt=detector_tilt_deg,
+        shape, pc=pattern_centre, sample_tilt=scan.sample_tilt_deg, tilt=scan.detector_tilt_deg
     )
     return detector.get_indexer(
         _phases(settings),

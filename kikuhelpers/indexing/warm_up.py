@@ -1,8 +1,4 @@
-"""Compile the libraries' numba code once, alone: ``python -m kikuhelpers.indexing.warm_up``.
-
-This comes before everything else in a study, and a lock keeps two studies apart (see
-:mod:`kikuhelpers.runs.compilation`).
-"""
+"""Compile the libraries' numba code once, alone: ``python -m kikuhelpers.indexing.warm_up``."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +9,7 @@ from kikuhelpers.runs.compilation import compiling_lock
 
 
 def warm_up() -> None:
-    """Take a map of 2 x 2 points through the stages that compile: orix, kikuchipy, our own."""
+    """Take a map of 2 x 2 points through the stages that compile, before any other process."""
     with compiling_lock(), tempfile.TemporaryDirectory() as folder:
         # Imported under the lock, since the import itself compiles.
         from kikuhelpers.indexing.hough import index_patterns

@@ -51,17 +51,13 @@ def encode(
     Examples
     --------
     >>> network = KikuchiVAE(latent_dim=16).to(device())
-    >>> counts = np.zeros((2, 3, 120, 120), np.uint16)
-    >>> encode(network, counts, "float32").shape
+    >>> encode(network, np.zeros((2, 3, 120, 120), np.uint16), "float32").shape
     (2, 3, 16)
     """
-    shape = (*patterns.shape[:2], model.latent_dim)
+    whole = {"dtype": np.float32, "shape": (*patterns.shape[:2], model.latent_dim)}
     flat = patterns.reshape(-1, *patterns.shape[2:])
-    with written_aside(path) if path else nullcontext() as temporary:
-        if temporary is None:
-            latents = np.empty(shape, np.float32)
-        else:
-            latents = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+    with written_aside(path) if path else nullcontext() as file:
+        latents = np.lib.format.open_memmap(file, "w+", **whole) if file else np.empty(**whole)
         out = latents.reshape(-1, model.latent_dim)
         for here, counts, _ in chunks("encoding", flat, out):
             with arithmetic(precision):
@@ -94,14 +90,12 @@ def decode(model: KikuchiVAE, latents: np.ndarray, mask: np.ndarray, precision: 
 
     Parameters
     ----------
-    model
-        A trained model.
+    model, precision
+        As of :func:`encode`.
     latents
         (n, D).
     mask
         (height, width), True inside the screen.
-    precision
-        As in training: "auto", "bfloat16" or "float32".
 
     Returns
     -------
@@ -111,8 +105,8 @@ def decode(model: KikuchiVAE, latents: np.ndarray, mask: np.ndarray, precision: 
     Examples
     --------
     >>> network = KikuchiVAE(latent_dim=16).to(device())
-    >>> latents, whole = np.zeros((4, 16), np.float32), np.ones((120, 120), bool)
-    >>> decode(network, latents, whole, "float32").shape
+    >>> whole = np.ones((120, 120), bool)
+    >>> decode(network, np.zeros((4, 16), np.float32), whole, "float32").shape
     (4, 120, 120)
     """
     return decoder_of(model, mask, precision)(latents).squeeze(1).cpu().numpy()
@@ -138,8 +132,8 @@ def decode_map(
     Parameters
     ----------
     decoded
-        Called with what is decoded of some points, (n, ...); returns their patterns
-        (n, 1, height, width), intensities on the device, black outside the mask.
+        Called with a part of the source, (n, ...); returns its patterns (n, 1, height, width),
+        intensities on the device, black outside the mask.
     source
         What is decoded, (rows, columns, ...): latent means, for example.
     inputs

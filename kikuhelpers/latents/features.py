@@ -1,7 +1,8 @@
-"""The latent feature that a panel shows, chosen by a measure and never by hand.
+"""Which latent feature shows what: measures, and the feature that has most of one.
 
 The number of a latent feature depends on the seed of the training. So each panel names a
-property, and the feature that has most of it is drawn, with the measure in its title.
+property, and the feature that has most of it is drawn, chosen by a measure and never by eye,
+with the measure in its title.
 """
 
 from collections.abc import Callable, Collection
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.stats import kurtosis
+import pandas as pd
+from scipy.stats import kurtosis, rankdata
 
-from kikuhelpers.latents.measures import means_by_label, morans_i, rank_correlation
 from kikuhelpers.latents.view import View
+from kikuhelpers.study.models import ACTIVE_VARIANCE
 
 BLOCK = 16  # features measured at a time, to bound memory on large maps
 
@@ -77,34 +79,101 @@ def structured_features(view: View, model: str, count: int) -> list[Choice]:
     score = view.features(model)["moran_i"].to_numpy()
     chosen: list[Choice] = []
     for _ in range(min(count, len(score))):
-        taken = [choice.index for choice in chosen]
-        chosen.append(_best(view, model, score, "Moran's I", taken))
+        chosen.append(_best(view, model, score, "Moran's I", [choice.index for choice in chosen]))
     return chosen
 
 
 def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
-    """Bring every grain to mean 0 and variance 1; points without a grain become 0.
+    """Bring every grain of maps (rows, columns, D) to mean 0 and variance 1.
 
-    Parameters
-    ----------
-    maps
-        (rows, columns, D).
-    grains
-        (rows, columns) labels, -1 for none.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns, D).
+    Points without a grain, whose label in (rows, columns) is negative, become 0.
     """
     flat, labels = maps.reshape(-1, maps.shape[-1]).astype(float), grains.ravel()
-    means, rows = means_by_label(flat, labels)
+    means, rows = _means_by_label(flat, labels)
     residual = flat - means[rows]
-    variances, _ = means_by_label(residual**2, labels)
+    variances, _ = _means_by_label(residual**2, labels)
     spread = np.sqrt(variances)[rows]
     known = (labels >= 0)[:, None] & (spread > 0)
     standard = np.divide(residual, spread, out=np.zeros_like(residual), where=known)
     return standard.reshape(maps.shape)
+
+
+def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: np.ndarray):
+    """Measure every latent feature map.
+
+    Parameters
+    ----------
+    latents
+        (rows, columns, D).
+    maps
+        Physical maps (rows, columns) by name, for example "pq", "grod"; NaN where unknown.
+    grains
+        (rows, columns) grain labels, -1 for none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per feature: ``feature`` (from 1), ``variance``, ``active``, ``moran_i``
+        (spatial structure, 0 for none), ``rho_<name>`` (absolute Spearman correlation
+        with each map), ``rho_orientation`` (share of the variance between grains).
+    """
+    flat = latents.reshape(-1, latents.shape[-1])
+    variance = flat.var(axis=0)
+    measures = {
+        "feature": np.arange(1, flat.shape[1] + 1),
+        "variance": variance,
+        "active": variance > ACTIVE_VARIANCE,
+        "moran_i": morans_i(latents),
+        **{f"rho_{name}": rank_correlation(flat, values.ravel()) for name, values in maps.items()},
+        "rho_orientation": variance_between(flat, grains.ravel()),
+    }
+    return pd.DataFrame(measures)
+
+
+def morans_i(maps: np.ndarray) -> np.ndarray:
+    """Moran's I of maps (rows, columns, D) over the four neighbours, (D,).
+
+    1 for a smooth map, near 0 for one without spatial structure (Moran 1950,
+    doi:10.1093/biomet/37.1-2.17).
+    """
+    centred = maps - maps.mean(axis=(0, 1))
+    across = (centred[1:] * centred[:-1]).sum(axis=(0, 1))
+    along = (centred[:, 1:] * centred[:, :-1]).sum(axis=(0, 1))
+    rows, columns = maps.shape[:2]
+    pairs = (rows - 1) * columns + rows * (columns - 1)
+    variance = np.maximum((centred**2).mean(axis=(0, 1)), np.finfo(np.float32).tiny)
+    return (across + along) / pairs / variance
+
+
+def rank_correlation(features: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Absolute Spearman correlation of features (n, D) with values (n,), NaN left out."""
+    known = np.isfinite(values)
+    if known.sum() < 3 or np.ptp(values[known]) == 0:
+        return np.full(features.shape[1], np.nan)
+    ranks = rankdata(features[known], axis=0)
+    other = rankdata(values[known])
+    ranks, other = ranks - ranks.mean(axis=0), other - other.mean()
+    norm = np.linalg.norm(ranks, axis=0) * np.linalg.norm(other)
+    return np.abs(other @ ranks) / np.maximum(norm, np.finfo(np.float32).tiny)
+
+
+def variance_between(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Share of the variance of features (n, D) that lies between labels, (D,), 0 to 1."""
+    inside = labels >= 0
+    features, labels = features[inside], labels[inside]
+    if not len(labels):
+        return np.full(features.shape[1], np.nan)
+    means, groups, centre = *_means_by_label(features, labels), features.mean(axis=0)
+    between = (np.bincount(groups)[:, None] * (means - centre) ** 2).sum(axis=0)
+    total = np.maximum(((features - centre) ** 2).sum(axis=0), np.finfo(np.float32).tiny)
+    return between / total
+
+
+def _means_by_label(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of features (n, D) over each label, (labels, D), and the row of each point, (n,)."""
+    _, rows, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(rows, feature) for feature in features.T], axis=1)
+    return sums / counts[:, None], rows
 
 
 def _over_features(view: View, model: str, measure: Callable, grains: np.ndarray | None = None):

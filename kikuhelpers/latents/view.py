@@ -76,8 +76,7 @@ class View:
 
     def property_map(self, name: str, kind: str = PREPROCESSED) -> np.ndarray:
         """A property of the orientation map, for example "pq", (rows, columns) float."""
-        xmap = self.orientations(kind)
-        return self.crop(np.asarray(xmap.prop[name], float).reshape(xmap.shape))
+        return self.crop(self.orientations(kind).get_map_data(name).astype(float))
 
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
@@ -85,8 +84,7 @@ class View:
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""
-        xmap = self.orientations(kind)
-        return self.crop(xmap.is_indexed.reshape(xmap.shape))
+        return self.crop(self.orientations(kind).get_map_data("is_indexed"))
 
     def grains(self) -> np.ndarray:
         """(rows, columns) int, -1 where there is no grain."""
@@ -94,8 +92,7 @@ class View:
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
-        colours = self.crop(ipf_colours(self.orientations(kind), direction="x"))
-        return np.where(self.indexed(kind)[..., None], colours, 0.0)
+        return self.crop(ipf_colours(self.orientations(kind), direction="x"))
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from tqdm import tqdm
 
 from kikuhelpers.patterns.up2 import release
-from kikuhelpers.runs.progress import progress_bar
 
 # Of patterns held at a time (by each thread): they stay in the processor's cache.
 CHUNK_BYTES = 8 << 20
 _MOST_THREADS = 4  # reading from the disk bounds the work: more gain nothing
+_REDRAW_SECONDS = 1.0  # every redraw of a progress bar stays in an executed notebook
 
 
 def chunks(stage: str, *arrays: np.ndarray, pattern_bytes: int | None = None) -> Iterator[tuple]:
@@ -77,6 +78,11 @@ def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
             release(chunk)
             bar.update(len(chunk))
             yield result
+
+
+def progress_bar(total: int, stage: str, done: int = 0) -> tqdm:
+    """Return a text bar to ``update(n)``; use it in a ``with`` statement."""
+    return tqdm(desc=stage, total=total, initial=done, unit="pattern", mininterval=_REDRAW_SECONDS)
 
 
 def side_by_side(work: Callable, items: Iterable, threads: int) -> Iterator[tuple]:

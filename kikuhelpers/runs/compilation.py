@@ -1,8 +1,7 @@
 """One process compiles at a time.
 
-Two processes that compile orix's functions at the same time overwrite parts of each other's
-cache, and every later import crashes (a segmentation fault in ``qu_multiply``, seen with orix
-0.15 and numba 0.68). PyEBSDIndex compiles for minutes, which only one process need spend.
+Two that compile orix's functions at the same time overwrite parts of each other's cache, and
+every later import crashes (in ``qu_multiply``, seen with orix 0.15 and numba 0.68).
 """
 
 from collections.abc import Iterator
@@ -16,11 +15,7 @@ LOCK = Path.home() / ".pyebsdindex" / "compiling.lock"
 
 @contextmanager
 def compiling_lock() -> Iterator[FileLock]:
-    """Hold the machine-wide lock to compile under; the lock dies with its process.
-
-    Where another process compiles, one line says that this process waits. Within a process the
-    lock can be taken again.
-    """
+    """Hold the machine-wide lock to compile under, which the same process can take again."""
     LOCK.parent.mkdir(exist_ok=True)
     lock = FileLock(LOCK, is_singleton=True)
     try:

@@ -2,10 +2,7 @@
 
 
 class SentenceError(ValueError):
-    """An error whose message is one sentence for its user.
-
-    A notebook prints the sentence and no traceback.
-    """
+    """An error whose message is one sentence: a notebook prints it without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython prints in place of a traceback."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_HASH_CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 1 << 20
 
 
@@ -51,10 +50,9 @@ def save_array(path: str | Path, array: np.ndarray) -> None:
 
 def digest(path: str | Path) -> str:
     """Return a hash of a file's size, first and last MiB: to tell files apart, at any size."""
-    path = Path(path)
-    size = path.stat().st_size
+    size = Path(path).stat().st_size
     hashed = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         hashed.update(file.read(_DIGEST_BYTES))
         file.seek(max(0, size - _DIGEST_BYTES))
         hashed.update(file.read())
@@ -63,19 +61,12 @@ def digest(path: str | Path) -> str:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    return value.item() if isinstance(value, np.generic) else os.fspath(value)
 
 
 def save_csv(table: pd.DataFrame, path: Path, digits: int = 5) -> pd.DataFrame:

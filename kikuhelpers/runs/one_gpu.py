@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_LOOK_AGAIN_SECONDS = 1.0
+_WAIT_SECONDS = 0.2  # for one GPU, before the next is tried
 
 
 def visible_gpus() -> list[str]:
@@ -34,16 +35,11 @@ def run(command: list[str]) -> int:
     gpus = visible_gpus()
     if len(gpus) < 2:
         return subprocess.call(command)
-    while True:
-        for gpu in gpus:
-            # The lock is the operating system's and dies with this process.
-            lock = FileLock(Path(tempfile.gettempdir()) / f"gpu-{gpu}.{getpass.getuser()}.lock")
-            try:
-                with lock.acquire(blocking=False):
-                    return subprocess.call(command, env=os.environ | {_VISIBLE: gpu})
-            except Timeout:
-                continue
-        time.sleep(_LOOK_AGAIN_SECONDS)
+    for gpu in cycle(gpus):
+        # The lock is the operating system's and dies with this process.
+        lock = FileLock(Path(tempfile.gettempdir()) / f"gpu-{gpu}.{getpass.getuser()}.lock")
+        with suppress(Timeout), lock.acquire(timeout=_WAIT_SECONDS):
+            return subprocess.call(command, env=os.environ | {_VISIBLE: gpu})
 
 
 if __name__ == "__main__":

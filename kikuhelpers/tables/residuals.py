@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kikuhelpers.baselines.decompositions import load_spectrum
+from kikuhelpers.baselines.methods import load_spectrum
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED

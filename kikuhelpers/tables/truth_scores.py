@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 
-from kikuhelpers.latents.features import cell_feature, spot_feature, standardised_in_grains
-from kikuhelpers.latents.measures import rank_correlation, variance_between
+from kikuhelpers.latents.features import (
+    cell_feature,
+    rank_correlation,
+    spot_feature,
+    standardised_in_grains,
+    variance_between,
+)
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kikuhelpers.patterns.streaming import progress_bar
 from kikuhelpers.runs.devices import arithmetic, computed_precision, device, keep_freed_memory
 from kikuhelpers.runs.files import save_array, save_json, written_aside
-from kikuhelpers.runs.progress import progress_bar
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
 from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training

@@ -14,10 +14,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from kikuhelpers.patterns.streaming import side_by_side
+from kikuhelpers.patterns.streaming import progress_bar, side_by_side
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.files import written_aside
-from kikuhelpers.runs.progress import progress_bar
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen, components
 from kikuhelpers.study.scans import VirtualData

@@ -1,0 +1,250 @@
+"""Baselines: scans through PCA, NMF or NLPAR, with the files that a model's decoding leaves.
+
+PCA and NMF compress each pattern by itself, as the models do. Both are fitted to the sample
+that the models are trained on, the pixels inside the screen, held in memory as float32: 24,000
+patterns of 120 x 120 px take 1 GB, the paper's 96,000 take 4 GB.
+
+NLPAR does not compress: it averages each pattern with those around it that differ from it by
+no more than noise. So its residual is what it removed, noise for the most part, and not a
+measure of its quality.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pyebsdindex.nlpar_cpu import NLPAR
+from sklearn.decomposition import PCA, non_negative_factorization
+from torch import Tensor
+
+from kikuhelpers.latents.coding import Decoder, decode_map, intensity_on_device
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.runs.devices import device
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import save_json, temporary_name, written_aside
+from kikuhelpers.runs.results import Results
+from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.models import Nlpar, Pca
+from kikuhelpers.training.sample import TrainingSet, load_training_set
+
+Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them
+
+_NLPAR_BYTES = 1_000_000_000  # of a tile, input and output as float32; copies take more
+_SHOW_TILES = 2  # PyEBSDIndex's verbosity that prints its progress
+_BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
+
+
+class BaselineError(SentenceError):
+    """A baseline that this sample or map does not allow."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Variance of the training sample, pixels inside the screen, along its components."""
+
+    eigenvalues: np.ndarray  # (K,), largest first
+    total: float  # of all pixels together
+
+    def residual(self, count: int) -> float:
+        """Half the sum of squares that so many components leave of a pattern of the sample."""
+        return 0.5 * (self.total - float(self.eigenvalues[:count].sum()))
+
+
+@dataclass(frozen=True)
+class PrincipalComponents(Spectrum):
+    """Principal components of the pixels inside the screen."""
+
+    mean: np.ndarray  # (pixels,) float32
+    components: np.ndarray  # (K, pixels) float32, orthonormal, largest variance first
+    sample: str  # which sample, and the seed of the fit
+
+    def project(self, pixels: np.ndarray, count: int) -> np.ndarray:
+        """Return what so many components keep of patterns (n, pixels), float32."""
+        first = self.components[:count]
+        return (pixels - self.mean) @ first.T @ first + self.mean
+
+
+@dataclass(frozen=True)
+class NonNegativeComponents:
+    """Non-negative components of p + 1, the pixels inside the screen."""
+
+    components: np.ndarray  # (K, pixels) float32
+
+    def project(self, pixels: np.ndarray) -> np.ndarray:
+        """Return what the components keep of patterns (n, pixels), float32."""
+        weights, components, _ = non_negative_factorization(
+            pixels + _BLACK, H=self.components, n_components=len(self.components), update_H=False
+        )
+        return weights @ components - _BLACK
+
+
+def fit_baseline(results: Results, name: str) -> Projection | None:
+    """Fit a baseline to the study's training sample.
+
+    Returns
+    -------
+    callable or None
+        Turns pixels inside the screen (n, pixels), float32 in [-1, 1], into what the
+        baseline keeps of them; None for NLPAR, which has nothing to fit.
+
+    Raises
+    ------
+    BaselineError
+        More components than the sample has patterns or pixels.
+    """
+    study = results.study
+    settings = study.baseline(name)
+    if isinstance(settings, Nlpar):
+        return None
+    if isinstance(settings, Pca):
+        found = principal_components(results)
+        return partial(found.project, count=settings.components)
+    pixels = sample_inside(load_training_set(results), study.seed)
+    return _fit_nmf(pixels, settings.components, study.seed).project
+
+
+def decode_scan(
+    results: Results, name: str, projection: Projection | None, scan: str
+) -> np.ndarray:
+    """Write a scan's patterns as a baseline gives them, and measure the loss of each.
+
+    Only pixels inside the screens of all scans take part, as in training; the others are
+    black.
+
+    Parameters
+    ----------
+    results, name, scan
+        Results of the study, the baseline's name and the scan's.
+    projection
+        From :func:`fit_baseline`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) float32: half the sum of squared differences inside the screen.
+
+    Raises
+    ------
+    BaselineError
+        A map too small for NLPAR, or one that it left points out of.
+    """
+    study, files = results.study, results.layout.model_scan(name, scan)
+    mask = np.logical_and.reduce([results.scan(other).mask for other in study.training_scans])
+    inputs, step_um = results.patterns(PREPROCESSED, scan), study.scan(scan).data.step_um
+    decoder = _decoder(projection, mask)
+    if projection is not None:
+        return decode_map(decoder, inputs, inputs, mask, files, step_um)
+    averaged = temporary_name(files.decoded.with_stem("averaged"))
+    try:
+        preprocessed = results.layout.scan(scan).preprocessed
+        _average_neighbours(preprocessed, mask, study.baseline(name), averaged)
+        return decode_map(decoder, open_patterns(averaged), inputs, mask, files, step_um)
+    finally:
+        averaged.unlink(missing_ok=True)
+
+
+def principal_components(results: Results) -> PrincipalComponents:
+    """Return the principal components of a study's training sample.
+
+    They are fitted once, as many as the study needs: what is on file is used if it is of this
+    sample and enough.
+    """
+    study, files = results.study, results.layout.sample
+    data, path = load_training_set(results), files.principal_components
+    sample = f"{data.digest()} seed {study.seed}"
+    wanted = min(study.components_wanted, len(data), int(data.mask.sum()))
+    if path.is_file():
+        with np.load(path) as stored:
+            found = PrincipalComponents(**{name: value[()] for name, value in stored.items()})
+        if found.sample == sample and len(found.eigenvalues) >= wanted:
+            return found
+    found = _fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
+    with written_aside(path) as temporary:
+        np.savez(temporary, **vars(found))
+    save_json(files.spectrum, {"eigenvalues": found.eigenvalues.tolist(), "total": found.total})
+    return found
+
+
+def load_spectrum(results: Results) -> Spectrum:
+    """Return the spectrum of a study's training sample, as a PCA among its baselines left it."""
+    stored = results.sample.spectrum
+    return Spectrum(np.array(stored["eigenvalues"]), stored["total"])
+
+
+def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
+    """Read the training sample inside the screen, in random order: (n, pixels) float32.
+
+    Neighbours in a map are alike, so batches of neighbours would not stand for the sample.
+    """
+    order = np.random.default_rng(seed).permutation(len(data))
+    pixels = np.empty((len(data), int(data.mask.sum())), np.float32)
+    for here, points in chunks("reading", order, pattern_bytes=data.patterns[0].nbytes):
+        pixels[here] = data.patterns[points][:, data.mask]
+    return pixels
+
+
+def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
+    """Fit non-negative components; ``pixels`` (n, pixels) float32 in [-1, 1] is used up.
+
+    By coordinate descent, 200 rounds at most: ``MiniBatchNMF`` fits worse in twice the time.
+    The class ``NMF`` takes three times the memory for an error that nobody asked for.
+    """
+    if count > min(pixels.shape):
+        raise BaselineError(
+            f"{count} components are more than a sample of {len(pixels)} patterns with "
+            f"{pixels.shape[1]} pixels inside the screen has: lower the baseline's components."
+        )
+    pixels += _BLACK
+    _, components, _ = non_negative_factorization(pixels, n_components=count, random_state=seed)
+    return NonNegativeComponents(components)
+
+
+def _fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str) -> PrincipalComponents:
+    """Fit principal components; ``pixels`` (n, pixels) float32 is used up."""
+    pca = PCA(count, svd_solver="randomized", copy=False, random_state=seed).fit(pixels)
+    # scikit-learn divides by n - 1; a mean over the patterns divides by n.
+    eigenvalues = pca.explained_variance_.astype(np.float64) * (1 - 1 / len(pixels))
+    total = float(eigenvalues[0] / pca.explained_variance_ratio_[0])
+    return PrincipalComponents(eigenvalues, total, pca.mean_, pca.components_, sample)
+
+
+def _average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: Path) -> None:
+    """Write the patterns of a UP2 file, averaged by PyEBSDIndex's NLPAR, as UP2.
+
+    It averages counts without rescaling and drops fractions of a count.
+    """
+    shape = open_patterns(source).shape[:2]
+    if min(shape) < settings.smallest_map:
+        raise BaselineError(
+            f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
+            f"least {settings.smallest_map} x {settings.smallest_map} points, not {shape[0]} x "
+            f"{shape[1]}: lower search_radius."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The class for CPUs, also where there is a GPU: the same result everywhere.
+    nlpar = NLPAR(str(source), lam=settings.weight_decay, searchradius=settings.search_radius)
+    nlpar.mask = mask.astype(np.uint8)
+    nlpar.calcnlpar(fileout=str(path), chunksize=_NLPAR_BYTES, verbose=_SHOW_TILES)
+
+
+def _decoder(projection: Projection | None, mask: np.ndarray) -> Decoder:
+    """What a projection keeps of counts (n, height, width); NLPAR's counts as they are."""
+    inside = torch.from_numpy(mask).to(device())
+
+    def decoded(counts: np.ndarray) -> Tensor:
+        patterns = intensity_on_device(counts)
+        if projection is not None:
+            kept = torch.from_numpy(projection(patterns[:, 0, inside].cpu().numpy()))
+            patterns[:, 0, inside] = kept.clamp(-1, 1).to(device())
+        elif not counts[:, mask].any(axis=1).all():
+            raise BaselineError(
+                "PyEBSDIndex's NLPAR left out points of the map: change search_radius."
+            )
+        return torch.where(inside, patterns, OUTSIDE)
+
+    return decoded
