@@ -18,13 +18,30 @@ SAME_ORIENTATION_DEG = 5.0  # votes closer than this count for one orientation
 
 
 def confidence_index(normals: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the confidence index of patterns, (patterns,) float32 in [0, 1].
+    """Return the confidence index of patterns from their detected bands.
 
-    ``normals`` (patterns, bands, 3) are the unit normals of the band planes in any one
-    Cartesian frame, of either sign, strongest band first; ``valid`` (patterns, bands) tells
-    which bands were detected. Fewer than three give 0. The crystal is cubic and its bands are
-    :data:`REFLECTORS`. Three bands of one zone cannot tell an orientation from its half turn
-    about the zone axis, and vote for both.
+    Parameters
+    ----------
+    normals
+        (patterns, bands, 3), unit normals of the band planes in any one Cartesian frame, of
+        either sign, strongest band first.
+    valid
+        (patterns, bands), True where a band was detected.
+
+    Returns
+    -------
+    numpy.ndarray
+        (patterns,) float32 in [0, 1]; 0 also where fewer than three bands were detected.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not agree.
+
+    Notes
+    -----
+    For cubic crystals whose bands are :data:`REFLECTORS`. Three bands of one zone cannot tell
+    an orientation from its half turn about the zone axis, and vote for both.
     """
     first, second, triplets = _triplet_votes(normals, valid)
     return ((first - second) / np.maximum(triplets, 1)).astype(np.float32)

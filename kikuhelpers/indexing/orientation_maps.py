@@ -62,10 +62,22 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
 
 
 def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
-    """Return the grain of every point, (rows, columns) int64 from 0 on; -1 where not indexed.
+    """Return the grain number of every point.
 
     A grain is what remains connected, from neighbour to neighbour in the four directions of
-    the grid, by disorientations of less than ``threshold_deg`` degrees.
+    the grid, by steps of less than the threshold.
+
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    threshold_deg
+        Disorientation in degrees from which on two neighbours are apart.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) int64, numbered from 0; -1 where not indexed.
     """
     pairs = [_neighbours(xmap.shape, *offset) for offset in ((0, 1), (1, 0))]
     here, there = np.concatenate(pairs, axis=1)
@@ -81,7 +93,22 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
 def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
     """Return the grain reference orientation deviation: the angle to the grain's mean.
 
-    It is (rows, columns) in degrees, NaN where :func:`label_grains` found no grain.
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    grains
+        (rows, columns), see :func:`label_grains`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees, NaN where not in a grain.
+
+    Raises
+    ------
+    ValueError
+        The grains are of another shape than the map.
     """
     if grains.shape != xmap.shape:
         raise ValueError(
@@ -104,11 +131,21 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
 
 
 def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
-    """Return the kernel average misorientation, (rows, columns) in degrees.
+    """Return the kernel average misorientation.
 
-    It is the mean over the neighbours up to ``order`` steps along the grid's axes: 4 points for
-    1, 12 for 2. Those more than ``limit_deg`` off are taken for another grain and left out.
-    NaN where not indexed or where no neighbour is left.
+    Parameters
+    ----------
+    xmap
+        (rows, columns).
+    order
+        Neighbours up to so many steps along the grid's axes: 4 points for 1, 12 for 2.
+    limit_deg
+        Neighbours further off, in degrees, are taken for another grain and left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees; NaN where not indexed or where no neighbour is left.
     """
     total, count = np.zeros(xmap.size), np.zeros(xmap.size)
     offsets = product(range(order + 1), range(-order, order + 1))

@@ -84,9 +84,19 @@ def structured_features(view: View, model: str, count: int) -> list[Choice]:
 
 
 def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
-    """Bring every grain of maps (rows, columns, D) to mean 0 and variance 1.
+    """Bring every grain to mean 0 and variance 1; points without a grain become 0.
 
-    Points without a grain, whose label in (rows, columns) is negative, become 0.
+    Parameters
+    ----------
+    maps
+        (rows, columns, D).
+    grains
+        (rows, columns) labels, -1 for none.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns, D).
     """
     flat, labels = maps.reshape(-1, maps.shape[-1]).astype(float), grains.ravel()
     means, rows = _means_by_label(flat, labels)
