@@ -8,9 +8,7 @@ from kikuhelpers.study import roles
 _MAP_MM = 77.0  # width of a map
 _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
-_MEASURE = (
-    "of this size with the highest local Moran's I inside the grains, mean of the active features"
-)
+_MEASURE = "highest local Moran's I inside the grains, mean of the active features"
 
 
 def draw(results: Results) -> style.PaperFigure:
