@@ -23,7 +23,6 @@ from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
 from kikuhelpers.study.stages import TRAINING, fingerprint
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
-from kikuhelpers.training.held_out import held_out_points
 from kikuhelpers.training.losses import projection_head, training_loss
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
@@ -93,6 +92,8 @@ def train(results: Results, name: str) -> pd.DataFrame:
     trainer.save(files, identity)
     save_json(files.card, {"model": name} | trainer.card())
     if trainer.model.hold_out:
+        from kikuhelpers.training.held_out import held_out_points  # with orix: seconds
+
         save_array(files.held_out, held_out_points(results, name))
     weights = {key: value.cpu().contiguous() for key, value in trainer.network.state_dict().items()}
     with written_aside(files.weights) as temporary:

@@ -18,7 +18,6 @@ from kikuhelpers.runs.devices import device, free_memory_bytes
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study
-from kikuhelpers.training.held_out import held_out_points
 
 # The sample moves to an accelerator if it takes no more of the free memory than this; the
 # rest is for the network's activations (the paper's 96,000 patterns: 2.8 GB as float16).
@@ -86,6 +85,8 @@ def load_training_set(results: Results, model: str | None = None) -> TrainingSet
         flat = patterns.reshape(-1, *patterns.shape[2:])
         points = sample_points(study, name, patterns.shape[:2])
         if hold_out and hold_out.scan == name:
+            from kikuhelpers.training.held_out import held_out_points  # with orix: seconds
+
             points = points[~held_out_points(results, model).ravel()[points]]
         for _, some in chunks("reading the sample", points, pattern_bytes=flat[0].nbytes):
             parts.append(to_intensity(flat[some]).astype(np.float16))
