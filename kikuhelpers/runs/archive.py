@@ -48,7 +48,6 @@ _OF_ALL = (*_OF_MAPPED, "cm", "ci", "fit", "noise")
 _PROPERTIES = {"training": (), "maps": _OF_MAPPED, "all": _OF_ALL}
 _LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_NOT_INDEXED = -1  # phase of orix
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
 
 Place = tuple[str, str, int, int]  # kind of pattern, scan, row and column
@@ -156,9 +155,8 @@ class Archive:
             of_scan = study.scan(job.parts[0]).serves if len(job.parts) == 1 else None
             return _pack_map(value, _PROPERTIES.get(of_scan, _OF_DECODED))
         if path.name == "latents.npy":
-            return _pack_latents(
-                value, results.model_scan(*job.parts).features["moran_i"].to_numpy()
-            )
+            structure = results.model_scan(*job.parts).features["moran_i"]
+            return _pack_latents(value, structure.to_numpy())
         return _PACK.get(path.name, lambda values: {"values": values})(value)
 
     def _stored(self, path: Path, job: Job) -> Arrays | Path | None:
@@ -175,7 +173,7 @@ class Archive:
 
 
 def _pack_map(xmap, names: tuple[str, ...]) -> Arrays:
-    of_points = ((int(i), phase) for i, phase in xmap.phases if i != _NOT_INDEXED)
+    of_points = ((int(i), phase) for i, phase in xmap.phases if i >= 0)  # -1: not indexed
     phases = {i: (p.name, p.space_group.number, p.structure.lattice.abcABG()) for i, p in of_points}
     step = [float(xmap.dx), float(xmap.dy)]
     header = {"shape": xmap.shape, "step": step, "unit": xmap.scan_unit, "phases": phases}
