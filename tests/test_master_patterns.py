@@ -17,7 +17,7 @@ from data.master_patterns.simulate import (
     NICKEL,
     STRUCTURES,
 )
-from kikuhelpers.scans.virtual.master_patterns import blur
+from kikuhelpers.scans.virtual.master_patterns import _blur
 
 WAVELENGTH_NM = 0.00858  # of 20 keV electrons
 MOST_BYTES = 1_000_000
@@ -117,7 +117,7 @@ def test_cubic_poles_are_fourfold(name):
 def test_the_hexagonal_pole_is_sixfold():
     upper, _ = stored("Laves")
     assert np.array_equal(upper, upper[::-1]) and np.array_equal(upper, upper[:, ::-1])
-    smooth = blur(upper, FINEST_DEG)
+    smooth = _blur(upper, FINEST_DEG)
     assert turned_correlation(smooth, 60) > 0.98 > 0.5 > turned_correlation(smooth, 30)
 
 
@@ -134,7 +134,7 @@ def test_the_trigonal_pole_is_threefold_and_x_along_a():
     upper, _ = stored("oxide")
     assert np.array_equal(upper, upper[:, ::-1]), "mirrors are normal to the a axes"
     assert not np.allclose(upper, upper[::-1], atol=0.5)
-    smooth = blur(upper, FINEST_DEG)
+    smooth = _blur(upper, FINEST_DEG)
     assert turned_correlation(smooth, 120) > 0.98 > 0.9 > turned_correlation(smooth, 60)
 
 

@@ -16,19 +16,19 @@ from kikuhelpers.scans.virtual import scanning
 from kikuhelpers.scans.virtual.fields_and_rotations import from_vectors, multiply
 from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
-    blurred_stack,
-    load_master_pattern,
-    rungs,
+    _blurred_stack,
+    _load_master_pattern,
+    _rungs,
 )
 from kikuhelpers.scans.virtual.microscope import (
     VirtualMicroscope,
-    brightness_terms,
-    brightness_weights,
+    _brightness_terms,
+    _brightness_weights,
+    _pattern_centres,
     detector_of,
-    pattern_centres,
     screen_mask,
 )
-from kikuhelpers.scans.virtual.scanning import ScanMaker, code_lossily, simulate
+from kikuhelpers.scans.virtual.scanning import ScanMaker, _code_lossily, simulate
 from kikuhelpers.scans.virtual.specimen import (
     Components,
     VirtualSpecimen,
@@ -98,7 +98,7 @@ def bare_patterns(rotations: np.ndarray, spread_deg: float = 0.0) -> np.ndarray:
 
 def kikuchipy_patterns(rotations: np.ndarray) -> np.ndarray:
     """The same by kikuchipy's ``get_patterns``, from the same master pattern."""
-    upper = load_master_pattern("Ni")
+    upper = _load_master_pattern("Ni")
     master = kp.signals.EBSDMasterPattern(
         np.stack([upper, upper])[:, np.newaxis],
         axes=[
@@ -142,12 +142,12 @@ def test_blur_is_the_mean_of_512_rotated_patterns(spread_deg):
 
 def test_rungs_keep_the_variance():
     spread = np.array([0.0, 0.1, 0.2, 0.77, 2.4])
-    level, above = rungs(spread)
+    level, above = _rungs(spread)
     square = (1 - above) * SPREADS_DEG[level] ** 2 + above * SPREADS_DEG[level + 1] ** 2
     np.testing.assert_allclose(square, spread**2, rtol=1e-5, atol=1e-9)
-    assert rungs(np.array([99.0]))[1] == 1
-    assert blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]].tolist() == sorted(
-        blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]], reverse=True
+    assert _rungs(np.array([99.0]))[1] == 1
+    assert _blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]].tolist() == sorted(
+        _blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]], reverse=True
     )
 
 
@@ -161,7 +161,7 @@ def test_the_pattern_centre_moves_as_kikuchipys():
     theirs = theirs.extrapolate_pc(
         pc_indices=[1, 2], navigation_shape=(3, 5), step_sizes=(200.0, 200.0), shape=(120, 120)
     )
-    moved = pattern_centres(scan, points) - pattern_centres(scan, np.array([[1, 2]]))
+    moved = _pattern_centres(scan, points) - _pattern_centres(scan, np.array([[1, 2]]))
     expected = theirs.pc.reshape(-1, 3) - theirs.pc[1, 2]
     np.testing.assert_allclose(moved, expected, atol=1e-6)
 
@@ -257,11 +257,11 @@ def test_noise_is_shot_and_read_noise():
 
 
 def test_brightness_is_as_strong_as_stated():
-    weights = brightness_weights(Rotation.random(20000).to_matrix())
+    weights = _brightness_weights(Rotation.random(20000).to_matrix())
     np.testing.assert_allclose(weights.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(np.cov(weights.T), np.eye(15), atol=0.06)
     settings = Microscope(brightness=(0.1, 0.2, 0.3, 0.4, 0.5))
-    terms = brightness_terms(settings, MASK)
+    terms = _brightness_terms(settings, MASK)
     degree = np.repeat(np.arange(5), np.arange(5) + 1)
     strength = [np.sqrt((terms[degree == d] ** 2).sum(axis=0).mean()) for d in range(5)]
     np.testing.assert_allclose(strength, (0.1, 0.2, 0.3, 0.4, 0.5), rtol=1e-5)
@@ -298,7 +298,7 @@ def test_lossy_coding_loses_more_at_lower_quality():
     span = np.ptp(exposed, axis=(1, 2), keepdims=True)
     errors = []
     for quality in (100, 80, 20):
-        coded = code_lossily(exposed, quality)
+        coded = _code_lossily(exposed, quality)
         assert coded.shape == exposed.shape and coded.dtype == np.uint16
         error = np.abs(coded.astype(float) - exposed)[:, MASK] / span[:, 0]
         assert error[7].mean() < 2 * error.mean()
@@ -306,7 +306,7 @@ def test_lossy_coding_loses_more_at_lower_quality():
         errors.append(error.mean())
     assert errors == sorted(errors)
     flat = np.full((1, 120, 120), 500, np.uint16)
-    np.testing.assert_array_equal(code_lossily(flat, 50), flat)
+    np.testing.assert_array_equal(_code_lossily(flat, 50), flat)
 
 
 def test_a_coded_scan_has_the_noise_of_the_uncoded_one():

@@ -44,22 +44,46 @@ HALF_SQRT_PI = math.sqrt(math.pi) / 2
 _ONE_AT_A_TIME = Lock()  # two threads that ask for one stack would both make it
 
 
-def rungs(spread_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rung below each spread, and the share of the one above.
+def add_projections(
+    out: np.ndarray,
+    target: np.ndarray,
+    name: str,
+    spread_deg: np.ndarray,
+    weight: np.ndarray,
+    turn: np.ndarray,
+    offset: np.ndarray,
+    plane_x: np.ndarray,
+    plane_y: np.ndarray,
+) -> None:
+    """Add blurred patterns of many orientations to the patterns they belong to.
 
     Parameters
     ----------
+    out
+        (patterns, pixels) float32, added to in place.
+    target
+        (n,) pattern that each orientation adds to.
+    name
+        One of :data:`PHASES`, or :data:`LATTICE_DERIVATIVE`.
     spread_deg
         (n,) standard deviation of the lattice rotation, each component, in degrees. Above the
         top of the ladder the top is taken.
-
-    Returns
-    -------
-    level
-        (n,) int64.
-    above
-        (n,) float32 in 0..1.
+    weight
+        (n,) float32 share.
+    turn
+        (n, 3, 2) float32: crystal directions of the detector's x and y axis.
+    offset
+        (n, 3) float32: crystal direction of the detector's top left corner, seen from the beam.
+    plane_x, plane_y
+        (pixels,) float32 positions on the detector, in detector widths.
     """
+    with _ONE_AT_A_TIME:
+        stack = _blurred_stack(name)
+    _project(out, target, weight, turn, offset, plane_x, plane_y, stack, *_rungs(spread_deg))
+
+
+def _rungs(spread_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rung (n,) int64 below each spread (n,), and the share (n,) float32 of the one above."""
     squares = SPREADS_DEG**2
     square = np.clip(np.square(spread_deg, dtype=np.float64), 0, squares[-1])
     level = np.clip(np.searchsorted(squares, square, side="right") - 1, 0, len(squares) - 2)
@@ -67,64 +91,30 @@ def rungs(spread_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return level, above.astype(np.float32)
 
 
-def blurred_stack(name: str) -> np.ndarray:
-    """Return a phase's master pattern, blurred by every spread of the ladder.
-
-    Parameters
-    ----------
-    name
-        One of :data:`PHASES`, or :data:`LATTICE_DERIVATIVE`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (levels, n, n) float32; the first is not blurred.
-    """
-    with _ONE_AT_A_TIME:
-        return _make_stack(name)
-
-
 @cache
-def _make_stack(name):
-    stack = [load_master_pattern(name)]
+def _blurred_stack(name: str) -> np.ndarray:
+    """A phase's master pattern, blurred by every spread of the ladder, (levels, n, n) float32."""
+    stack = [_load_master_pattern(name)]
     for index, spread in enumerate(SPREADS_DEG[1:]):
         # Blurred from two rungs below: the nodes of the quadrature then lie closer together
         # than the details that are left in the pattern.
         source = max(0, index + 1 - STRIDE) if spread > 2 * LOWEST_SPREAD_DEG else 0
         step = np.sqrt(spread**2 - SPREADS_DEG[source] ** 2)
-        stack.append(blur(stack[source], step))
+        stack.append(_blur(stack[source], step))
     return np.ascontiguousarray(np.stack(stack), np.float32)
 
 
-def load_master_pattern(name: str) -> np.ndarray:
-    """Return a stored master pattern at 20 keV, (n, n) float32, upper hemisphere.
-
-    Parameters
-    ----------
-    name
-        One of :data:`PHASES`, or :data:`LATTICE_DERIVATIVE`.
-    """
+def _load_master_pattern(name: str) -> np.ndarray:
+    """A stored master pattern at 20 keV, (n, n) float32, upper hemisphere."""
     with np.load(MASTER_PATTERNS / f"{name}.npz", allow_pickle=False) as stored:
         return stored["upper"].astype(np.float32)
 
 
-def blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
-    """Return a master pattern averaged over rotations of an isotropic normal spread.
+def _blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
+    """A master pattern (n, n) averaged over rotations of an isotropic normal spread; float32.
 
     A rotation about a direction does not move that direction. The other two components move it
     along the sphere, so the average is taken with a normal distribution in the tangent plane.
-
-    Parameters
-    ----------
-    upper
-        (n, n) upper hemisphere, square Lambert.
-    spread_deg
-        Standard deviation of each component of the rotation vector, in degrees.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, n) float32.
     """
     direction = _grid_directions(len(upper)).reshape(-1, 3)
     helper = np.where(np.abs(direction[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
@@ -219,30 +209,8 @@ def _lambert_position(x, y, z, size):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def add_projections(out, target, weight, turn, offset, plane_x, plane_y, stack, level, above):
-    """Add the patterns of many orientations to the patterns they belong to.
-
-    Parameters
-    ----------
-    out
-        (patterns, pixels) float32, added to in place.
-    target
-        (n,) pattern that each orientation adds to.
-    weight
-        (n,) float32 share.
-    turn
-        (n, 3, 2) float32: crystal directions of the detector's x and y axis.
-    offset
-        (n, 3) float32: crystal direction of the detector's top left corner, seen from the beam.
-    plane_x, plane_y
-        (pixels,) float32 positions on the detector, in detector widths.
-    stack
-        (levels, size, size) float32 master patterns, upper hemisphere, square Lambert.
-    level
-        (n,) lower level of the stack that a pattern takes.
-    above
-        (n,) float32 share of the level above it.
-    """
+def _project(out, target, weight, turn, offset, plane_x, plane_y, stack, level, above):
+    """Add projections of a blurred stack; see ``add_projections`` and ``_rungs``."""
     size = stack.shape[1]
     middle = np.float32((size - 1) / 2)
     # Square Lambert coordinates reach sqrt(pi / 2) where |z| = 0.

@@ -33,20 +33,14 @@ LOW_TERMS = 6  # constant to quadratic terms, which follow the lowest cubic harm
 
 
 class VirtualMicroscope:
-    """A microscope set up for one scan; read-only, so that threads can share it.
-
-    Parameters
-    ----------
-    scan
-        Settings of the virtual scan.
-    """
+    """A microscope set up for one scan; read-only, so that threads can share it."""
 
     def __init__(self, scan: VirtualData):
         self.scan, self.settings = scan, scan.microscope
         size = self.settings.pixels
         self.screen = screen_mask(size)
         self.background = _background(scan)[self.screen]
-        self._terms = brightness_terms(self.settings, self.screen)
+        self._terms = _brightness_terms(self.settings, self.screen)
         row, column = np.nonzero(self.screen)
         self._plane = ((column + 0.5) / size).astype("f4"), (-(row + 0.5) / size).astype("f4")
         self._to_sample = detector_of(scan).sample_to_detector.to_matrix()[0].T
@@ -67,13 +61,12 @@ class VirtualMicroscope:
             (n, pixels of the screen) float32, relative to the background.
         """
         matrices = Rotation(seen.rotation).to_matrix()
-        weights = brightness_weights(matrices) * seen.share[:, np.newaxis]
+        weights = _brightness_weights(matrices) * seen.share[:, np.newaxis]
         sums = [np.bincount(seen.point, column, len(points)) for column in weights.T]
         signal = np.stack(sums, axis=1).astype(np.float32) @ self._terms
         spread_deg = np.hypot(seen.spread_deg, self.settings.point_spread_deg)
-        level, above = master_patterns.rungs(spread_deg)
         turn = (matrices @ self._to_sample).astype(np.float32)
-        centres = pattern_centres(self.scan, points).astype(np.float32)
+        centres = _pattern_centres(self.scan, points).astype(np.float32)
         # From the beam's point to the top left corner of the screen, in detector widths.
         corner = (centres * np.float32([-1, 1, 1]))[seen.point]
         offset = np.einsum("nij,nj->ni", turn, corner)
@@ -84,8 +77,8 @@ class VirtualMicroscope:
             of = np.flatnonzero((seen.phase == phase) & (share != 0))
             if len(of):
                 place = np.ascontiguousarray(turn[of, :, :2]), offset[of], *self._plane
-                blurred = master_patterns.blurred_stack(name), level[of], above[of]
-                master_patterns.add_projections(signal, seen.point[of], share[of], *place, *blurred)
+                bands = name, spread_deg[of], share[of]
+                master_patterns.add_projections(signal, seen.point[of], *bands, *place)
         return signal
 
     def expose(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -139,8 +132,8 @@ def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:
     )
 
 
-def pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
-    """Return the pattern centre (n, 3), Bruker, of map points (n, 2): rows and columns.
+def _pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
+    """Pattern centre (n, 3), Bruker, of map points (n, 2): rows and columns.
 
     It moves with the beam as in kikuchipy's ``EBSDDetector.extrapolate_pc``
     (Singh et al. 2017, 10.1016/j.ultramic.2017.05.012, appendix A).
@@ -153,21 +146,11 @@ def pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
     return np.array(settings.pattern_centre) + shift
 
 
-def brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
-    """Return the terms of the brightness on the screen.
+def _brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
+    """Orthogonal terms of the brightness on the screen, (15, pixels of the screen) float32.
 
-    Parameters
-    ----------
-    settings
-        Their standard deviations.
-    screen
-        (size, size) bool.
-
-    Returns
-    -------
-    numpy.ndarray
-        (15, pixels of the screen) float32, orthogonal. With weights of unit standard deviation
-        they have the stated deviations; the terms of one degree share theirs equally.
+    With weights of unit standard deviation they have the deviations of the settings; the terms
+    of one degree share theirs equally.
     """
     y, x = np.nonzero(screen)
     x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
@@ -179,22 +162,12 @@ def brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
     return (terms * shares[:, np.newaxis]).astype(np.float32)
 
 
-def brightness_weights(matrices: np.ndarray) -> np.ndarray:
-    """Return the weights of the brightness terms for some orientations.
+def _brightness_weights(matrices: np.ndarray) -> np.ndarray:
+    """Weights (n, 15) float32 of the brightness terms for rotations (n, 3, 3), sample to crystal.
 
     Each weight is a cubic harmonic of a sample direction seen from the crystal. The first terms
     take the lowest degree, the others the next (a degree l has 2 l + 1 independent harmonics).
     Over random orientations the weights are uncorrelated and of unit standard deviation.
-
-    Parameters
-    ----------
-    matrices
-        (n, 3, 3) rotations, sample to crystal.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, 15) float32.
     """
     parts = [_uncorrelated(matrices, LOW_TERMS, 4), _uncorrelated(matrices, TERMS - LOW_TERMS, 6)]
     return np.concatenate(parts, axis=1, dtype=np.float32)

@@ -55,13 +55,7 @@ def simulate(scan: VirtualData, up2_path: str | Path, truth_path: str | Path) ->
 
 
 class ScanMaker:
-    """Makes the patterns of a scan chunk by chunk; threads may share it.
-
-    Parameters
-    ----------
-    scan
-        Settings of the scan.
-    """
+    """Makes the patterns of a scan chunk by chunk; threads may share it."""
 
     def __init__(self, scan: VirtualData):
         self.scan = scan
@@ -80,7 +74,7 @@ class ScanMaker:
         noise = np.random.default_rng((self._noise_seed, start))
         patterns = self.microscope.expose(signal, noise)
         if self.scan.webp_quality is not None:
-            patterns = code_lossily(patterns, self.scan.webp_quality)
+            patterns = _code_lossily(patterns, self.scan.webp_quality)
         return patterns, truth
 
     def signal(self, start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -95,25 +89,14 @@ class ScanMaker:
         return self.microscope.signal(seen, points), vars(state) | {"own_share": own_share}
 
 
-def code_lossily(patterns: np.ndarray, quality: int) -> np.ndarray:
-    """Return patterns as they come back from 8-bit WebP.
+def _code_lossily(patterns: np.ndarray, quality: int) -> np.ndarray:
+    """Patterns (n, height, width) as they come back from 8-bit WebP of a ``quality`` of 0 to 100.
 
     The measured crop was published so (see ``data/README.md``). Its originals are not public,
     so nobody can say what the coding took from them; the originals of virtual patterns are known.
-
-    Parameters
-    ----------
-    patterns
-        (n, height, width) uint16 counts; each is stretched to its own range before coding.
-    quality
-        Of the WebP coder, 0 to 100.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, height, width) uint16 counts.
     """
     n, height, width = patterns.shape
+    # Each pattern is stretched to its own range before coding.
     low, high = (end(patterns, axis=(1, 2), keepdims=True) for end in (np.min, np.max))
     span = np.maximum(high - low, 1).astype(np.float32)
     rows = -(-n // TILE_COLUMNS)
