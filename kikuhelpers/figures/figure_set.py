@@ -48,7 +48,7 @@ class FigureSet:
         """
         stem = FIGURES[number]
         try:
-            figure = print_style(import_module(f"{__package__}.{stem}").draw)(self.results)
+            figure = print_style(import_module(f"kikuhelpers.figures.{stem}").draw)(self.results)
         except MissingResultError as missing:
             figure = dropped_figure(f"Fig. {number}: {missing.what}.")
         for ending in (".png", ".pdf"):
