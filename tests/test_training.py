@@ -19,7 +19,7 @@ from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.models import Training
 from kikuhelpers.study.stages import PREPROCESSING, TRAINING, fingerprint
-from kikuhelpers.training import losses, sample
+from kikuhelpers.training import held_out, losses
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.loop import kl_factor, learning_rate_factor, load_model, train
 from kikuhelpers.training.sample import TrainingError, batch_points, load_training_set
@@ -150,7 +150,7 @@ def test_missing_or_empty_samples_get_one_sentence(monkeypatch):
     with pytest.raises(MissingResultError, match=r"not there yet\. Make it with: .*02_pre"):
         train(Results(study), "blind")
     give_sample(study)
-    monkeypatch.setattr(sample, "held_out_points", lambda *_: np.ones((2, 10), bool))
+    monkeypatch.setattr(held_out, "held_out_points", lambda *_: np.ones((2, 10), bool))
     with pytest.raises(TrainingError, match="training sample is empty"):
         train(Results(study), "blind")
 
@@ -179,8 +179,8 @@ def test_held_out_points_are_never_drawn(monkeypatch):
     model = {"latent_dim": 16, "hold_out": {"scan": "wrought"}}
     study = make_study(models={"vae-16": {"latent_dim": 16}, "blind": model})
     give_sample(study, patterns=6)
-    held_out = np.array([[True, False, False], [True, False, True]])
-    monkeypatch.setattr(sample, "held_out_points", lambda *_: held_out)
+    points = np.array([[True, False, False], [True, False, True]])
+    monkeypatch.setattr(held_out, "held_out_points", lambda *_: points)
     results = Results(study)
     seen, everything = load_training_set(results, "blind"), load_training_set(results)
     assert len(everything) == 6
