@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kikuhelpers.training.block_convolution import BlockConvolution, joined, use_blocks
+from kikuhelpers.training.block_convolution import _BlockConvolution, _joined, _use_blocks
 from kikuhelpers.training.vae import KikuchiVAE
 
 CASES = [
@@ -24,8 +24,8 @@ def both_ways(kind, arguments, pixels, precision):
     """Output and gradients (of the input, weight and bias): plain, then on blocks."""
     torch.manual_seed(0)
     layer = kind(*arguments, dtype=precision)
-    (blocks,) = [BlockConvolution(layer, 1)] if layer.transposed else joined(layer)
-    assert isinstance(blocks, BlockConvolution)
+    (blocks,) = [_BlockConvolution(layer, 1)] if layer.transposed else _joined(layer)
+    assert isinstance(blocks, _BlockConvolution)
     patterns = torch.randn(3, arguments[0], pixels, pixels, dtype=precision)
     patterns = patterns.contiguous(memory_format=torch.channels_last).requires_grad_()
     toward = torch.randn_like(layer(patterns))
@@ -54,7 +54,7 @@ def test_blocks_are_the_plain_convolution(kind, arguments, pixels):
 def test_stored_weights_are_the_plain_networks():
     plain = KikuchiVAE(16)
     fast = copy.deepcopy(plain)
-    use_blocks(fast)
+    _use_blocks(fast)
     names = fast.state_dict()
     assert list(names) == list(plain.state_dict())
     assert all(torch.equal(value, names[name]) for name, value in plain.state_dict().items())
@@ -67,10 +67,10 @@ def test_the_plain_network_has_no_blocks_until_they_are_asked_for(latent_dim, re
     network = KikuchiVAE(latent_dim)
     drawn = torch.get_rng_state()
     for count in (0, replaced):
-        blocks = [m for m in network.modules() if isinstance(m, BlockConvolution)]
+        blocks = [m for m in network.modules() if isinstance(m, _BlockConvolution)]
         assert len(blocks) == count
         if not count:
-            use_blocks(network)
+            _use_blocks(network)
     assert torch.equal(torch.get_rng_state(), drawn)
 
 
@@ -86,12 +86,12 @@ def test_joined_layers_are_the_plain_network(latent_dim):
         return decoded, *torch.autograd.grad(decoded.square().sum(), network.parameters())
 
     expected = compute()
-    use_blocks(network)
+    _use_blocks(network)
     assert max(map(largest_error, compute(), expected)) < 1e-12
 
 
 def test_blocks_that_do_not_divide_are_not_joined():
-    first, then = joined(nn.Conv2d(4, 4, 9, 1, 4), nn.Conv2d(4, 4, 9, 1, 4))
+    first, then = _joined(nn.Conv2d(4, 4, 9, 1, 4), nn.Conv2d(4, 4, 9, 1, 4))
     assert then(first(torch.rand(1, 4, 24, 24))).shape == (1, 4, 24, 24)
     with pytest.raises(ValueError, match="do not divide 27 px"):
         first(torch.rand(1, 4, 27, 27))
@@ -99,4 +99,4 @@ def test_blocks_that_do_not_divide_are_not_joined():
 
 def test_many_channels_stay_plain():
     layer = nn.Conv2d(16, 16, 9, 1, 4)
-    assert joined(layer) == [layer]
+    assert _joined(layer) == [layer]

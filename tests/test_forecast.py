@@ -7,12 +7,7 @@ import torch
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study.models import Model
 from kikuhelpers.training import forecast
-from kikuhelpers.training.forecast import (
-    activation_bytes,
-    estimate_cost,
-    forecast_collapse,
-    training_operations,
-)
+from kikuhelpers.training.forecast import estimate_cost, forecast_collapse, training_operations
 from kikuhelpers.training.sample import TrainingSet
 from tests.conftest import make_study, screen
 from tests.test_training import give_sample
@@ -67,16 +62,8 @@ def test_the_estimate_is_of_this_sample_and_leaves_the_random_state():
     assert speed["basis"].startswith("measured here")
     assert hours["value"] == pytest.approx(250 * 20 / speed["value"] / 3600, rel=1e-3)
     assert table.loc["operations", "value"] == pytest.approx(0.19968, rel=1e-3)
-    assert table.loc["weights and Adam", "value"] == pytest.approx(16 * 140_711 / 1e9)
-    assert table.loc["sample", "value"] == pytest.approx(20 * 28_800 / 1e9)
 
 
 def test_the_estimate_of_a_missing_sample_says_what_to_run():
     with pytest.raises(MissingResultError, match=r"not there yet\. Make it with: .*02_pre"):
         estimate_cost(Results(make_study()), "vae-16")
-
-
-def test_activations_are_what_the_outputs_of_the_layers_take():
-    outputs = 4 * (4 * 56**2 + 8 * 24**2 + 4 * 61**2 + 2 * 120**2)  # float32, the large ones
-    assert outputs < activation_bytes(16, "float32") < 10 * outputs
-    assert activation_bytes(16, "bfloat16") < activation_bytes(16, "float32")

@@ -8,7 +8,7 @@ from orix.vector import Vector3d
 
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
 from kikuhelpers.study import StudyError
-from kikuhelpers.training.held_out import twin_pair_points, twin_pairs
+from kikuhelpers.training.held_out import _twin_pair_points, _twin_pairs
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def xmap() -> CrystalMap:
 
 def test_only_the_neighbours_in_twin_relation_are_a_pair(xmap):
     grains = xmap.prop["grain"].reshape(xmap.shape)
-    assert twin_pairs(xmap).tolist() == [[grains[0, 0], grains[0, 10]]]
+    assert _twin_pairs(xmap).tolist() == [[grains[0, 0], grains[0, 10]]]
 
 
 def test_the_pairs_orientations_are_held_out_everywhere(xmap):
-    points = twin_pair_points(xmap, near_deg=5, largest_share=0.8)
+    points = _twin_pair_points(xmap, near_deg=5, largest_share=0.8)
     assert points.all(axis=0).tolist() == [True] * 20 + [False] * 10 + [True] * 10
 
 
 def test_a_pair_that_takes_too_much_is_refused(xmap):
     with pytest.raises(StudyError, match="smallest twin pair takes 75%"):
-        twin_pair_points(xmap, near_deg=5, largest_share=0.5)
+        _twin_pair_points(xmap, near_deg=5, largest_share=0.5)

@@ -22,7 +22,7 @@ from kikuhelpers.study.stages import PREPROCESSING, TRAINING, fingerprint
 from kikuhelpers.training import held_out, losses
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.loop import kl_factor, learning_rate_factor, load_model, train
-from kikuhelpers.training.sample import TrainingError, batch_points, load_training_set
+from kikuhelpers.training.sample import TrainingError, _batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, screen, write_scan
 
@@ -42,7 +42,7 @@ def give_sample(study, patterns=20, scan="wrought", mask=None):
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 9))
 def test_every_epoch_shows_every_pattern_once(batch, patterns, seed):
     steps = 3 * patterns  # of size batch: batch * 3 whole epochs
-    points = np.concatenate([batch_points(i, batch, patterns, seed) for i in range(steps)])
+    points = np.concatenate([_batch_points(i, batch, patterns, seed) for i in range(steps)])
     epochs = points.reshape(-1, patterns)
     assert (np.sort(epochs, axis=1) == np.arange(patterns)).all()
 

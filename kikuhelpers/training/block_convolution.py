@@ -25,81 +25,59 @@ from kikuhelpers.training.vae import KikuchiVAE, ShortcutConv
 # Channels a convolution should see on both sides, from timings of every layer of Table 2
 # at 16-D to 128-D in bfloat16 with blocks of 1, 2 and 4 px: below 16 a block won, from 16
 # on it lost (an AVX-512 vector holds 16 float32 values).
-FULL_CHANNELS = 16
+_FULL_CHANNELS = 16
 _BLOCKS_PX = (2, 4)  # larger blocks multiply more zeros than they win
 
 
 def on_device(network: KikuchiVAE) -> KikuchiVAE:
     """Move a network to the device at hand; a CPU gets the fast convolutions."""
     if device().type == "cpu":
-        use_blocks(network)
+        _use_blocks(network)
     return network.to(device(), memory_format=torch.channels_last)
 
 
-def use_blocks(network: KikuchiVAE) -> None:
-    """Replace the slow layers of a plain network by block convolutions, in place.
-
-    The weights are not copied and keep their names: a saved network is the plain one.
-    """
+def _use_blocks(network: KikuchiVAE) -> None:
+    """Replace slow layers by block convolutions, in place; the weights keep their names."""
     encoder, decoder = network.encoder.features, network.decoder.layers
     # The layers where the patterns are largest: only activations stand between them.
-    encoder[0], encoder[2].conv, encoder[3] = joined(encoder[0], encoder[2].conv, encoder[3])
-    decoder[-5], decoder[-3].conv, decoder[-2] = joined(decoder[-5], decoder[-3].conv, decoder[-2])
+    encoder[0], encoder[2].conv, encoder[3] = _joined(encoder[0], encoder[2].conv, encoder[3])
+    decoder[-5], decoder[-3].conv, decoder[-2] = _joined(decoder[-5], decoder[-3].conv, decoder[-2])
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.ConvTranspose2d):
-                setattr(parent, name, BlockConvolution(layer, block_px=1))
+                setattr(parent, name, _BlockConvolution(layer, block_px=1))
             elif isinstance(layer, nn.Conv2d) and isinstance(parent, ShortcutConv):
-                setattr(parent, name, *joined(layer))
+                setattr(parent, name, *_joined(layer))
 
 
-def joined(*layers: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    """Return layers of few channels as block convolutions that hand blocks on as they are.
+def _joined(*layers: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    """Layers of few channels, in the order of execution, as convolutions that hand blocks on.
 
-    Between the layers there may be element-wise work only, on sizes that the block divides.
-    From :data:`FULL_CHANNELS` channels on the layers are returned as they are.
-
-    Parameters
-    ----------
-    *layers
-        In the order of execution; all but the first and last of stride 1. A single layer
-        goes from pixels to blocks and back.
+    All but the first and last have stride 1. Between them there may be element-wise work only,
+    on sizes that the block divides.
     """
     first, channels = layers[0], layers[0].out_channels
-    if channels >= FULL_CHANNELS:
+    if channels >= _FULL_CHANNELS:
         return list(layers)
-    enough = (b for b in _BLOCKS_PX if channels * b**2 >= FULL_CHANNELS)
+    enough = (b for b in _BLOCKS_PX if channels * b**2 >= _FULL_CHANNELS)
     block, stride = next(enough, _BLOCKS_PX[-1]), first.stride[0]
     blocks = [block // stride if first.transposed else block * stride]
     blocks += [block] * (len(layers) - 1)
     return [
-        BlockConvolution(layer, block_px, takes=layer is not first, leaves=layer is not layers[-1])
+        _BlockConvolution(layer, block_px, takes=layer is not first, leaves=layer is not layers[-1])
         for layer, block_px in zip(layers, blocks, strict=True)
     ]
 
 
-class BlockConvolution(nn.Module):
-    """A convolution or transposed convolution of a square kernel, computed on blocks of pixels.
-
-    Parameters
-    ----------
-    layer
-        The plain layer, whose weights are used.
-    block_px
-        Width of the input's blocks; a multiple of the stride, if not transposed.
-    takes
-        The input comes in blocks, (n, block_px^2 channels, h / block_px, w / block_px), from
-        the layer before; else it is (n, channels, h, w).
-    leaves
-        The output stays in blocks, for the next layer.
-    """
+class _BlockConvolution(nn.Module):
+    """A convolution or transposed convolution of a square kernel, computed on blocks of pixels."""
 
     def __init__(
         self,
-        layer: nn.Conv2d | nn.ConvTranspose2d,
-        block_px: int,
-        takes: bool = False,
-        leaves: bool = False,
+        layer: nn.Conv2d | nn.ConvTranspose2d,  # the plain layer, whose weights are used
+        block_px: int,  # width of the input's blocks; a multiple of the stride, if not transposed
+        takes: bool = False,  # (n, block_px^2 channels, h / block_px, w / block_px), not pixels
+        leaves: bool = False,  # the output in blocks, for the next layer
     ):
         super().__init__()
         self.weight, self.bias, self.transposed = layer.weight, layer.bias, layer.transposed
@@ -171,7 +149,7 @@ class _PlainBackward(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, layer: BlockConvolution, x: Tensor, weight: Tensor, bias: Tensor):
+    def forward(ctx, layer: _BlockConvolution, x: Tensor, weight: Tensor, bias: Tensor):
         ctx.layer = layer
         ctx.save_for_backward(x, weight)
         return layer.on_blocks(x)

@@ -16,12 +16,7 @@ from kikuhelpers.study.layout import ModelFiles
 def save_checkpoint(files: ModelFiles, state: dict) -> None:
     """Write a checkpoint; what was the last one becomes the previous one.
 
-    Parameters
-    ----------
-    files
-        ``checkpoint`` and ``checkpoint_before`` are written.
-    state
-        Tensors, on any device, and plain values, by name.
+    The state holds tensors, on any device, and plain values, by name.
     """
     import torch  # takes seconds: whoever only removes checkpoints need not wait
 

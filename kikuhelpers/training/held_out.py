@@ -21,10 +21,10 @@ from kikuhelpers.study import PREPROCESSED, StudyError
 
 # Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
 # doi:10.1016/0001-6160(66)90168-4).
-TWIN_DEG = 60.0
-TWIN_AXES = [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
-TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
-SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
+_TWIN_DEG = 60.0
+_TWIN_AXES = [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
+_TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
+_SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
 def held_out_points(results: Results, model: str) -> np.ndarray:
@@ -41,35 +41,23 @@ def held_out_points(results: Results, model: str) -> np.ndarray:
     -------
     numpy.ndarray
         (rows, columns) bool, True where held out.
-    """
-    settings = results.study.model(model).hold_out
-    xmap = results.orientations(PREPROCESSED, settings.scan)
-    return twin_pair_points(xmap, results.study.indexing.grain_deg, settings.largest_share)
-
-
-def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:
-    """Return the points of the largest twin pair that is not too large.
-
-    Parameters
-    ----------
-    xmap
-        (rows, columns), with the property ``grain``.
-    near_deg
-        Points within so many degrees of either grain's orientation belong to the pair.
-    largest_share
-        Of the indexed points that the pair may take.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) bool.
 
     Raises
     ------
     StudyError
         No pair of neighbouring grains is a twin, or each takes too much of the map.
     """
-    pairs, group = twin_pairs(xmap), point_group(xmap)
+    settings = results.study.model(model).hold_out
+    xmap = results.orientations(PREPROCESSED, settings.scan)
+    return _twin_pair_points(xmap, results.study.indexing.grain_deg, settings.largest_share)
+
+
+def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:
+    """Points near either orientation of the largest twin pair that is not too large.
+
+    (rows, columns) bool; ``largest_share`` is of the indexed points.
+    """
+    pairs, group = _twin_pairs(xmap), point_group(xmap)
     if not len(pairs):
         raise StudyError(
             "hold_out finds no two neighbouring grains that are twins: take another scan."
@@ -89,16 +77,16 @@ def twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) ->
     return taken[largest].reshape(xmap.shape)
 
 
-def twin_pairs(xmap: CrystalMap) -> np.ndarray:
-    """Return pairs of neighbouring grains in twin relation, (n, 2) labels."""
+def _twin_pairs(xmap: CrystalMap) -> np.ndarray:
+    """Pairs of neighbouring grains in twin relation, (n, 2) labels."""
     grains = np.asarray(xmap.prop["grain"]).reshape(xmap.shape)
     labels, counts = np.unique(grains, return_counts=True)
-    large = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
+    large = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
     sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
     pairs = np.hstack([np.stack([a.ravel(), b.ravel()]) for a, b in sides])
     pairs = pairs[:, (pairs[0] != pairs[1]) & np.isin(pairs, large).all(axis=0)]
     pairs = np.unique(np.sort(pairs, axis=0), axis=1)
     one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs)
-    twins = Rotation.from_axes_angles(Vector3d(TWIN_AXES), TWIN_DEG, degrees=True)
+    twins = Rotation.from_axes_angles(Vector3d(_TWIN_AXES), _TWIN_DEG, degrees=True)
     off = [disorientation_deg(twin * one, other, point_group(xmap)) for twin in twins]
-    return pairs.T[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]
+    return pairs.T[np.min(off, axis=0) < _TWIN_TOLERANCE_DEG]

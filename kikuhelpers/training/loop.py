@@ -63,11 +63,9 @@ def train(results: Results, name: str) -> pd.DataFrame:
     Examples
     --------
     >>> from kikuhelpers.study import load_study
-    >>> other = load_study("smoke", {"preprocessing.rescale": "map"})
-    >>> history = train(Results(other), "vae-16")
+    >>> train(Results(load_study("smoke", {"preprocessing.rescale": "map"})), "vae-16")
     Traceback (most recent call last):
-    kikuhelpers.runs.results.MissingResultError: scans/wrought/mask.npy of study 'smoke-with-...'
-    is not there yet. Make it with: notebook 02_preprocessing on wrought, with the same overrides
+    kikuhelpers.runs.results.MissingResultError: scans/wrought/mask.npy ... is not there yet. ...
     """
     keep_freed_memory()
     study, files = results.study, results.layout.model(name)
@@ -112,11 +110,9 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
     Examples
     --------
     >>> from kikuhelpers.study import load_study
-    >>> network = load_model(Results(load_study("smoke", {"models.vae-16.beta": 7})), "vae-16")
+    >>> load_model(Results(load_study("smoke", {"models.vae-16.beta": 7})), "vae-16")
     Traceback (most recent call last):
-    kikuhelpers.runs.results.MissingResultError: models/vae-16/weights.safetensors of study
-    'smoke-with-...' is not there yet. Make it with: notebook 04_training on vae-16, with the same
-    overrides
+    kikuhelpers.runs.results.MissingResultError: models/vae-16/weights... is not there yet. ...
     """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
@@ -147,15 +143,7 @@ def kl_factor(step: int, settings: Training) -> float:
 
 
 class Trainer:
-    """The state of one training: networks, optimiser, and the history of the loss so far.
-
-    Parameters
-    ----------
-    model, settings
-        The model and how it is trained.
-    data
-        The training sample.
-    """
+    """The state of one training: networks, optimiser, and the history of the loss so far."""
 
     def __init__(self, model: Model, settings: Training, data: TrainingSet):
         torch.manual_seed(model.seed)

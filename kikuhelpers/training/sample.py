@@ -21,7 +21,7 @@ from kikuhelpers.study import PREPROCESSED, Study
 
 # The sample moves to an accelerator if it takes no more of the free memory than this; the
 # rest is for the network's activations (the paper's 96,000 patterns: 2.8 GB as float16).
-DEVICE_SHARE = 0.5
+_DEVICE_SHARE = 0.5
 
 
 class TrainingError(SentenceError):
@@ -105,12 +105,12 @@ class Batches:
 
     def __init__(self, data: TrainingSet, seed: int):
         self._patterns, self._seed = torch.from_numpy(data.patterns), seed
-        if device().type != "cpu" and data.patterns.nbytes <= DEVICE_SHARE * free_memory_bytes():
+        if device().type != "cpu" and data.patterns.nbytes <= _DEVICE_SHARE * free_memory_bytes():
             self._patterns = self._patterns.to(device())
 
     def __call__(self, step: int, batch: int) -> Tensor:
         """Return the batch of a step: (batch, 1, height, width) float32, channels last."""
-        points = torch.from_numpy(batch_points(step, batch, len(self._patterns), self._seed))
+        points = torch.from_numpy(_batch_points(step, batch, len(self._patterns), self._seed))
         patterns = self._patterns.index_select(0, points.to(self._patterns.device))
         if patterns.is_cpu and device().type == "cuda":
             patterns = patterns.pin_memory()
@@ -118,11 +118,8 @@ class Batches:
         return patterns.contiguous(memory_format=torch.channels_last)
 
 
-def batch_points(step: int, batch: int, patterns: int, seed: int) -> np.ndarray:
-    """Return the sample points of a batch: each epoch shows every pattern once.
-
-    A pure function of the step, so that a resumed run needs no saved order.
-    """
+def _batch_points(step: int, batch: int, patterns: int, seed: int) -> np.ndarray:
+    """Numbers of a step's patterns, without state: each epoch shows every pattern once."""
     epoch, start = divmod(step * batch, patterns)
     order = _order(seed, epoch, patterns)
     while len(order) < start + batch:  # the batch goes on in the next epoch
