@@ -14,7 +14,7 @@ from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
 from kikuhelpers.tables import orientation_shares
-from kikuhelpers.tables.orientation_shares import lost_grains, save_share_table, share_table
+from kikuhelpers.tables.orientation_shares import _lost_grains, _share_table, save_share_table
 from tests.conftest import make_study, stamp
 
 COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]
@@ -54,7 +54,7 @@ def finished(monkeypatch):
 
 
 def test_like_orientations_share(finished):
-    table = share_table(Results(finished)).sort_values("grain")
+    table = _share_table(Results(finished)).sort_values("grain")
     assert table["points"].tolist() == [20] * 4
     assert table["share_pct"].tolist() == pytest.approx([80, 10, 10, 80])
     off = table["misorientation_deg_q50"].tolist()
@@ -63,7 +63,7 @@ def test_like_orientations_share(finished):
 
 
 def test_the_lost_grain_is_counted(finished):
-    row = lost_grains(share_table(Results(finished)), wrong_deg=15).loc["vae-16"]
+    row = _lost_grains(_share_table(Results(finished)), wrong_deg=15).loc["vae-16"]
     assert row.to_dict() == {
         "grains": 4,
         "lost_pct": 25,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kikuhelpers.figures.panels import _boundary_lines
-from kikuhelpers.tables.truth_scores import truth_scores
+from kikuhelpers.tables.truth_scores import _scores
 
 SHAPE = (40, 40)
 
@@ -26,7 +26,7 @@ def view():
 
 def scores(view, values):
     noise = np.random.default_rng(0).standard_normal(SHAPE)
-    return truth_scores((values + 0.1 * noise)[..., None], view).iloc[0]
+    return _scores((values + 0.1 * noise)[..., None], view).iloc[0]
 
 
 def test_each_score_finds_its_own(view):

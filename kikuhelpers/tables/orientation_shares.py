@@ -22,23 +22,18 @@ from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.tables.table1 import compare_maps
 from kikuhelpers.training.sample import sample_points
 
-SMALLEST_GRAIN = 10  # points; the median of fewer says little
+_SMALLEST_GRAIN = 10  # points; the median of fewer says little
 
 
-def share_table(results: Results) -> pd.DataFrame:
-    """Return what each model makes of each grain, beside the grain's share of the training.
+def _share_table(results: Results) -> pd.DataFrame:
+    """What each model makes of each grain of the decoded scans, one row per model and grain.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per model and grain of the decoded scans (of ten points and more): ``model``,
-        ``beta``, ``scan``, ``grain``, ``points``; ``share_pct`` of the training patterns that
-        lie within ``indexing.grain_deg`` of the grain's orientation, as Hough indexing has it;
-        ``misorientation_deg_q50`` of decoded against preprocessed patterns and ``wrong_pct``,
-        more than ``tables.wrong_deg`` off, over the points indexed in both; ``indexed_pct``.
+    ``share_pct`` of the training patterns lie within ``indexing.grain_deg`` of the grain's
+    orientation; ``misorientation_deg_q50`` of decoded against preprocessed patterns and
+    ``wrong_pct``, more than ``tables.wrong_deg`` off, are over the points indexed in both.
     """
     study, tables = results.study, {}
-    sample, total = training_orientations(results)
+    sample, total = _training_orientations(results)
     for scan in study.decoded_scans:
         before = results.orientations(PREPROCESSED, scan)
         shares = _shares(before, sample, study.indexing.grain_deg) / total
@@ -60,8 +55,8 @@ def share_table(results: Results) -> pd.DataFrame:
     return pd.concat(tables, names=["model", "beta", "scan"]).reset_index()
 
 
-def training_orientations(results: Results) -> tuple[Rotation, int]:
-    """Return the orientations of the indexed training patterns, and the number of all."""
+def _training_orientations(results: Results) -> tuple[Rotation, int]:
+    """Orientations of the indexed training patterns, and the number of all."""
     parts, total = [], 0
     for name in results.study.training_scans:
         xmap = results.orientations(PREPROCESSED, name)
@@ -74,22 +69,14 @@ def training_orientations(results: Results) -> tuple[Rotation, int]:
 def _shares(xmap: CrystalMap, sample: Rotation, near_deg: float) -> pd.Series:
     """Count the orientations of a sample that lie near each grain's, by the grain's label."""
     labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
-    labels = labels[(counts >= SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
+    labels = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
     middles, group = (xmap.rotations[[central_point(xmap, g)]] for g in labels), point_group(xmap)
     near = [(disorientation_deg(sample, middle, group) < near_deg).sum() for middle in middles]
     return pd.Series(near, labels, float)
 
 
-def lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
-    """Summarise a share table: which grains does each model lose?
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per model, in the table's order: ``grains``, ``lost_pct`` of them (median
-        misorientation above ``wrong_deg``), and the median share of the training patterns of
-        the kept and of the lost grains, in per cent.
-    """
+def _lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
+    """Which grains does each model lose? One row per model, in the order of a share table."""
     table = table.assign(lost=table["misorientation_deg_q50"] > wrong_deg)
     by_model = table.groupby("model", sort=False)
     shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
@@ -104,7 +91,14 @@ def lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
 
 
 def save_share_table(results: Results) -> pd.DataFrame:
-    """Write orientation_shares.csv; return its summary, see :func:`lost_grains`."""
-    table = share_table(results.complete())
+    """Write orientation_shares.csv; return its summary, one row per model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``grains``, ``lost_pct`` of them (median misorientation above ``tables.wrong_deg``), and
+        the median share of the training patterns of the kept and of the lost grains, in per cent.
+    """
+    table = _share_table(results.complete())
     save_csv(table, results.layout.figures / "orientation_shares.csv")
-    return lost_grains(table, results.study.tables.wrong_deg)
+    return _lost_grains(table, results.study.tables.wrong_deg)

@@ -9,7 +9,6 @@ leaves lambda / 2.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -63,54 +62,31 @@ def residual_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class LinearVae:
-    """What linear theory says of a beta-VAE; means over the patterns."""
+def _linear_vae(
+    eigenvalues: np.ndarray, total: float, beta: float, latent_dim: int
+) -> dict[str, float]:
+    """Optimum of a linear beta-VAE with unit noise variance; means over the patterns.
 
-    kept: int  # latent dimensions that do not collapse
-    reconstruction: float  # half sum of squares, latents drawn from the posterior
-    residual: float  # half sum of squares, decoded from latent means
-    kl: float  # nats
-
-
-def linear_vae(eigenvalues: np.ndarray, total: float, beta: float, latent_dim: int) -> LinearVae:
-    """Return the optimum of a linear beta-VAE with unit noise variance.
-
-    Parameters
-    ----------
-    eigenvalues
-        (K,) variances of the patterns along their principal components, largest first; at
-        least as many as ``latent_dim``, or as the patterns have.
-    total
-        Variance of all pixels together.
-    beta
-        Weight of the KL divergence.
-    latent_dim
-        Number of latent dimensions.
+    ``eigenvalues`` (K,) are the variances of the principal components, largest first, at least
+    as many as ``latent_dim`` or as the patterns have; ``total`` is that of all pixels together.
     """
     used = eigenvalues[:latent_dim]
     kept = used[used > beta]
     dropped = total - kept.sum()
     kl = 0.5 * np.log(kept / beta).sum() if beta else math.inf
-    return LinearVae(
-        kept=len(kept),
-        reconstruction=0.5 * float(dropped + beta * len(kept)),
-        residual=0.5 * float(dropped + (beta**2 / kept).sum()),
-        kl=float(kl),
-    )
+    return {
+        "linear_kept": len(kept),  # latent dimensions that do not collapse
+        "linear_reconstruction": 0.5 * float(dropped + beta * len(kept)),  # latents drawn
+        "linear_residual": 0.5 * float(dropped + (beta**2 / kept).sum()),  # from latent means
+        "linear_kl": float(kl),  # nats
+    }
 
 
-def linear_table(results: Results) -> pd.DataFrame:
-    """Return one row per VAE of a study (contrastive ones have another aim).
+def _linear_table(results: Results) -> pd.DataFrame:
+    """One row per VAE of a study (contrastive ones have another aim).
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``model``, ``latent_dim``, ``beta``; ``active_units`` (at the end of the training,
-        rounded), ``reconstruction`` and ``kl`` (in training, latents drawn),
-        ``residual_mean`` (all points, latent means); ``pca_residual_active`` and
-        ``pca_residual_latent``, what a PCA of as many components leaves of the training
-        sample; ``linear_...``, see :class:`LinearVae`; ``winner``, "VAE" or "PCA".
+    ``reconstruction`` and ``kl`` are those in training, of drawn latents; ``pca_residual_...`` is
+    what a PCA of as many components leaves of the training sample.
     """
     study, spectrum, rows = results.study, load_spectrum(results), []
     for name, model in study.models.items():
@@ -122,7 +98,6 @@ def linear_table(results: Results) -> pd.DataFrame:
             results.model_scan(name, scan).pattern_loss.ravel() for scan in study.decoded_scans
         ]
         left, of_pca = np.concatenate(losses).mean(), spectrum.residual(active)
-        theory = linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim)
         row = {
             "model": name,
             "latent_dim": model.latent_dim,
@@ -133,7 +108,7 @@ def linear_table(results: Results) -> pd.DataFrame:
             "kl": last["kl"],
             "pca_residual_active": of_pca,
             "pca_residual_latent": spectrum.residual(model.latent_dim),
-            **{f"linear_{key}": value for key, value in vars(theory).items()},
+            **_linear_vae(spectrum.eigenvalues, spectrum.total, model.beta, model.latent_dim),
             "winner": "VAE" if left < of_pca else "PCA",
         }
         rows.append(row)
@@ -148,7 +123,7 @@ def save_linear_table(results: Results) -> pd.DataFrame | None:
     study = results.study
     if study.largest_pca is None:
         return None
-    table, folder = linear_table(results.complete()), results.layout.figures
+    table, folder = _linear_table(results.complete()), results.layout.figures
     save_csv(table, folder / "linear.csv")
     printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)
     text = f"{title_of(study)}. {_CAPTION}\n\n{printed.to_markdown(floatfmt='.1f')}\n"

@@ -20,28 +20,14 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 from kikuhelpers.study.specimen import PHASES
 
-PHYSICAL = {"pq": "IQ", "kam_deg": "KAM", "grod_deg": "GROD", "sharpness": "sharpness"}
-BLIND, BEST = "chosen blind", "best of all"
+_PHYSICAL = {"pq": "IQ", "kam_deg": "KAM", "grod_deg": "GROD", "sharpness": "sharpness"}
 
 
-def truth_scores(maps: np.ndarray, view: View) -> pd.DataFrame:
-    """Score maps against the truth of a virtual scan.
+def _scores(maps: np.ndarray, view: View) -> pd.DataFrame:
+    """Scores of maps (rows, columns, D) against the truth of their scan or region, D rows.
 
-    Parameters
-    ----------
-    maps
-        (rows, columns, D); points without a value (NaN) count as the median.
-    view
-        Their scan or region, whose truth is there.
-
-    Returns
-    -------
-    pandas.DataFrame
-        D rows. ``density``: absolute rank correlation with the dislocation density (cell
-        walls, scratches). ``domains``: share of the variance that lies between the rotation
-        domains, 0 to 1; NaN where a crystal is one domain. ``particles``: probability that a
-        particle's point stands out further from its crystal's mean than a matrix point, 0.5
-        for chance; NaN without particles.
+    Points without a value (NaN) count as the median. A score is NaN where the specimen lacks
+    what it is of: crystals of several domains, or particles.
     """
     maps = np.where(np.isfinite(maps), maps, np.nanmedian(maps, axis=(0, 1)))
     truth = {name: view.truth(name) for name in ("grain", "twin", "domain", "density", "phase")}
@@ -78,7 +64,10 @@ def truth_score_table(results: Results) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``scan``, ``map`` and the scores of :func:`truth_scores`. A VAE has two rows: the
+        ``scan`` and ``map``. ``density``: absolute rank correlation with the dislocation density
+        (cell walls, scratches). ``domains``: share of the variance that lies between the rotation
+        domains, 0 to 1. ``particles``: probability that a particle's point stands out further
+        from its crystal's mean than a matrix point, 0.5 for chance. A VAE has two rows: the
         features that the figures choose without the truth (of most structure inside the
         grains for density and domains, of highest kurtosis for particles), and for each score
         the best of all its features, which the truth alone can tell. Empty where figures show
@@ -88,18 +77,19 @@ def truth_score_table(results: Results) -> pd.DataFrame:
     shown = [roles.scan_of(study, "wrought"), roles.scan_of(study, "am"), roles.fine_scan(study)]
     for scan in (name for name in shown if name and study.is_virtual(name)):
         view = View.whole(results, scan)
-        physical = np.stack([view.property_map(name) for name in PHYSICAL], axis=-1)
-        scores = truth_scores(physical, view)
-        rows.append(scores.assign(scan=scan, map=list(PHYSICAL.values())))
+        physical = np.stack([view.property_map(name) for name in _PHYSICAL], axis=-1)
+        scores = _scores(physical, view)
+        rows.append(scores.assign(scan=scan, map=list(_PHYSICAL.values())))
         for model in roles.vaes(study):
             active = np.flatnonzero(view.features(model)["active"])
             if not len(active):
                 continue
-            scores = truth_scores(np.array(view.latents(model)[..., active]), view)
+            scores = _scores(np.array(view.latents(model)[..., active]), view)
             scores.index = active
             blind = scores.loc[cell_feature(view, model).index].copy()
             blind["particles"] = scores.loc[spot_feature(view, model).index, "particles"]
             both = pd.DataFrame([blind, scores.max()])
-            rows.append(both.assign(scan=scan, map=[f"{model}, {kind}" for kind in (BLIND, BEST)]))
+            kinds = [f"{model}, chosen blind", f"{model}, best of all"]
+            rows.append(both.assign(scan=scan, map=kinds))
     columns = ["scan", "map", "density", "domains", "particles"]
     return pd.concat(rows)[columns] if rows else pd.DataFrame()
