@@ -221,7 +221,7 @@ def test_archived_weights_are_read_where_asked_for_and_nowhere_else(trained):
     layout = Layout(trained)
     files = layout.model("vae-16")
     whole = load_file(files.weights)
-    for path in (files.weights, files.card, files.history, files.kl):
+    for path in (files.weights, files.card, files.history):
         path.unlink()
     layout.record(TRAINING, "vae-16").unlink()
     with pytest.raises(MissingResultError, match=r"04_training\.vae-16"):
@@ -242,7 +242,7 @@ def test_archived_weights_never_replace_a_training(trained):
     """What a study trains are its own weights, in full precision."""
     files = Layout(trained).model("vae-16")
     whole = load_file(files.weights)
-    for path in (files.weights, files.card, files.history, files.kl):
+    for path in (files.weights, files.card, files.history):
         path.unlink()
     Layout(trained).record(TRAINING, "vae-16").unlink()
     history = train(Results(trained), "vae-16")

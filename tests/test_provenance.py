@@ -37,8 +37,7 @@ def test_a_record_says_what_made_a_result(trained):
     assert record["inputs"] == before
     assert record["scans"] == {"wrought": "0"}, "the SHA-256 of its card"
     assert set(record["outputs"]) == {
-        f"models/a/{name}"
-        for name in ("weights.safetensors", "card.json", "history.csv", "kl_per_dimension.csv")
+        f"models/a/{name}" for name in ("weights.safetensors", "card.json", "history.csv")
     }
     assert record["outputs"]["models/a/card.json"] == digest(layout.model("a").card)
     assert record["study"] == json.loads(trained.model_dump_json())

@@ -78,7 +78,7 @@ def test_it_learns_and_leaves_a_card(loss):
     assert not load_model(Results(study), "m").training
 
 
-def test_the_history_can_be_watched_and_names_every_dimension():
+def test_the_history_can_be_watched():
     changes = {"presentations": 48, "batch_size": 8, "history_steps": 2}
     study = make_study(training=changes)
     give_sample(study)
@@ -88,9 +88,6 @@ def test_the_history_can_be_watched_and_names_every_dimension():
     assert list(written["step"]) == [2, 4, 6]
     assert list(written["presentations"]) == [16, 32, 48]
     np.testing.assert_allclose(written["loss"], history["loss"])
-    kl = pd.read_csv(files.kl)
-    assert list(kl["step"]) == [2, 4, 6]
-    np.testing.assert_allclose(kl.drop(columns="step").sum(axis=1), history["kl"], rtol=1e-5)
 
 
 def test_a_loss_that_explodes_stops_and_keeps_the_last_good_checkpoint(monkeypatch):

@@ -81,7 +81,6 @@ class ModelFiles(_Files):
     weights = made_by(TRAINING, "weights.safetensors", "Weights of the network.")
     card = made_by(TRAINING, "card.json", "Settings, data and outcome of the training.")
     history = made_by(TRAINING, "history.csv", "Loss history.")
-    kl = made_by(TRAINING, "kl_per_dimension.csv", "KL history by latent dimension, nats.")
     held_out = made_by(TRAINING, "held_out.npy", "True for points not seen.", "hold_out")
 
     @property

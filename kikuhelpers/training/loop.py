@@ -96,7 +96,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
     weights = {key: value.cpu().contiguous() for key, value in trainer.network.state_dict().items()}
     with written_aside(files.weights) as temporary:
         save_file(weights, temporary, metadata={"fingerprint": of_settings})
-    return trainer.history()[0]
+    return trainer.history()
 
 
 def load_model(results: Results, name: str) -> KikuchiVAE:
@@ -189,7 +189,7 @@ class Trainer:
         active_units = (terms["mean"].var(dim=0) > ACTIVE_VARIANCE).sum()
         row = [terms["loss"], reconstruction.mean(), kl.sum(), terms["contrastive"], active_units]
         row += [gradient_norm, kl.new_full((), rate), *reconstruction.aminmax()]
-        self._rows.append(torch.cat([torch.stack(row), kl]))
+        self._rows.append(torch.stack(row))
 
     def close_line(self) -> float:
         """Add to the history a line on the steps since the last one; return its mean loss."""
@@ -225,9 +225,8 @@ class Trainer:
             "random": _random().get_rng_state(),
         }
         save_checkpoint(files, state)
-        for path, table in zip((files.history, files.kl), self.history(), strict=True):
-            with written_aside(path) as temporary:
-                table.to_csv(temporary, index=False)
+        with written_aside(files.history) as temporary:
+            self.history().to_csv(temporary, index=False)
 
     def resume(self, files: ModelFiles, identity: list[str]) -> None:
         """Go on from the last checkpoint, if there is one of the same training."""
@@ -240,12 +239,10 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         _random().set_rng_state(state["random"])
 
-    def history(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the history of the loss, and that of the KL of each dimension in nats."""
-        kl = [f"kl_{i}" for i in range(1, self.model.latent_dim + 1)]
-        columns = ["step", "epoch", "presentations", *_TERMS, *kl, "seconds"]
-        lines = pd.DataFrame(self._lines, columns=columns)
-        return lines.drop(columns=kl), lines[["step", *kl]]
+    def history(self) -> pd.DataFrame:
+        """Return the history of the loss, one row per line."""
+        columns = ["step", "epoch", "presentations", *_TERMS, "seconds"]
+        return pd.DataFrame(self._lines, columns=columns)
 
     def card(self) -> dict:
         """Return what is to be known of the trained model."""
@@ -260,7 +257,7 @@ class Trainer:
             "parameters": {name: count_parameters(part) for name, part in parts.items()},
             "device": str(device()),
             "seconds": self.seconds,
-            "last": self.history()[0].to_dict("records")[-1],
+            "last": self.history().to_dict("records")[-1],
         }
 
 
