@@ -95,7 +95,8 @@ def _snakemake(
     layout, gpus = results.layout, visible_gpus()
     elsewhere = any(argument.split("=")[0] in _ELSEWHERE for argument in more)
     as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
-    anew = _stale(results)
+    needed = _with_needs(results, jobs)
+    anew = [job for job in _stale(results) if not jobs or job in needed]
     if arguments.figures:
         jobs = anew = _tables_and_figures(results)
     # Snakemake reads a value as Python or YAML, on a cluster in a shell too: the path of the
@@ -124,10 +125,24 @@ def _record(job: Job) -> str:
 
 
 def _stale(results: Results) -> list[Job]:
-    """Jobs that have run, and whose results are gone, changed, or of other settings."""
-    layout = results.layout
-    ran = [job for job in jobs_of(results.study) if layout.record(job.stage, *job.parts).is_file()]
-    return [job for job in ran if results.lacks(job)]
+    """Jobs that have run, and whose results or record are gone, changed, or of other settings."""
+    layout, jobs = results.layout, jobs_of(results.study)
+
+    def ran(job: Job) -> bool:
+        left = layout.outputs(job) if job.parts else []  # tables lie in a fresh clone, too
+        return any(p.is_file() for p in (layout.record(job.stage, *job.parts), *left))
+
+    return [job for job in jobs if ran(job) and results.lacks(job)]
+
+
+def _with_needs(results: Results, jobs: list[Job]) -> set[Job]:
+    """Jobs and all that they need, through other jobs too."""
+    found, waiting = set(), list(jobs)
+    while waiting:
+        job = waiting.pop()
+        found.add(job)
+        waiting += [n for n in results.layout.dependencies.needs(job) if n not in found]
+    return found
 
 
 def _tables_and_figures(results: Results) -> list[Job]:

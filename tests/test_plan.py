@@ -284,3 +284,34 @@ print(gpu)
 def test_the_exit_code_of_the_command_is_kept():
     failing = [sys.executable, "-m", "kikuhelpers.runs.one_gpu", sys.executable, "-c", "exit(5)"]
     assert subprocess.call(failing) == 5
+
+
+def test_a_job_alone_leaves_what_it_does_not_need(finished, plan):
+    """Stale results of other jobs are not made with it."""
+    finished.model("vae-16").weights.unlink()
+    assert plan("smoke", "03_indexing.wrought") == {}
+    assert plan("smoke", "04_training.vae-16")["training"] == 1
+
+
+def test_results_without_their_record_are_made_again(finished, plan):
+    finished.record(stages.INDEXING, "wrought").unlink()
+    assert plan("smoke")["indexing"] == 1
+
+
+def test_a_broken_record_counts_as_other_settings(finished, plan):
+    for text in ("", "{}", "[1]"):
+        finished.record(stages.INDEXING, "wrought").write_text(text)
+        assert plan("smoke")["indexing"] == 1
+
+
+def test_an_override_of_a_scans_path_is_another_scan(tmp_path):
+    """Files of one name in two folders are two scans, wherever their results lie."""
+    content = {"title": "x", "scans": {"mine": {"data": {"path": "s.up2"}}}}
+    content |= {"models": {"vae-16": {"latent_dim": 16}}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    other = {"scans.mine.data.path": str(tmp_path / "elsewhere" / "s.up2")}
+    changed = load_study(tmp_path / "own.yaml", other)
+    assert Layout(changed).scan("mine").raw.is_relative_to(results_root() / changed.name)
+    inside = {"scans.mine.data.path": str(results_root() / "own" / "scans" / "s.up2")}
+    with pytest.raises(StudyError, match="lies in the study's own results folder"):
+        load_study(tmp_path / "own.yaml", inside)

@@ -42,6 +42,15 @@ def load_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def readable_json(path: str | Path) -> dict:
+    """Read JSON; {} where the file is not there or is broken."""
+    try:
+        content = load_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def save_array(path: str | Path, array: np.ndarray) -> None:
     """Write one array as .npy."""
     with written_aside(path) as temporary:

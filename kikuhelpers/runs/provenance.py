@@ -72,7 +72,7 @@ class Record:
             "scans": {n: load_json(card)["sha256"] for n, card in scans.items() if card.is_file()},
             "outputs": {name_of(layout, self.job, p): digest(p) for p in outputs if p.is_file()},
             "study": self.study.model_dump(),
-            "overrides": self.study.origin.overrides,
+            "overrides": self.study.origin.overrides or {},
             "seed": self.study.seed,
             "commit": git_commit(),
             "versions": versions(),
@@ -144,7 +144,11 @@ def collect(results: Results) -> dict:
     """
     records = results.all_records()
     study = results.layout.study
-    shared = {"study": study.model_dump(), "overrides": study.origin.overrides, "seed": study.seed}
+    shared = {
+        "study": study.model_dump(),
+        "overrides": study.origin.overrides or {},
+        "seed": study.seed,
+    }
     for scan in shared["study"]["scans"].values():
         if "path" in scan["data"]:  # the bare name: this file may be published
             scan["data"]["path"] = Path(scan["data"]["path"]).name

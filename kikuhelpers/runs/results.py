@@ -16,7 +16,7 @@ import pandas as pd
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.archive import Archive, Place
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import digest, load_json, written_aside
+from kikuhelpers.runs.files import digest, load_json, readable_json, written_aside
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED, Layout
 from kikuhelpers.study.stages import DATA, Job, jobs_of
@@ -46,11 +46,11 @@ def make_command(study: Study, *jobs: Job) -> str:
     """
     layout = Layout(study)
     changed = [job for job in jobs if study.origin.study and layout.folder_of(job) == layout.folder]
-    if changed:
-        ran = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in changed)
-        return f"{ran}, with the same overrides"
-    source = study.origin.source
-    return shlex.join(("python", "-m", "kikuhelpers", source, *map(str, jobs)))
+    ran = " and ".join(f"notebook {job.stage} on {', '.join(job.parts)}" for job in changed)
+    others = [str(job) for job in jobs if job not in changed]
+    command = shlex.join(("python", "-m", "kikuhelpers", study.origin.source, *others))
+    of_both = [command] * bool(others) + [f"{ran}, with the same overrides"] * bool(changed)
+    return ", then ".join(of_both)
 
 
 def name_of(layout: Layout, job: Job, path: Path) -> str:
@@ -225,13 +225,13 @@ class Results:
         path, study = self.layout.record(job.stage, *job.parts), self.layout.study
         if not path.is_file():
             raise MissingResultError(f"{job} has not run yet", study, job)
-        record = load_json(path)
-        if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
+        record = readable_json(path)
+        if record.get("fingerprint") != self.layout.dependencies.fingerprint(job):
             what = f"The results of {job} were made with other settings than the study's"
             raise MissingResultError(what, study, job)
         for scan, sha256 in record["scans"].items():
             card = self.layout.scan(scan).card
-            if not card.is_file() or load_json(card)["sha256"] != sha256:
+            if readable_json(card).get("sha256") != sha256:
                 what = f"The results of {job} are of another scan than the present '{scan}'"
                 raise MissingResultError(what, study, Job(DATA, (scan,)), job)
         return record

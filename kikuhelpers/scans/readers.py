@@ -154,6 +154,8 @@ def _is_ready(scan: Data) -> bool:
 
 def _link(source: Path, target: Path) -> None:
     """Use a large file where it lies; copy it where links are not allowed (Windows)."""
+    if target.exists() and target.samefile(source):
+        return  # the link is there; or it is the only copy, which must not go
     target.unlink(missing_ok=True)
     try:
         target.symlink_to(source.resolve())

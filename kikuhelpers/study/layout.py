@@ -13,12 +13,12 @@
     <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from kikuhelpers.runs.files import readable_json
 from kikuhelpers.study.load import archive_root, figures_root, results_root
 from kikuhelpers.study.stages import (
     BASELINES,
@@ -36,7 +36,7 @@ from kikuhelpers.study.stages import (
     Job,
     jobs_of,
 )
-from kikuhelpers.study.study import PREPROCESSED, Study
+from kikuhelpers.study.study import PREPROCESSED, Study, StudyError
 
 FolderOf = Callable[[str], Path]  # the folder of the files that a stage makes
 
@@ -151,7 +151,7 @@ class Layout:
     @cached_property
     def archive(self) -> Path:
         """Small copies of results that git holds, see :mod:`kikuhelpers.runs.archive`."""
-        return archive_root() / self.study.name
+        return archive_root() / (self.study.origin.study or self.study).name
 
     @property
     def shown_patterns(self) -> Path:
@@ -174,10 +174,14 @@ class Layout:
 
     def folder_of(self, job: Job) -> Path:
         """Return the results folder that holds a job's files."""
-        if self._original:
-            before = self._original.dependencies
+        if self._original and job.parts:  # tables and figures have a folder of their own anyway
+            before, now = self._original.dependencies, self.dependencies
             try:
-                if before.fingerprint(job) == self.dependencies.fingerprint(job):
+                # A fingerprint holds the bare name of a scan's file: here the whole path counts.
+                data = [
+                    [d.study.scan(s).data for s in now.scans_behind(job)] for d in (before, now)
+                ]
+                if before.fingerprint(job) == now.fingerprint(job) and data[0] == data[1]:
                     return self._original.folder
             except ValueError:  # a scan or a model that only the overrides bring in
                 pass
@@ -246,9 +250,11 @@ class Layout:
 
     def maker(self, path: Path) -> Job:
         """Return the job that makes a result."""
-        if path not in self._makers:
+        if path in self._makers:
+            return self._makers[path]
+        if path.is_relative_to(self.figures):
             return Job(FIGURES)  # which alone makes files that it names itself
-        return self._makers[path]
+        raise StudyError(f"Study '{self.study.name}' makes no {path.name} of {path.parent.name}.")
 
     @cached_property
     def _makers(self) -> dict[Path, Job]:
@@ -284,7 +290,7 @@ class Layout:
             names += ["realism.csv"] if study.comparison else []
             return [*names, "virtual_specimens.json"]
         drawn = self.figures / "figures.json"
-        content = json.loads(drawn.read_text(encoding="utf-8")) if drawn.is_file() else {}
+        content = readable_json(drawn)
         pictures = [name for entry in content.values() for name in entry["files"]]
         scores = {study.scan(name).serves for name in study.virtual_scans} - {"training"}
         return [*pictures, *(["truth_scores.csv"] if scores else []), drawn.name, "run.json"]

@@ -127,10 +127,11 @@ def _validated(path: Path, content: dict) -> Study:
 
 def _check_that_scans_lie_elsewhere(study: Study) -> None:
     """Refuse a scan that lies where the study writes: it would be written over."""
-    folder = results_root() / study.name
+    folder = results_root() / (study.origin.study or study).name
+    own = (folder, results_root() / study.name)
     for name, scan in study.scans.items():
         path = Path(getattr(scan.data, "path", "/"))
-        if any(p.is_relative_to(folder) for p in (path.absolute(), path.resolve())):
+        if any(p.is_relative_to(f) for p in (path.absolute(), path.resolve()) for f in own):
             raise StudyError(
                 f"Scan '{name}' names {path}, which lies in the study's own results folder "
                 f"{folder} and would be written over: move that file elsewhere."
