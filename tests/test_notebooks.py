@@ -17,7 +17,7 @@ def test_a_missing_result_is_one_sentence(tmp_path):
     outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
     said = "".join(output.text for output in outputs if output.output_type == "stream")
     assert said.startswith("02_preprocessing.wrought of study 'smoke': results go to ")
-    assert "It needs 1 earlier results; there: none." in said
+    assert "It needs 1 earlier result; there: none." in said
     error = next(output for output in outputs if output.output_type == "error")
     [line] = error.traceback
     assert line == (

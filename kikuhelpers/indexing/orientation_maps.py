@@ -17,7 +17,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 NOT_INDEXED = -1
-_DIRECTIONS = {"x": Vector3d.xvector(), "y": Vector3d.yvector(), "z": Vector3d.zvector()}
 
 
 def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) -> np.ndarray:
@@ -162,29 +161,20 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
     return kam.reshape(xmap.shape)
 
 
-def ipf_colours(xmap: CrystalMap, direction: str = "x") -> np.ndarray:
-    """Return the inverse pole figure colours of a sample direction, in the TSL colour key.
+def ipf_colours(xmap: CrystalMap) -> np.ndarray:
+    """Return the inverse pole figure colours of the sample's x (IPF-X), in the TSL colour key.
 
     Parameters
     ----------
     xmap
         (rows, columns).
-    direction
-        ``"x"``, ``"y"`` or ``"z"`` of the sample.
 
     Returns
     -------
     numpy.ndarray
         (rows, columns, 3) in [0, 1], black where not indexed.
-
-    Raises
-    ------
-    ValueError
-        The direction is none of the three.
     """
-    if direction not in _DIRECTIONS:
-        raise ValueError(f"The IPF direction must be x, y or z, not '{direction}'.")
-    key = IPFColorKeyTSL(point_group(xmap).laue, direction=_DIRECTIONS[direction])
+    key = IPFColorKeyTSL(point_group(xmap).laue, direction=Vector3d.xvector())
     colours = key.orientation2color(Orientation(xmap.rotations.data, symmetry=point_group(xmap)))
     return np.where(xmap.is_indexed[:, np.newaxis], colours, 0).reshape(*xmap.shape, 3)
 

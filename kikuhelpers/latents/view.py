@@ -92,7 +92,7 @@ class View:
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
-        return self.crop(ipf_colours(self.orientations(kind), direction="x"))
+        return self.crop(ipf_colours(self.orientations(kind)))
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

@@ -197,12 +197,9 @@ def _unpack_map(packed: Arrays):
         phases[int(i)] = Phase(name, space_group=group, structure=structure)
     properties = {n: packed[f"prop.{n}"].astype(kind) for n, kind in header["types"].items()}
     rotations, phase_id = Rotation(_unit(packed["rotations"])), packed["phase_id"].astype(int)
-    x, y, phase_list = (
-        right * column.ravel(),
-        down * row.ravel(),
-        PhaseList(phases) if phases else None,
-    )
-    return CrystalMap(rotations, phase_id, x, y, phase_list, properties, header["unit"])
+    points = right * column.ravel(), down * row.ravel()
+    named = PhaseList(phases) if phases else None
+    return CrystalMap(rotations, phase_id, *points, named, properties, header["unit"])
 
 
 def _unit(rotations: np.ndarray) -> np.ndarray:

@@ -121,7 +121,8 @@ def begin(
     why = {job: record.results.lacks(job) for job in needed}
     lacking = [job for job in needed if why[job]]
     there = [str(job) for job in needed if not why[job]]
-    known = f"{len(needed)} earlier results; there: {', '.join(there) or 'none'}"
+    several = "result" if len(needed) == 1 else "results"
+    known = f"{len(needed)} earlier {several}; there: {', '.join(there) or 'none'}"
     print(f"It needs {known if needed else 'no earlier result'}.")
     # What overrides change has no graph; what they leave alone the original study makes.
     folder = record.layout.folder
