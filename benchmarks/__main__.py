@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks import growth, networks, profile, report, scans, simulation
 from benchmarks.settings import QUICK, Sizes
 from kikuhelpers.study import LATENT_DIMENSIONS
-from kikuhelpers.study.load import results_root
+from kikuhelpers.study.load import root_of
 
 PARTS = {
     "multiply": networks.matrix_multiply,
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.batch:
         sizes = replace(sizes, batch=asked.batch)
     before, rows = report.machine(), []
-    path, markdown = report.new_path(results_root() / "bench"), ""
+    path, markdown = report.new_path(root_of("results") / "bench"), ""
     for name in asked.parts:
         print(f"Measuring: {name}", file=sys.stderr, flush=True)
         for row in PARTS[name](sizes):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import PlainLoop
 from benchmarks.scans import files_in
@@ -15,9 +16,8 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.models import Model, Training
+from kikuhelpers.study.models import NETWORK_INPUT_PX, Model, Training
 from kikuhelpers.training.block_convolution import on_device
-from kikuhelpers.training.forecast import training_operations
 from kikuhelpers.training.loop import Trainer
 from kikuhelpers.training.sample import TrainingSet
 from kikuhelpers.training.vae import KikuchiVAE
@@ -25,6 +25,8 @@ from kikuhelpers.training.vae import KikuchiVAE
 _MASK = screen_mask()
 _BATCHES_IN_SAMPLE = 4
 _GIGA = 1e9
+_BACKWARD_AND_FORWARD = 3  # operations of a training step per operation forwards
+_VIEWS = {"vae": 1, "contrastive": 2}  # of a pattern that go through the network
 
 
 def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
@@ -49,6 +51,13 @@ def training_run(model: Model, sizes: Sizes) -> Trainer:
     n = _BATCHES_IN_SAMPLE * sizes.batch
     settings = Training(presentations=10**9, batch_size=sizes.batch)
     return Trainer(model, settings, TrainingSet(_noise(n), _MASK))
+
+
+def training_operations(model: Model) -> float:
+    """Count the floating-point operations of one training pattern from the layers' shapes."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        KikuchiVAE(model.latent_dim)(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
+    return counter.get_total_flops() * _BACKWARD_AND_FORWARD * _VIEWS[model.loss]
 
 
 def training(sizes: Sizes) -> Iterator[dict]:

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kikuhelpers.runs.devices import device
 from kikuhelpers.study.models import Model
+from kikuhelpers.training.augmentation import augment
 from kikuhelpers.training.losses import (
-    augment,
     kl_divergence,
     nt_xent,
     projection_head,

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.networks import training_run
+from benchmarks.networks import training_operations, training_run
 from benchmarks.settings import Sizes
 from kikuhelpers.study.models import Model
-from kikuhelpers.training.forecast import training_operations
 
 _STEPS = 10
 _GIGA, _MICRO = 1e9, 1e-6

@@ -23,7 +23,7 @@ _PUBLIC = {
     "preprocess": "preprocessing.preprocess",
     "index_patterns": "indexing.hough",
     "train": "training.loop",
-    "load_model": "training.loop",
+    "load_model": "latents.coding",
     "encode": "latents.coding",
     "decode": "latents.coding",
     "FigureSet": "figures.figure_set",

@@ -12,6 +12,7 @@ import torch
 
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.provenance import Record
+from kikuhelpers.runs.results import Results
 from kikuhelpers.scans.public import in718_downloads
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import Layout, ModelScanFiles, ScanFiles
@@ -94,7 +95,7 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
 
 def stamp(study: Study, stage: str, *parts: str) -> None:
     """Write the record of a job, so that its results, made by hand, count as the study's."""
-    Record(study, stage, *parts).close()
+    Record(Results(study), Job(stage, parts)).close()
 
 
 def stand_in(study: Study, stage: str, *parts: str) -> None:

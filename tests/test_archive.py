@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from kikuhelpers.figures.figure_set import FigureSet
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.indexing.orientation_maps import misorientation_map
+from kikuhelpers.latents.coding import load_model
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.files import save_array, save_csv, save_json
 from kikuhelpers.runs.provenance import begin, collect
@@ -33,7 +34,7 @@ from kikuhelpers.study.stages import (
     TRAINING,
     Job,
 )
-from kikuhelpers.training.loop import load_model, train
+from kikuhelpers.training.loop import train
 from tests.conftest import make_study, stamp, stand_in, virtual_scan, write_scan
 from tests.test_training import give_sample
 

@@ -101,7 +101,7 @@ def test_the_basis_is_fitted_once_for_a_sample():
 def test_nmf_is_not_negative_and_more_components_leave_less():
     study = study_of(random_patterns(np.random.default_rng(2)) * 3)
     nmf = _fit_nmf(sample_inside(load_training_set(Results(study)), 1), 6, 1)
-    assert (nmf.components >= 0).all()
+    assert (nmf.keywords["components"] >= 0).all()
     few, more = (run(study, name)[1].mean() for name in ("nmf-2", "nmf-6"))
     basis = principal_components(Results(study))
     assert basis.residual(6) < more < few < basis.residual(0)

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from benchmarks.__main__ import PARTS, main
-from kikuhelpers.study.load import results_root
+from kikuhelpers.study.load import root_of
 
 
 def test_every_part_is_measured_and_written(capsys):
     assert main(["--quick"]) == 0
-    (path,) = (results_root() / "bench").glob("*.json")
+    (path,) = (root_of("results") / "bench").glob("*.json")
     content = json.loads(path.read_text())
     assert {"commit", "versions", "hardware", "load_average"} <= set(content)
     assert content["hardware"]["cores"] >= 1 and content["hardware"]["processor"]

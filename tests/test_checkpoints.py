@@ -17,7 +17,7 @@ from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout, ModelFiles
-from kikuhelpers.study.stages import PREPROCESSING
+from kikuhelpers.study.stages import PREPROCESSING, Job
 from kikuhelpers.training.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
 from kikuhelpers.training.loop import Trainer, train
 from tests.conftest import make_study, write_scan
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_training_is_not_used(monkeypatch, changed):
     else:
         patterns = open_patterns(Layout(study).scan("wrought").preprocessed)
         write_scan(Layout(study).scan("wrought").preprocessed, 65535 - patterns)
-        Record(study, PREPROCESSING, "wrought").close()
+        Record(Results(study), Job(PREPROCESSING, ("wrought",))).close()
     steps, whole = [], Trainer.take_step
     monkeypatch.setattr(
         Trainer, "take_step", lambda trainer: (steps.append(trainer.step), whole(trainer))

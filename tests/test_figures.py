@@ -14,7 +14,6 @@ from PIL import Image
 
 from kikuhelpers.figures import (
     fig07_fine_step,
-    fig08_dimensions,
     fig09_cells_by_dimension,
     panels,
     stages,
@@ -375,14 +374,6 @@ def test_the_drawn_layers_are_those_of_the_network(dimension):
     for part, layers in ((model.encoder, encoder), (model.decoder, decoder)):
         assert sum(layer.parameters for layer in layers) == count_parameters(part)
     assert layer_text(encoder[0]).startswith(f"{dimension // 4} × 56²\nconv 9×9 /2")
-
-
-def test_radial_profile_finds_a_rim():
-    mask = np.hypot(*(np.indices((120, 120)) - 59.5)) < 57
-    difference = np.where(np.hypot(*(np.indices((120, 120)) - 59.5)) > 45, 0.5, 0.1)
-    radius, rms = fig08_dimensions._radial_rms(difference, mask)
-    np.testing.assert_allclose(rms[radius < 42], 0.1)
-    np.testing.assert_allclose(rms[radius > 48], 0.5)
 
 
 def test_a_path_holds_both_ends_and_no_gap():

@@ -1,16 +1,14 @@
-"""Forecasts: counted operations, linear theory on a known spectrum, and a measured estimate."""
+"""Forecasts: the layers' counted operations, and linear theory on a known spectrum."""
 
 import numpy as np
 import pytest
-import torch
 
-from kikuhelpers.runs.results import MissingResultError, Results
+from benchmarks.networks import training_operations
+from kikuhelpers.figures.stages import collapse_forecast
 from kikuhelpers.study.models import Model
-from kikuhelpers.training import forecast
-from kikuhelpers.training.forecast import estimate_cost, forecast_collapse, training_operations
+from kikuhelpers.training.forecast import sample_eigenvalues
 from kikuhelpers.training.sample import TrainingSet
-from tests.conftest import make_study, screen
-from tests.test_training import give_sample
+from tests.conftest import screen
 
 
 def layer_multiply_adds(latent_dim: int) -> int:
@@ -35,35 +33,16 @@ def test_operations_are_those_of_table_2(latent_dim):
     assert training_operations(Model(latent_dim=latent_dim, loss="contrastive")) == 2 * counted
 
 
-def test_collapse_on_a_known_spectrum(monkeypatch):
+def test_collapse_on_a_known_spectrum():
     variances = np.array([400.0, 90.0, 30.0, 8.0])
     rng = np.random.default_rng(0)
     inside = np.flatnonzero(screen())
     directions = np.linalg.qr(rng.normal(size=(len(inside), 4)))[0]
     sample = np.full((600, 120 * 120), -1.0)
     sample[:, inside] = rng.normal(size=(600, 4)) * np.sqrt(variances) @ directions.T
+    data = TrainingSet(sample.reshape(-1, 120, 120).astype(np.float16), screen())
+    eigenvalues = sample_eigenvalues(data, latent_dim=16, seed=1)
+    np.testing.assert_allclose(eigenvalues[:4], variances, rtol=0.2)
     for beta, kept in ((1, 4), (15, 3), (50, 2), (500, 0)):
-        study = make_study(models={"m": {"latent_dim": 16, "beta": beta}})
-        data = TrainingSet(sample.reshape(-1, 120, 120).astype(np.float16), screen())
-        monkeypatch.setattr(forecast, "load_training_set", lambda results, name, data=data: data)
-        collapse = forecast_collapse(Results(study), "m")
-        assert collapse.kept == kept
-        assert f"keeps {kept} of 16" in str(collapse)
-    np.testing.assert_allclose(collapse.eigenvalues[:4], variances, rtol=0.2)
-
-
-def test_the_estimate_is_of_this_sample_and_leaves_the_random_state():
-    study = make_study(training={"epochs": 250})
-    give_sample(study)
-    before = torch.get_rng_state()
-    table = estimate_cost(Results(study), "vae-16").set_index("estimate")
-    assert torch.equal(torch.get_rng_state(), before)
-    speed, hours = table.loc["training speed"], table.loc["training time"]
-    assert speed["basis"].startswith("measured here")
-    assert hours["value"] == pytest.approx(250 * 20 / speed["value"] / 3600, rel=1e-3)
-    assert table.loc["operations", "value"] == pytest.approx(0.19968, rel=1e-3)
-
-
-def test_the_estimate_of_a_missing_sample_says_what_to_run():
-    with pytest.raises(MissingResultError, match=r"not there yet\. Make it with: .*02_pre"):
-        estimate_cost(Results(make_study()), "vae-16")
+        figure = collapse_forecast(eigenvalues, beta, "m")
+        assert f"keeps {kept} of 16" in figure.get_suptitle()

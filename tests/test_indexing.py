@@ -151,7 +151,6 @@ def test_jobs_that_start_together_compile_once(tmp_path):
 import time
 from pathlib import Path
 from kikuhelpers.indexing import hough as indexing
-from kikuhelpers.runs import compilation
 done = Path({str(tmp_path / "done")!r})
 def compile_slowly():
     time.sleep(1)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from kikuhelpers.study.models import Augmentation
-from kikuhelpers.training.losses import augment, kl_divergence, nt_xent, reconstruction_loss
+from kikuhelpers.training.augmentation import augment
+from kikuhelpers.training.losses import kl_divergence, nt_xent, reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 # Counted from the decoded Table 2; every column but 16-D agrees with the printed thousands.

@@ -13,7 +13,7 @@ from kikuhelpers.__main__ import main
 from kikuhelpers.runs.one_gpu import visible_gpus
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.load import results_root
+from kikuhelpers.study.load import root_of
 from kikuhelpers.study.stages import jobs_of
 from tests.conftest import stand_in
 
@@ -220,7 +220,7 @@ def test_a_checkpoint_beside_results_of_other_settings_stays(finished, tmp_path)
 @pytest.mark.parametrize("link", [False, True])
 def test_a_scan_among_the_studys_own_results_is_refused(tmp_path, capfd, link):
     """It would be written over: the file may be the only copy."""
-    own = results_root() / "mine" / "scans" / "s" / "scan.up2"
+    own = root_of("results") / "mine" / "scans" / "s" / "scan.up2"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"the only copy")
     path = own
@@ -311,7 +311,7 @@ def test_an_override_of_a_scans_path_is_another_scan(tmp_path):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
     other = {"scans.mine.data.path": str(tmp_path / "elsewhere" / "s.up2")}
     changed = load_study(tmp_path / "own.yaml", other)
-    assert Layout(changed).scan("mine").raw.is_relative_to(results_root() / changed.name)
-    inside = {"scans.mine.data.path": str(results_root() / "own" / "scans" / "s.up2")}
+    assert Layout(changed).scan("mine").raw.is_relative_to(root_of("results") / changed.name)
+    inside = {"scans.mine.data.path": str(root_of("results") / "own" / "scans" / "s.up2")}
     with pytest.raises(StudyError, match="lies in the study's own results folder"):
         load_study(tmp_path / "own.yaml", inside)

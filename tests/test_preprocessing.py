@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kikuhelpers.patterns import streaming
-from kikuhelpers.patterns.up2 import open_patterns, to_intensity
+from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_intensity
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
-from kikuhelpers.preprocessing.preprocess import OUTSIDE, PreprocessingError, preprocess
+from kikuhelpers.preprocessing.preprocess import OUTSIDE, preprocess
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
@@ -104,7 +104,7 @@ def test_a_given_mask_and_none(files):
 def test_a_mask_without_pixels_leaves_nothing_behind(files):
     with pytest.raises(ValueError, match="holds no pixel"):
         run(files, noisy_patterns(), mask=ScreenMask(centre=(500, 500), radius=2))
-    with pytest.raises(PreprocessingError, match="No pixel varies"):
+    with pytest.raises(PatternFileError, match="No pixel varies"):
         run(files, np.full(SHAPE, 7, np.uint16))  # nothing varies: no screen to find
     assert [p.name for p in files.raw.parent.iterdir()] == ["scan.up2"]
 

@@ -10,7 +10,7 @@ from kikuhelpers.runs.provenance import Record, collect, git_commit
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import load_study
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.stages import DATA, PREPROCESSING, TRAINING, fingerprint
+from kikuhelpers.study.stages import DATA, PREPROCESSING, TRAINING, Job
 from tests.conftest import make_study, stamp, stand_in
 
 MODELS = {"a": {"latent_dim": 16}, "b": {"latent_dim": 16}}
@@ -30,10 +30,10 @@ def trained():
 
 def test_a_record_says_what_made_a_result(trained):
     layout = Layout(trained)
-    record = load_json(layout.record(TRAINING, "a"))
+    record, fingerprint = load_json(layout.record(TRAINING, "a")), layout.dependencies.fingerprint
     assert (record["notebook"], record["parts"]) == ("04_training", ["a"])
-    assert record["fingerprint"] == fingerprint(trained, TRAINING, "a")
-    before = {"02_preprocessing.wrought": fingerprint(trained, PREPROCESSING, "wrought")}
+    assert record["fingerprint"] == fingerprint(Job(TRAINING, ("a",)))
+    before = {"02_preprocessing.wrought": fingerprint(Job(PREPROCESSING, ("wrought",)))}
     assert record["inputs"] == before
     assert record["scans"] == {"wrought": "0"}, "the SHA-256 of its card"
     assert set(record["outputs"]) == {
@@ -92,7 +92,7 @@ def test_a_run_with_changed_values_says_so():
 
 
 def test_a_record_knows_how_long_its_job_took(study):
-    record = Record(study, TRAINING, "vae-16")
+    record = Record(Results(study), Job(TRAINING, ("vae-16",)))
     assert record.close() == load_json(Layout(study).record(TRAINING, "vae-16"))["seconds"]
 
 

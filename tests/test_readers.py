@@ -16,7 +16,7 @@ from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
 from kikuhelpers.runs.files import digest, sha256
 from kikuhelpers.scans import public as public_scans
-from kikuhelpers.scans.readers import ScanError, convert_scan
+from kikuhelpers.scans.readers import convert_scan
 from kikuhelpers.study.scans import ArrayData, FileData, PublicData, Scan
 from tests.conftest import PIXELS, load_truth, scan_files, virtual_scan, write_scan
 
@@ -99,7 +99,7 @@ def test_what_is_not_there_gets_one_sentence(files, scan, words):
 def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     path = tmp_path / "scan.raw"
     patterns.tofile(path)
-    with pytest.raises(ScanError, match="correct map_shape, pattern_shape or dtype"):
+    with pytest.raises(PatternFileError, match="correct map_shape, pattern_shape or dtype"):
         convert(array_scan(path, map_shape=(2, 4)), files)
     small = tmp_path / "small.up2"
     write_scan(small, patterns[..., :100, :100])
@@ -109,7 +109,7 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     wide = tmp_path / "data.h5"
     with h5py.File(wide, "w") as file:
         file["patterns"] = patterns
-    with pytest.raises(ScanError, match="set dataset to one of: patterns"):
+    with pytest.raises(PatternFileError, match="set dataset to one of: patterns"):
         convert(array_scan(wide, dataset="pattern"), files)
 
 
@@ -186,5 +186,5 @@ def test_a_damaged_tile_is_refused(tmp_path, monkeypatch):
     tiles.mkdir(parents=True)
     (tiles / "tile_0_0.webp").write_bytes(b"not a picture")
     monkeypatch.setenv("KIKUHELPERS_DATA", str(tmp_path))
-    with pytest.raises(public_scans.PublicScanError, match="SHA-256 differs"):
+    with pytest.raises(PatternFileError, match="SHA-256 differs"):
         next(public_scans.in718_rows((0, 20)))

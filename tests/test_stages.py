@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from kikuhelpers.study import Study, load_study, stages
-from kikuhelpers.study.stages import Dependencies, Job, fingerprint, jobs_of
+from kikuhelpers.study.stages import Dependencies, Job, jobs_of
 
 ALL = {stage[:2] for stage in stages.STAGES}
 NONE = set()
@@ -266,5 +266,5 @@ def test_every_job_needs_only_jobs_of_the_study():
 @pytest.mark.parametrize("name", ["smoke", "quick", "in718_rx", "virtual", "paper", "realism"])
 def test_the_stages_of_a_shipped_study_differ(name):
     study = load_study(name)
-    prints = [fingerprint(study, job.stage, *job.parts) for job in jobs_of(study)]
+    prints = [Dependencies(study).fingerprint(job) for job in jobs_of(study)]
     assert len(set(prints)) == len(prints)

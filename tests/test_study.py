@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from kikuhelpers.study import STUDIES_FOLDER, StudyError, load_study
+from kikuhelpers.study import StudyError, load_study
+from kikuhelpers.study.load import STUDIES_FOLDER
 
 
 def study_file(folder, **changes):

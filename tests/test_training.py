@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from kikuhelpers.latents.coding import load_model
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.runs.devices import computed_precision
 from kikuhelpers.runs.files import save_array
@@ -18,10 +19,10 @@ from kikuhelpers.runs.provenance import Record
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.models import Training
-from kikuhelpers.study.stages import PREPROCESSING, TRAINING, fingerprint
+from kikuhelpers.study.stages import PREPROCESSING, TRAINING, Dependencies, Job
 from kikuhelpers.training import held_out, losses
 from kikuhelpers.training.checkpoints import load_checkpoint
-from kikuhelpers.training.loop import kl_factor, learning_rate_factor, load_model, train
+from kikuhelpers.training.loop import kl_factor, learning_rate_factor, train
 from kikuhelpers.training.sample import TrainingError, _batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, screen, write_scan
@@ -36,7 +37,7 @@ def give_sample(study, patterns=20, scan="wrought", mask=None):
     bands = np.where(screen(), bands + rng.normal(0, 0.05, (patterns, 120, 120)), -1)
     write_scan(files.preprocessed, to_counts(bands).reshape(2, -1, 120, 120))
     save_array(files.mask, mask)
-    Record(study, PREPROCESSING, scan).close()
+    Record(Results(study), Job(PREPROCESSING, (scan,))).close()
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 9))
@@ -72,9 +73,11 @@ def test_it_learns_and_leaves_a_card(loss):
     assert card["presentations"] == 320
     assert card["precision"] == card["training"]["precision"] == computed_precision("auto")
     assert card["precision"] in ("bfloat16", "float32")
-    Record(study, TRAINING, "m").close()
+    Record(Results(study), Job(TRAINING, ("m",))).close()
     with safe_open(files.weights, "pt") as weights:
-        assert weights.metadata() == {"fingerprint": fingerprint(study, TRAINING, "m")}
+        assert weights.metadata() == {
+            "fingerprint": Dependencies(study).fingerprint(Job(TRAINING, ("m",)))
+        }
     assert not load_model(Results(study), "m").training
 
 

@@ -35,8 +35,7 @@ from kikuhelpers.scans.virtual.specimen import (
     components,
     interaction_offsets,
 )
-from kikuhelpers.study.microscope import Microscope
-from kikuhelpers.study.scans import ScanIndexing, VirtualData
+from kikuhelpers.study.scans import Microscope, ScanIndexing, VirtualData
 from kikuhelpers.study.study import Indexing
 from tests.conftest import load_truth
 

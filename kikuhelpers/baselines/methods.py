@@ -69,20 +69,6 @@ class PrincipalComponents(Spectrum):
         return (pixels - self.mean) @ first.T @ first + self.mean
 
 
-@dataclass(frozen=True)
-class NonNegativeComponents:
-    """Non-negative components of p + 1, the pixels inside the screen."""
-
-    components: np.ndarray  # (K, pixels) float32
-
-    def project(self, pixels: np.ndarray) -> np.ndarray:
-        """Return what the components keep of patterns (n, pixels), float32."""
-        weights, components, _ = non_negative_factorization(
-            pixels + _BLACK, H=self.components, n_components=len(self.components), update_H=False
-        )
-        return weights @ components - _BLACK
-
-
 def fit_baseline(results: Results, name: str) -> Projection | None:
     """Fit a baseline to the study's training sample.
 
@@ -105,7 +91,7 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
         found = principal_components(results)
         return partial(found.project, count=settings.components)
     pixels = sample_inside(load_training_set(results), study.seed)
-    return _fit_nmf(pixels, settings.components, study.seed).project
+    return _fit_nmf(pixels, settings.components, study.seed)
 
 
 def decode_scan(
@@ -188,7 +174,7 @@ def sample_inside(data: TrainingSet, seed: int) -> np.ndarray:
     return pixels
 
 
-def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents:
+def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> Projection:
     """Fit non-negative components; ``pixels`` (n, pixels) float32 in [-1, 1] is used up.
 
     By coordinate descent, 200 rounds at most: ``MiniBatchNMF`` fits worse in twice the time.
@@ -200,8 +186,14 @@ def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> NonNegativeComponents
             f"{pixels.shape[1]} pixels inside the screen has: lower the baseline's components."
         )
     pixels += _BLACK
-    _, components, _ = non_negative_factorization(pixels, n_components=count, random_state=seed)
-    return NonNegativeComponents(components)
+    _, found, _ = non_negative_factorization(pixels, n_components=count, random_state=seed)
+    return partial(_mix, components=found)
+
+
+def _mix(pixels: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """What non-negative components of p + 1 (K, pixels) keep of patterns (n, pixels)."""
+    fixed = {"H": components, "n_components": len(components), "update_H": False}
+    return non_negative_factorization(pixels + _BLACK, **fixed)[0] @ components - _BLACK
 
 
 def _fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str) -> PrincipalComponents:

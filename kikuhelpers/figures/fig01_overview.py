@@ -69,7 +69,7 @@ def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarra
     drawing.letter(orientation, "", f"orientation: Euler {euler}")
 
     drawing.show_map(place, view.ipf_x(), view.step_um)
-    _mark(place, point)
+    drawing.mark_point(place, "", *point)
     drawing.letter(place, "", "map of orientations")
 
 
@@ -107,7 +107,7 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
         for spine in ax.spines.values():
             spine.set(color="white", linewidth=1.2)
         figure.note_choice("1B", choice)
-    _mark(ax, point)
+    drawing.mark_point(ax, "", *point)
     numbers = ", ".join(str(choice.index + 1) for choice in chosen)
     ax.set_xlabel(f"maps of features {numbers}")
 
@@ -116,8 +116,3 @@ def _show(ax, values: np.ndarray, colours: str, **look) -> None:
     low, high = drawing.clip_limits(np.ma.compressed(values))
     ax.imshow(values, cmap=colours, vmin=low, vmax=high, **look)
     drawing.bare(ax)
-
-
-def _mark(ax, point: tuple[int, int]) -> None:
-    for colour, width, size in (("white", 1.0, 5), ("black", 0.5, 6.5)):
-        ax.plot(point[1], point[0], "o", mfc="none", mec=colour, mew=width, ms=size)

@@ -14,7 +14,7 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import NETWORK_INPUT_PX, roles
 from kikuhelpers.study.models import Contrastive
 from kikuhelpers.tables.table2 import CONVOLUTION, LINEAR, TRANSPOSED, Layer, trace_layers
-from kikuhelpers.training.losses import augment
+from kikuhelpers.training.augmentation import augment
 
 _HEIGHT_MM = 131.0
 _ENCODER, _DECODER, _LATENT, _HEAD = "#9ecae1", "#fdbe85", "#a1d99b", "#dadaeb"

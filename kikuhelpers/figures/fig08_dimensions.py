@@ -9,15 +9,13 @@ from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, roles
 
-RING_PX = 3  # width of a ring of the radial profile
 DIFFERENCE_PERCENT = 99.5  # of all differences, the end of their common scale
 _LARGEST_TILE_MM = 38.0
-_PROFILE_MM = 36.0
 _BAR_PLACE = (0.05, 0.5, 0.9, 0.07)  # of the colour bar in its axes
 
 
 def draw(results: Results) -> style.PaperFigure:
-    """Draw one pattern decoded by each VAE, its differences, and their radial profile."""
+    """Draw one pattern decoded by each VAE, and the differences to the input and of each other."""
     study, models = results.study, roles.vaes(results.study)
     if not models:
         return style.dropped_figure("Fig. 8: this study has no conventional VAE.")
@@ -35,12 +33,11 @@ def draw(results: Results) -> style.PaperFigure:
     lines = {panel: tiles for panel, tiles in lines.items() if tiles}
     columns = len(models) + 1
     tile_mm = min(style.PAGE_MM / columns, _LARGEST_TILE_MM) + 4
-    heights = [tile_mm] * len(lines) + [_PROFILE_MM]
     where, typical = f"point ({point[0]}, {point[1]})", f"median loss of {models[-1]}"
     title = f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}"
-    figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
+    figure = style.new_figure(len(lines) * tile_mm + 6, title, layout="constrained")
     figure.choices.append(f"Fig. 8: {where} has the {typical}")
-    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    grid = figure.add_gridspec(len(lines), columns)
     ax = figure.add_subplot(grid[1, 0])
     drawing.show_pattern(ax, original, mask, grey)
     drawing.letter(ax, "", "input")
@@ -57,28 +54,6 @@ def draw(results: Results) -> style.PaperFigure:
     place.set_axis_off()
     bar = figure.colorbar(image, cax=place.inset_axes(_BAR_PLACE), orientation="horizontal")
     bar.set_label("difference,\none scale for A and C")
-    _draw_profiles(figure.add_subplot(grid[-1, :]), to_input, successive, mask)
     wanted = [f"{dimension}-D" for dimension in LATENT_DIMENSIONS]
     figure.note_lacking("Fig. 8: no {} VAE in this study.", wanted, decoded)
     return figure
-
-
-def _radial_rms(difference: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middle (n,) in px of each ring around the middle of the screen, and the RMS (n,) in it."""
-    rows, columns = np.nonzero(mask)
-    radius = np.hypot(rows - rows.mean(), columns - columns.mean())
-    ring = (radius / RING_PX).astype(int)
-    count = np.bincount(ring)
-    square = np.bincount(ring, weights=difference[mask] ** 2)
-    filled = count > 0
-    return (np.flatnonzero(filled) + 0.5) * RING_PX, np.sqrt(square[filled] / count[filled])
-
-
-def _draw_profiles(ax, to_input: dict, successive: dict, mask: np.ndarray) -> None:
-    for differences, dash in ((to_input, "-"), (successive, "--")):
-        for number, (label, values) in enumerate(differences.items()):
-            ax.plot(*_radial_rms(values, mask), dash, color=f"C{number}", label=label)
-    ax.set(xlim=(0, None), xlabel="distance from the middle of the screen (px)")
-    ax.set(ylim=(0, None), ylabel="RMS difference")
-    drawing.legend_beside(ax)
-    drawing.letter(ax, "D", "radial profile of each difference", style.TEXT_PT)

@@ -49,13 +49,13 @@ def map_row(
 
 
 @style.print_style
-def collapse_forecast(collapse, title: str) -> style.PaperFigure:
-    """Draw a :class:`~kikuhelpers.training.forecast.Collapse`: the sample's eigenvalues, beta."""
-    kept = f"{title}: linear theory keeps {collapse.kept} of {collapse.latent_dim}"
-    figure = style.new_figure(_CURVE_MM, kept)
+def collapse_forecast(eigenvalues: np.ndarray, beta: float, title: str) -> style.PaperFigure:
+    """Draw eigenvalues of a training sample, largest first, and what linear theory keeps."""
+    kept = f"{(eigenvalues > beta).sum()} of {len(eigenvalues)} latent dimensions"
+    figure = style.new_figure(_CURVE_MM, f"{title}: linear theory keeps {kept}")
     ax = figure.subplots()
-    ax.semilogy(np.arange(1, len(collapse.eigenvalues) + 1), collapse.eigenvalues, ".-")
-    ax.axhline(collapse.beta, color="0.5", label=f"beta = {collapse.beta:g}")
+    ax.semilogy(np.arange(1, len(eigenvalues) + 1), eigenvalues, ".-")
+    ax.axhline(beta, color="0.5", label=f"beta = {beta:g}")
     ax.set(xlabel="principal component", ylabel="eigenvalue")
     ax.legend()
     return figure

@@ -18,11 +18,34 @@ from kikuhelpers.preprocessing.kernels import block_sums, ranges
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.runs.files import save_array, written_aside
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
+from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.losses import reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE
 
 Decoder = Callable[[np.ndarray], Tensor]  # see decode_map
+
+
+def load_model(results: Results, name: str) -> KikuchiVAE:
+    """Return a trained model of a study on the device at hand, ready to encode and decode.
+
+    Raises
+    ------
+    MissingResultError
+        The model has not been trained with the study's settings.
+
+    Examples
+    --------
+    >>> from kikuhelpers.study import load_study
+    >>> load_model(Results(load_study("smoke", {"models.vae-16.beta": 7})), "vae-16")
+    Traceback (most recent call last):
+    kikuhelpers.runs.results.MissingResultError: models/vae-16/weights... is not there yet. ...
+    """
+    bounds = results.study.training_of(name).log_variance_bounds
+    model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
+    model.load_state_dict(results.model(name).weights)
+    return on_device(model).eval()
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kurtosis, rankdata
+from scipy.stats import kurtosis
 
 from kikuhelpers.latents.view import View
 from kikuhelpers.study.models import ACTIVE_VARIANCE
@@ -160,11 +160,9 @@ def rank_correlation(features: np.ndarray, values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     if known.sum() < 3 or np.ptp(values[known]) == 0:
         return np.full(features.shape[1], np.nan)
-    ranks = rankdata(features[known], axis=0)
-    other = rankdata(values[known])
-    ranks, other = ranks - ranks.mean(axis=0), other - other.mean()
-    norm = np.linalg.norm(ranks, axis=0) * np.linalg.norm(other)
-    return np.abs(other @ ranks) / np.maximum(norm, np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):  # a feature without variance
+        rho = pd.DataFrame(features[known]).corrwith(pd.Series(values[known]), method="spearman")
+    return rho.abs().fillna(0).to_numpy()
 
 
 def variance_between(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

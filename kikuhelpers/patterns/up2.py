@@ -28,7 +28,7 @@ _PIXEL_TYPES = {".up1": np.dtype("u1"), ".up2": np.dtype("<u2")}
 
 
 class PatternFileError(SentenceError):
-    """A pattern file that cannot be used."""
+    """A scan or a file of patterns that cannot be had or used."""
 
 
 @dataclass(frozen=True)

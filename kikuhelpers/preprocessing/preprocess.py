@@ -8,7 +8,6 @@ streamed, and read once: where patterns are binned, a nameless temporary file ke
 """
 
 import tempfile
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -16,9 +15,8 @@ from scipy import ndimage
 
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.streaming import in_order
-from kikuhelpers.patterns.up2 import Up2Writer
+from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
-from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.study import Preprocessing
@@ -27,18 +25,6 @@ OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
-
-
-class PreprocessingError(SentenceError):
-    """Patterns without a screen."""
-
-
-@dataclass(frozen=True)
-class MapStatistics:
-    """Per-pixel statistics of a binned map, counts."""
-
-    mean: np.ndarray  # (height, width)
-    std: np.ndarray  # (height, width)
 
 
 def preprocess(
@@ -85,11 +71,10 @@ def preprocess(
     pixels, folder = binning**2, files.preprocessed.parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as aside:
-        binned, statistics = _bin(raw.reshape(-1, *raw.shape[2:]), binning, aside)
-        mask = screen_mask(statistics, settings)
-        mean = statistics.mean
+        binned, mean, std = _bin(raw.reshape(-1, *raw.shape[2:]), binning, aside)
+        mask = screen_mask(std, settings)
         if other_mean is not None:
-            mean = _as_bright(other_mean, statistics, mask)
+            mean = _as_bright(other_mean, mean, mask)
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
@@ -106,29 +91,28 @@ def preprocess(
     save_array(files.mask, mask)
 
 
-def screen_mask(statistics: MapStatistics, settings: Preprocessing) -> np.ndarray:
-    """Return True inside the screen, (height, width): given, found, or all of it."""
-    shape = statistics.mean.shape
+def screen_mask(std: np.ndarray, settings: Preprocessing) -> np.ndarray:
+    """Return True inside the screen, given, found, or all of it, from a map's ``std`` (h, w)."""
     if settings.mask == "none":
-        return np.ones(shape, bool)
+        return np.ones(std.shape, bool)
     if settings.mask == "find":
-        return _find_screen(statistics.std)
-    return round_mask(shape, settings.mask.centre, settings.mask.radius)
+        return _find_screen(std)
+    return round_mask(std.shape, settings.mask.centre, settings.mask.radius)
 
 
-def _as_bright(mean: np.ndarray, own: MapStatistics, mask: np.ndarray) -> np.ndarray:
+def _as_bright(mean: np.ndarray, own: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if mean.shape != mask.shape:
-        raise PreprocessingError(
+        raise PatternFileError(
             f"The background of the other scan is of {mean.shape} px, these patterns are of "
             f"{mask.shape}: choose another background_of."
         )
-    return mean * (own.mean[mask].mean() / mean[mask].mean())
+    return mean * (own[mask].mean() / mean[mask].mean())
 
 
 def _find_screen(std: np.ndarray) -> np.ndarray:
     """Return the largest connected area that varies over the map, holes (dust) filled."""
     if not std.any():
-        raise PreprocessingError(
+        raise PatternFileError(
             "No pixel varies over the map, so no screen can be found: check that the scan holds "
             "patterns, or give preprocessing.mask."
         )
@@ -137,8 +121,8 @@ def _find_screen(std: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
 
 
-def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, MapStatistics]:
-    """Return binned patterns (n, height, width), as sums of counts, and their statistics.
+def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, ...]:
+    """Return binned patterns (n, h, w), as sums of counts, and their mean and deviation (h, w).
 
     The sums are written to ``aside`` and mapped; without binning they are ``raw`` itself.
     """
@@ -156,11 +140,10 @@ def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, Map
             aside.write(sums.data)
     aside.flush()
     mean, square = total / len(raw)
-    std = np.sqrt(np.maximum(square - mean**2, 0))
-    statistics = MapStatistics((mean + reference) / factor**2, std / factor**2)
-    if factor == 1:
-        return raw, statistics
-    return np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape)), statistics
+    std = np.sqrt(np.maximum(square - mean**2, 0)) / factor**2
+    if factor > 1:
+        raw = np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape))
+    return raw, (mean + reference) / factor**2, std
 
 
 def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:

@@ -34,27 +34,19 @@ class Record:
 
     Parameters
     ----------
-    study
-        The study.
-    stage
-        Name of the notebook, for example "04_training".
-    parts
-        What it runs on: names of a scan, a model or a baseline.
-    archive
-        Whether the job reads the archive where results are missing.
+    results
+        What the job reads: the results of its study.
+    job
+        The notebook, and what it runs on.
 
     Attributes
     ----------
-    results : Results
-        What the job reads.
     layout : Layout
         Files of the study.
     """
 
-    def __init__(self, study: Study, stage: str, *parts: str, archive: bool = False):
-        self.study, self.job = study, Job(stage, parts)
-        self.results = Results(study, archive)
-        self.layout = self.results.layout
+    def __init__(self, results: Results, job: Job):
+        self.results, self.layout, self.job = results, results.layout, job
         self._start = time.monotonic()
 
     def close(self) -> float:
@@ -71,9 +63,9 @@ class Record:
             "inputs": {str(job): dependencies.fingerprint(job) for job in needed},
             "scans": {n: load_json(card)["sha256"] for n, card in scans.items() if card.is_file()},
             "outputs": {name_of(layout, self.job, p): digest(p) for p in outputs if p.is_file()},
-            "study": self.study.model_dump(),
-            "overrides": self.study.origin.overrides or {},
-            "seed": self.study.seed,
+            "study": self.layout.study.model_dump(),
+            "overrides": self.layout.study.origin.overrides or {},
+            "seed": self.layout.study.seed,
             "commit": git_commit(),
             "versions": versions(),
             "hardware": hardware(),
@@ -92,7 +84,8 @@ def begin(
     Parameters
     ----------
     study, stage, parts
-        As of :class:`Record`.
+        The study, the name of the notebook ("04_training"), and what the notebook runs on: names
+        of a scan, a model or a baseline.
     make_missing
         Whether what is missing is made now, by the graph of the study.
     archive
@@ -112,7 +105,7 @@ def begin(
     >>> run.layout.scan("wrought").raw.name
     'scan.up2'
     """
-    record = Record(study, stage, *parts, archive=archive)
+    record = Record(Results(study, archive), Job(stage, parts))
     print(f"{record.job} of study '{study.name}': results go to {record.layout.folder}")
     if archive:
         print("It reads the results that are there, and the archive where they are not.")

@@ -100,7 +100,6 @@ class Results:
         self.shown: dict[Place, np.ndarray] = {}
         self._archive = Archive(self.layout) if archive else None
         self._records: dict[Job, dict] = {}
-        self._maps: dict[tuple[str, str], np.ndarray] = {}
 
     def complete(self) -> "Results":
         """Return the results of those models and baselines alone that have all of Table 1's.
@@ -152,10 +151,7 @@ class Results:
         place = (kind, scan, int(row), int(column))
         if place not in self.shown:
             try:
-                patterns = self._maps.get((kind, scan))
-                if patterns is None:
-                    patterns = self._maps[kind, scan] = self.patterns(kind, scan)
-                self.shown[place] = np.array(patterns[row, column])
+                self.shown[place] = np.array(self.patterns(kind, scan)[row, column])
             except MissingResultError:
                 archived = self._archive.shown_patterns() if self._archive else {}
                 if place not in archived:

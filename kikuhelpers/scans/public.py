@@ -13,7 +13,7 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.patterns.up2 import PatternFileError
 from kikuhelpers.runs.files import sha256
 from kikuhelpers.study import PROJECT_ROOT
 
@@ -37,14 +37,10 @@ IN718 = "in718_rx"
 PUBLIC_SCANS = (IN718, _SMALL, *_LARGE)
 
 
-class PublicScanError(SentenceError):
-    """A public scan that cannot be had."""
-
-
 def open_kikuchipy_scan(name: str):
     """Return one of kikuchipy's own scans as its EBSD signal, lazy where it is large."""
     if name not in (_SMALL, *_LARGE):
-        raise PublicScanError(
+        raise PatternFileError(
             f"There is no public scan '{name}'; known are {', '.join(PUBLIC_SCANS)}."
         )
     from kikuchipy import data  # takes seconds: only who needs it waits for it
@@ -53,7 +49,7 @@ def open_kikuchipy_scan(name: str):
     try:
         return getattr(data, name)(**options)
     except OSError as error:
-        raise PublicScanError(
+        raise PatternFileError(
             f"Could not download '{name}' ({error}); try again online."
         ) from error
 
@@ -62,7 +58,7 @@ def in718_shape(rows: tuple[int, int] | None) -> tuple[int, int]:
     """Return (rows, columns) in points of the IN718 crop, or of some of its rows."""
     first, last = rows or (0, _SIDE_POINTS)
     if not 0 <= first < last <= _SIDE_POINTS or first % _TILE_POINTS or last % _TILE_POINTS:
-        raise PublicScanError(
+        raise PatternFileError(
             f"in718_rx has rows 0 to {_SIDE_POINTS} in tiles of {_TILE_POINTS}; "
             f"rows: [{first}, {last}] does not begin and end at a tile's edge."
         )
@@ -108,14 +104,14 @@ def _fetch(name: str) -> Path:
     local = Path(os.environ.get("KIKUHELPERS_DATA", "")) / IN718 / "tiles" / name
     if local.is_file():
         if sha256(local) != downloads.registry[name]:
-            raise PublicScanError(
+            raise PatternFileError(
                 f"{local} is not the registered file (SHA-256 differs); copy it again."
             )
         return local
     try:
         return Path(downloads.fetch(name))
     except OSError as error:
-        raise PublicScanError(
+        raise PatternFileError(
             f"Could not download {name} of in718_rx ({type(error).__name__}); "
             "go online or set KIKUHELPERS_DATA to a folder that holds in718_rx/tiles."
         ) from error

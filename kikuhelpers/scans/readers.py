@@ -15,7 +15,6 @@ import numpy as np
 
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
-from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_json
 from kikuhelpers.scans import public
 from kikuhelpers.study import NETWORK_INPUT_PX
@@ -23,10 +22,6 @@ from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
 
 _UP_ENDINGS = {".up1", ".up2"}
-
-
-class ScanError(SentenceError):
-    """A scan that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
 
     Raises
     ------
-    SentenceError
+    PatternFileError
         What is wrong, where, and what to do.
     """
     data, binning = scan.data, scan.preprocessing.binning
@@ -113,7 +108,7 @@ def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None):
 
     Raises
     ------
-    SentenceError
+    PatternFileError
         There is no such file, it cannot be read, or it holds no map.
 
     Examples
@@ -169,7 +164,7 @@ def _open(scan: Data):
         return _signal_data(public.open_kikuchipy_scan(scan.name), scan.name)
     path = Path(scan.path)
     if not path.is_file():
-        raise ScanError(f"There is no scan file {path}; check its path in the study.")
+        raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
     if isinstance(scan, ArrayData):
         return _open_array(scan, path)
     if path.suffix.lower() in _UP_ENDINGS:
@@ -180,7 +175,7 @@ def _open(scan: Data):
         signal = kikuchipy.load(path, lazy=True)
     except (OSError, ValueError, KeyError) as error:
         sentence = f"kikuchipy cannot read {path.name} ({error}); export the scan as UP2."
-        raise ScanError(sentence) from error
+        raise PatternFileError(sentence) from error
     return _signal_data(signal, path.name, scan.map_shape)
 
 
@@ -189,7 +184,7 @@ def _signal_data(signal, name: str, map_shape: tuple[int, int] | None = None):
     if data.ndim == 3 and map_shape:
         data = data.reshape(*map_shape, *data.shape[1:])
     if data.ndim != 4:
-        raise ScanError(
+        raise PatternFileError(
             f"{name} is not a map of patterns (its shape is {data.shape}); give its map_shape."
         )
     return data
@@ -208,20 +203,20 @@ def _open_array(scan: ArrayData, path: Path):
         datasets = (scipy.io.loadmat if old_mat else h5py.File)(path)
         if scan.dataset is None or scan.dataset not in datasets:
             names = ", ".join(name for name in datasets if not name.startswith("__"))
-            raise ScanError(
+            raise PatternFileError(
                 f"{path.name} has no dataset '{scan.dataset}'; set dataset to one of: {names}."
             )
         array = datasets[scan.dataset]
     else:
         expected = int(np.prod(shape)) * np.dtype(scan.dtype).itemsize
         if path.stat().st_size != expected:
-            raise ScanError(
+            raise PatternFileError(
                 f"{path.name} holds {path.stat().st_size} bytes, but {shape} of {scan.dtype} "
                 f"take {expected}; correct map_shape, pattern_shape or dtype."
             )
         array = np.memmap(path, scan.dtype, "r", shape=shape)
     if int(np.prod(array.shape)) != int(np.prod(shape)):
-        raise ScanError(f"{path.name} holds an array of {array.shape}, not {shape}.")
+        raise PatternFileError(f"{path.name} holds an array of {array.shape}, not {shape}.")
     if array.shape == shape:
         return array
     return (array[()] if isinstance(array, h5py.Dataset) else array).reshape(shape)
@@ -247,7 +242,9 @@ def _scaling(patterns):
         values = np.asarray(part)
         low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
-        raise ScanError(f"The patterns range from {low} to {high}: they are constant or hold NaN.")
+        raise PatternFileError(
+            f"The patterns range from {low} to {high}: they are constant or hold NaN."
+        )
     return lambda chunk: np.round((chunk - low) * (65535 / (high - low))).astype(np.uint16)
 
 

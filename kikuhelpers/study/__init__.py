@@ -1,6 +1,6 @@
 """A study: its settings by stage, what each stage depends on, and where its files lie."""
 
-from kikuhelpers.study.load import PROJECT_ROOT, STUDIES_FOLDER, load_study
+from kikuhelpers.study.load import PROJECT_ROOT, load_study
 from kikuhelpers.study.models import LATENT_DIMENSIONS, NETWORK_INPUT_PX
 from kikuhelpers.study.study import PREPROCESSED, Study, StudyError
 
@@ -9,7 +9,6 @@ __all__ = [
     "NETWORK_INPUT_PX",
     "PREPROCESSED",
     "PROJECT_ROOT",
-    "STUDIES_FOLDER",
     "Study",
     "StudyError",
     "load_study",

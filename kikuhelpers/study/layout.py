@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kikuhelpers.runs.files import readable_json
-from kikuhelpers.study.load import archive_root, figures_root, results_root
+from kikuhelpers.study.load import root_of
 from kikuhelpers.study.stages import (
     BASELINES,
     DATA,
@@ -142,16 +142,16 @@ class Layout:
 
     @cached_property
     def folder(self) -> Path:
-        return results_root() / self.study.name
+        return root_of("results") / self.study.name
 
     @cached_property
     def figures(self) -> Path:
-        return figures_root() / self.study.name
+        return root_of("figures") / self.study.name
 
     @cached_property
     def archive(self) -> Path:
         """Small copies of results that git holds, see :mod:`kikuhelpers.runs.archive`."""
-        return archive_root() / (self.study.origin.study or self.study).name
+        return root_of("archive") / (self.study.origin.study or self.study).name
 
     @property
     def shown_patterns(self) -> Path:

@@ -18,6 +18,7 @@ from kikuhelpers.study.study import Origin, Study, StudyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
+_FOLDERS = {"archive": "data/archive"}  # others are named like what they hold
 _DIGEST_DIGITS = 8  # of the overrides, in the name of their results' folder
 
 
@@ -71,23 +72,13 @@ def study_path(study: str | Path) -> Path:
     return path
 
 
-def results_root() -> Path:
-    """Folder of all results: ``KIKUHELPERS_RESULTS`` or ``results/`` in the project."""
-    return _folder("KIKUHELPERS_RESULTS", "results")
+def root_of(kind: str) -> Path:
+    """Folder of all "results", "figures" (and tables) or archived results ("archive").
 
-
-def figures_root() -> Path:
-    """Folder of the figures and tables: ``KIKUHELPERS_FIGURES`` or ``figures/``."""
-    return _folder("KIKUHELPERS_FIGURES", "figures")
-
-
-def archive_root() -> Path:
-    """Folder of the archived results: ``KIKUHELPERS_ARCHIVE`` or ``data/archive/``."""
-    return _folder("KIKUHELPERS_ARCHIVE", "data/archive")
-
-
-def _folder(variable: str, within_project: str) -> Path:
-    return Path(os.environ.get(variable) or PROJECT_ROOT / within_project).resolve()
+    ``KIKUHELPERS_RESULTS`` names it, for example; else it lies in the project.
+    """
+    given = os.environ.get(f"KIKUHELPERS_{kind.upper()}")
+    return Path(given or PROJECT_ROOT / _FOLDERS.get(kind, kind)).resolve()
 
 
 def _content(path: Path, overrides: dict[str, Any]) -> dict:
@@ -127,8 +118,8 @@ def _validated(path: Path, content: dict) -> Study:
 
 def _check_that_scans_lie_elsewhere(study: Study) -> None:
     """Refuse a scan that lies where the study writes: it would be written over."""
-    folder = results_root() / (study.origin.study or study).name
-    own = (folder, results_root() / study.name)
+    folder = root_of("results") / (study.origin.study or study).name
+    own = (folder, root_of("results") / study.name)
     for name, scan in study.scans.items():
         path = Path(getattr(scan.data, "path", "/"))
         if any(p.is_relative_to(f) for p in (path.absolute(), path.resolve()) for f in own):

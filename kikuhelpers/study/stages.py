@@ -62,7 +62,17 @@ class Dependencies:
         self._fingerprints: dict[Job, str] = {}
 
     def fingerprint(self, job: Job) -> str:
-        """Return a hash of all settings that a job depends on, through other jobs too."""
+        """Return a hash of all settings that a job depends on, through other jobs too.
+
+        Examples
+        --------
+        >>> from kikuhelpers.study import load_study
+        >>> one, longer = load_study("smoke"), load_study("smoke", {"training.presentations": 3200})
+        >>> of_one, of_longer = Dependencies(one).fingerprint, Dependencies(longer).fingerprint
+        >>> indexing, training = Job(INDEXING, ("wrought",)), Job(TRAINING, ("vae-16",))
+        >>> of_one(indexing) == of_longer(indexing), of_one(training) == of_longer(training)
+        (True, False)
+        """
         if job not in self._fingerprints:
             settings, jobs = self.of(job)
             parts = [job.stage, settings, [self.fingerprint(other) for other in jobs]]
@@ -175,21 +185,6 @@ class Dependencies:
         settings = {"title": study.title, "figures": study.figures}
         settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
         return settings, jobs
-
-
-def fingerprint(study: Study, stage: str, *parts: str) -> str:
-    """Return the fingerprint of one job of a study, see :class:`Dependencies`.
-
-    Examples
-    --------
-    >>> from kikuhelpers.study import load_study
-    >>> one, longer = load_study("smoke"), load_study("smoke", {"training.presentations": 3200})
-    >>> fingerprint(one, "03_indexing", "wrought") == fingerprint(longer, "03_indexing", "wrought")
-    True
-    >>> fingerprint(one, "04_training", "vae-16") == fingerprint(longer, "04_training", "vae-16")
-    False
-    """
-    return Dependencies(study).fingerprint(Job(stage, parts))
 
 
 def jobs_of(study: Study) -> list[Job]:

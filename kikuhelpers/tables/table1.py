@@ -130,12 +130,9 @@ def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
     return row | _quantiles(residual=residual)
 
 
-def _block_labels(shape: tuple[int, int], side: int = _BLOCK_POINTS) -> np.ndarray:
-    """Number of the square block that each point of a map lies in, (rows * columns,) int.
-
-    The last row and column of blocks may be smaller than ``side`` points.
-    """
-    rows, columns = (np.arange(n) // side for n in shape)
+def _block_labels(shape: tuple[int, int]) -> np.ndarray:
+    """Number of the square block (at the last edges part of one) of each point, (n,) int."""
+    rows, columns = (np.arange(n) // _BLOCK_POINTS for n in shape)
     return (rows[:, np.newaxis] * (columns[-1] + 1) + columns).ravel()
 
 

@@ -20,7 +20,7 @@ from kikuhelpers.runs.files import save_array, save_json, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
 from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
-from kikuhelpers.study.stages import TRAINING, fingerprint
+from kikuhelpers.study.stages import TRAINING, Job
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
 from kikuhelpers.training.losses import projection_head, training_loss
@@ -71,7 +71,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
     study, files = results.study, results.layout.model(name)
     settings, data = study.training_of(name), load_training_set(results, name)
     trainer = Trainer(study.model(name), settings, data)
-    of_settings = fingerprint(study, TRAINING, name)
+    of_settings = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
     identity = [of_settings, data.digest(), device().type]
     trainer.resume(files, identity)
     saved = time.monotonic()
@@ -97,27 +97,6 @@ def train(results: Results, name: str) -> pd.DataFrame:
     with written_aside(files.weights) as temporary:
         save_file(weights, temporary, metadata={"fingerprint": of_settings})
     return trainer.history()
-
-
-def load_model(results: Results, name: str) -> KikuchiVAE:
-    """Return a trained model of a study on the device at hand, ready to encode and decode.
-
-    Raises
-    ------
-    MissingResultError
-        The model has not been trained with the study's settings.
-
-    Examples
-    --------
-    >>> from kikuhelpers.study import load_study
-    >>> load_model(Results(load_study("smoke", {"models.vae-16.beta": 7})), "vae-16")
-    Traceback (most recent call last):
-    kikuhelpers.runs.results.MissingResultError: models/vae-16/weights... is not there yet. ...
-    """
-    bounds = results.study.training_of(name).log_variance_bounds
-    model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
-    model.load_state_dict(results.model(name).weights)
-    return on_device(model).eval()
 
 
 def training_steps(settings: Training, patterns: int) -> tuple[int, int]:
@@ -152,6 +131,7 @@ class Trainer:
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
+        self._random = torch.cuda if device().type == "cuda" else torch  # of all noise
         self._last_good = "there is no checkpoint yet"
         self._lines: list[list] = []  # of the history
         self._rows: list[Tensor] = []  # terms of the steps since the last line
@@ -222,7 +202,7 @@ class Trainer:
             "progress": {name: getattr(self, name) for name in _PROGRESS},
             "parts": self.parts.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "random": _random().get_rng_state(),
+            "random": self._random.get_rng_state(),
         }
         save_checkpoint(files, state)
         with written_aside(files.history) as temporary:
@@ -237,7 +217,7 @@ class Trainer:
         self._rows = [row.to(device()) for row in self._rows]
         self.parts.load_state_dict(state["parts"])
         self.optimiser.load_state_dict(state["optimiser"])
-        _random().set_rng_state(state["random"])
+        self._random.set_rng_state(state["random"])
 
     def history(self) -> pd.DataFrame:
         """Return the history of the loss, one row per line."""
@@ -259,8 +239,3 @@ class Trainer:
             "seconds": self.seconds,
             "last": self.history().to_dict("records")[-1],
         }
-
-
-def _random():
-    """The module of torch whose random numbers a training draws."""
-    return torch.cuda if device().type == "cuda" else torch

@@ -3,16 +3,15 @@
 Reconstruction is half the sum of squared differences over the pixels inside the screen,
 KL the sum over the latent dimensions, both as means over the batch: the convention of
 MATLAB's ``mse`` loss, the only one in which beta = 15 and 50 collapse partly, as the
-paper reports. The contrastive term is NT-Xent (Chen et al. 2020, 2002.05709, eq. 1). Its views
-carry the paper's three kinds of acquisition noise and are neither cropped, turned nor blurred:
-that would change orientation or sharpness (paper, "Encoding of diffraction data").
+paper reports. The contrastive term is NT-Xent (Chen et al. 2020, 2002.05709, eq. 1).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kikuhelpers.study.models import Augmentation, Contrastive, Model
+from kikuhelpers.study.models import Contrastive, Model
+from kikuhelpers.training.augmentation import augment
 from kikuhelpers.training.vae import KikuchiVAE, start_glorot
 
 
@@ -125,39 +124,3 @@ def projection_head(latent_dim: int, settings: Contrastive) -> nn.Sequential:
         nn.Linear(settings.head_width, settings.projection_dim),
     )
     return head.apply(start_glorot)
-
-
-def augment(patterns: Tensor, settings: Augmentation) -> Tensor:
-    """Return a noisy view of each pattern.
-
-    The three kinds of noise are each drawn on their own, so that they superimpose on one
-    pattern. The paper does not state their strengths.
-
-    Parameters
-    ----------
-    patterns
-        (n, 1, height, width) in [-1, 1].
-    settings
-        Strengths; those of a pattern are drawn uniformly up to them.
-
-    Returns
-    -------
-    torch.Tensor
-        Same shape, in [-1, 1].
-    """
-
-    def drawn(weakest: float, strongest: float, without: float = 0.0) -> Tensor:
-        """(n, 1, 1, 1): the strength of one kind in each pattern, chosen with a probability."""
-        shape = (len(patterns), 1, 1, 1)
-        uniform, chance = (torch.rand(shape, device=patterns.device) for _ in range(2))
-        strength = weakest + (strongest - weakest) * uniform
-        return torch.where(chance < settings.probability, strength, without)
-
-    # In place, on a copy: what costs here is memory traffic and random numbers.
-    gamma = drawn(*settings.gamma, without=1.0)
-    view = patterns.add(1).div_(2).clamp_(0, 1).pow_(gamma).mul_(2).sub_(1)
-    spread = drawn(0, settings.gaussian)
-    view.addcmul_(torch.randn_like(patterns), spread)
-    fraction, pixels = drawn(0, settings.salt_and_pepper), torch.rand_like(view)
-    view.masked_fill_(pixels < fraction / 2, -1.0).masked_fill_(pixels > 1 - fraction / 2, 1.0)
-    return view.clamp_(-1, 1)

@@ -4,7 +4,7 @@
 and ``cells`` with the mathematics of ``fields_and_rotations``. ``microscope`` turns what a beam
 sees of it into counts, from blurred and projected ``master_patterns``; ``scanning`` writes the
 files. The settings of both stand in :mod:`kikuhelpers.study.specimen` and
-:mod:`kikuhelpers.study.microscope`.
+:mod:`kikuhelpers.study.scans`.
 
 Frames: sample x runs down the map's rows (down the tilted slope), y along its columns, z
 out of the surface, as in kikuchipy's EDAX TSL frame. Points are (x, y) in micrometres from the

@@ -18,8 +18,7 @@ from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.scans.virtual import master_patterns
 from kikuhelpers.scans.virtual.specimen import Components
 from kikuhelpers.study import NETWORK_INPUT_PX
-from kikuhelpers.study.microscope import Microscope
-from kikuhelpers.study.scans import VirtualData
+from kikuhelpers.study.scans import Microscope, VirtualData
 from kikuhelpers.study.specimen import PHASES
 
 SCREEN_RADIUS_PX = 57.5  # of a 120 px pattern, as on the measured IN718 crop
