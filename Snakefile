@@ -89,13 +89,13 @@ def quoted(text):
 
 def papermill(stage, *names, gpu=False, **values):
     """The command that runs a notebook with the wildcards named as parameters, as text."""
-    python = quoted(sys.executable)
+    ask = PROJECT_ROOT / "kikuhelpers" / "runs" / "fork_server.py"
     wildcards = {name: f"{{wildcards.{name}}}" for name in names}
     given = {"study_name": quoted(STUDY)} | wildcards
     return " ".join(
         (
-            f"{python} -m kikuhelpers.runs.one_gpu " if gpu else "",
-            f"{python} -m papermill --no-progress-bar --log-output",
+            f"{quoted(sys.executable)} -SE {quoted(str(ask))}{' --gpu' if gpu else ''}",
+            "--no-progress-bar --log-output",
             quoted(str(PROJECT_ROOT / "notebooks" / f"{stage}.ipynb")),
             f"notebooks/{Job(stage, tuple(wildcards.values()))}.ipynb",
             *(f"-r {name} {value}" for name, value in given.items()),

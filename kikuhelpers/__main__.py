@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
+from kikuhelpers.runs import fork_server
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.runs.fork_server import visible_gpus
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
@@ -70,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
-            failed = subprocess.call(command)
+            with fork_server.running(PROJECT_ROOT / "notebooks"):
+                failed = subprocess.call(command)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             _remove_checkpoints(Results(results.study))  # read anew

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import kikuchipy as kp
 import numpy as np
 import orix.io
@@ -132,47 +129,16 @@ def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, sc
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.ang", "map.h5"]
 
 
-def test_compilation_is_announced_only_when_it_comes(monkeypatch, capsys, xmap):
-    compiled = []
-    monkeypatch.setattr(indexing, "_compile", lambda: compiled.append(True))
-    indexing.compile_once()
-    assert capsys.readouterr().out == "" and not compiled
-    monkeypatch.setattr(indexing, "is_compiled", lambda: bool(compiled))
-    indexing.compile_once()
-    indexing.compile_once()
-    assert capsys.readouterr().out.count("\n") == 1
-    assert len(compiled) == 1
-
-
-def test_jobs_that_start_together_compile_once(tmp_path):
-    """Two processes without a cache: one compiles, the other waits and finds the work done."""
-    (tmp_path / ".pyebsdindex").mkdir()
-    job = f"""
-import time
-from pathlib import Path
-from kikuhelpers.indexing import hough as indexing
-done = Path({str(tmp_path / "done")!r})
-def compile_slowly():
-    time.sleep(1)
-    print("compiled")
-    done.touch()
-indexing.is_compiled, indexing._compile = done.exists, compile_slowly
-from kikuhelpers.runs import compilation
-compilation.LOCK = Path({str(tmp_path / ".pyebsdindex" / "compiling.lock")!r})
-Path({str(tmp_path)!r}, f"ready{{time.monotonic_ns()}}").touch()
-while len(list(Path({str(tmp_path)!r}).glob("ready*"))) < 2:
-    time.sleep(0.01)
-indexing.compile_once()
-assert done.exists()
-"""
-    jobs = [
-        subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [process.communicate()[0] for process in jobs]
-    assert [process.returncode for process in jobs] == [0, 0]
-    assert sum("compiled\n" in text for text in said) == 1
-    assert sum("this one waits" in text for text in said) == 1
+def test_compilation_is_announced_only_when_it_comes(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(compilation, "LOCK", tmp_path / "compiling.lock")
+    compilation.announce_compilation.__wrapped__()
+    assert capsys.readouterr().out.count("2-3 minutes") == 1
+    compilation.compiled_mark().touch()
+    compilation.announce_compilation.__wrapped__()
+    assert capsys.readouterr().out == ""
+    before = compilation.compiled_mark()
+    monkeypatch.setattr(compilation.sys, "version", "another")
+    assert compilation.compiled_mark() != before
 
 
 def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):

@@ -1,16 +1,13 @@
 """Snakemake's plan: of the paper's study without its files, on a cluster, on several GPUs."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from kikuhelpers.__main__ import main
-from kikuhelpers.runs.one_gpu import visible_gpus
+from kikuhelpers.runs.fork_server import visible_gpus
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import root_of
@@ -257,33 +254,6 @@ def test_the_cluster_profile_names_rules_that_exist():
 def test_gpus_that_may_be_used(monkeypatch, given, gpus):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert visible_gpus() == gpus
-
-
-def test_jobs_side_by_side_take_a_gpu_each(tmp_path):
-    """Two GPUs, three jobs: the third waits for one that is given back."""
-    told = f"""
-import os, pathlib, time
-gpu = os.environ["CUDA_VISIBLE_DEVICES"]
-mark = pathlib.Path({str(tmp_path)!r}, "held-" + gpu)
-mark.touch(exist_ok=False)
-time.sleep(0.5)
-mark.unlink()
-print(gpu)
-"""
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "3,7", "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "kikuhelpers.runs.one_gpu", sys.executable, "-c", told]
-    jobs = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    took = sorted(job.communicate()[0].strip() for job in jobs)
-    assert [job.returncode for job in jobs] == [0, 0, 0], "a job found its GPU held by another"
-    assert set(took) == {"3", "7"} and len(took) == 3
-
-
-def test_the_exit_code_of_the_command_is_kept():
-    failing = [sys.executable, "-m", "kikuhelpers.runs.one_gpu", sys.executable, "-c", "exit(5)"]
-    assert subprocess.call(failing) == 5
 
 
 def test_a_job_alone_leaves_what_it_does_not_need(finished, plan):

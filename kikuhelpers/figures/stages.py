@@ -49,19 +49,6 @@ def map_row(
 
 
 @style.print_style
-def collapse_forecast(eigenvalues: np.ndarray, beta: float, title: str) -> style.PaperFigure:
-    """Draw eigenvalues of a training sample, largest first, and what linear theory keeps."""
-    kept = f"{(eigenvalues > beta).sum()} of {len(eigenvalues)} latent dimensions"
-    figure = style.new_figure(_CURVE_MM, f"{title}: linear theory keeps {kept}")
-    ax = figure.subplots()
-    ax.semilogy(np.arange(1, len(eigenvalues) + 1), eigenvalues, ".-")
-    ax.axhline(beta, color="0.5", label=f"beta = {beta:g}")
-    ax.set(xlabel="principal component", ylabel="eigenvalue")
-    ax.legend()
-    return figure
-
-
-@style.print_style
 def loss_curves(history: pd.DataFrame, title: str) -> style.PaperFigure:
     """Draw the loss terms over the presentations, with the best and the worst pattern's."""
     figure = style.new_figure(_CURVE_MM, title)

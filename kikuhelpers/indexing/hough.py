@@ -15,7 +15,6 @@ peak magnitude, 5       no counterpart: the strongest ``nBands`` peaks, however 
 The kernel's widths (``rSigma``, ``tSigma``) stay at the defaults of PyEBSDIndex.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +25,14 @@ from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from pyebsdindex import pcopt
-from pyebsdindex.tripletvote import BandIndexer
 
 from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
+from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.patterns.streaming import chunks
-from kikuhelpers.runs.compilation import compiling_lock
+from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.scans import Scan, ScanIndexing
 from kikuhelpers.study.study import Indexing
@@ -44,7 +43,6 @@ _HOUGH_CHUNK = 128
 SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
 _ANGSTROM_PER_NM = 10.0
 _NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
-_WARM_UP_PX = 60
 
 
 @dataclass(frozen=True)
@@ -56,23 +54,6 @@ class Calibration:
     fit_before_deg: float  # median over the patterns; 180 for one without solution
     fit_after_deg: float
     patterns: int
-
-
-def is_compiled() -> bool:
-    """Tell whether numba's cache holds PyEBSDIndex's code, compiled by an earlier process."""
-    last = BandIndexer._calc_cm  # of the functions that one indexing call compiles
-    python = f"py{sys.version_info.major}{sys.version_info.minor}"
-    index = f"tripletvote.BandIndexer._calc_cm-*.{python}.nbi"
-    return any(Path(last.stats.cache_path).glob(index))
-
-
-def compile_once() -> None:
-    """Compile PyEBSDIndex where no earlier process has; of several, one does and others wait."""
-    if not is_compiled():
-        print("PyEBSDIndex compiles once on this machine: 2-3 minutes more.", flush=True)
-        with compiling_lock():
-            if not is_compiled():
-                _compile()
 
 
 def calibrate_pattern_centre(
@@ -106,7 +87,6 @@ def calibrate_pattern_centre(
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
     drawn = fill_outside(patterns[points // columns, points % columns], mask)
     start = scan.pattern_centre
-    compile_once()
     indexer = band_indexer(mask.shape, start, scan, settings)
     before, _ = _index(drawn, indexer)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
@@ -174,7 +154,6 @@ def index_patterns(
         raise ValueError(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
-    compile_once()
     indexer = band_indexer(mask.shape, pattern_centre, scan, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
     found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
@@ -248,13 +227,6 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
         orix.io.save(str(whole), xmap, overwrite=True)
 
 
-def _compile() -> None:
-    noise = np.random.default_rng(0).random((4, _WARM_UP_PX, _WARM_UP_PX), np.float32)
-    indexer = band_indexer(noise.shape[1:], (0.5, 0.5, 0.5), ScanIndexing(), Indexing())
-    _index(noise, indexer)
-    pcopt.optimize(noise, indexer, PC0=[0.5, 0.5, 0.5])  # the same functions for other types
-
-
 def _phases(settings: Indexing) -> PhaseList:
     a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
     cube = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
@@ -269,10 +241,11 @@ def _phases(settings: Indexing) -> PhaseList:
 
 def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
+    announce_compilation()
     detector = EBSDDetector(
         shape, pc=pattern_centre, sample_tilt=scan.sample_tilt_deg, tilt=scan.detector_tilt_deg
     )
-    return detector.get_indexer(
+    indexer = detector.get_indexer(
         _phases(settings),
         [list(hkl) for hkl in REFLECTORS],
         nTheta=round(180 / settings.theta_step_deg),
@@ -280,6 +253,7 @@ def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
         rhoMaskFrac=(1 - settings.rho_fraction) / 2,
         nBands=settings.bands,
     )
+    return use_fast_kernels(indexer)
 
 
 def _index(patterns, indexer):

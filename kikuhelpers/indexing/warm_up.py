@@ -3,15 +3,20 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from kikuhelpers.runs.compilation import compiling_lock
+from kikuhelpers.runs.compilation import compiled_mark, compiling_lock
 
 
 def warm_up() -> None:
-    """Take a map of 2 x 2 points through the stages that compile, before any other process."""
+    """Take a map of 2 x 2 points through the stages that compile, before any other process.
+
+    Nothing is done where the code that compiles is the same as the last time.
+    """
     with compiling_lock(), tempfile.TemporaryDirectory() as folder:
+        if compiled_mark().is_file():
+            return
         # Imported under the lock, since the import itself compiles.
+        import numpy as np
+
         from kikuhelpers.indexing.hough import index_patterns
         from kikuhelpers.preprocessing.preprocess import preprocess
         from kikuhelpers.scans.virtual.scanning import ScanMaker
@@ -27,6 +32,7 @@ def warm_up() -> None:
             files = ScanFiles(lambda _: Path(folder))
             preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
         index_patterns(raw, mask, scan.indexing, Indexing(), scan.indexing.pattern_centre, 1.0)
+        compiled_mark().touch()
 
 
 if __name__ == "__main__":

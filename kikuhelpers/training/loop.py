@@ -24,6 +24,7 @@ from kikuhelpers.study.stages import TRAINING, Job
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
 from kikuhelpers.training.losses import projection_head, training_loss
+from kikuhelpers.training.optimiser import Optimiser
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
@@ -142,23 +143,20 @@ class Trainer:
         if model.loss == "contrastive":
             self.head = projection_head(model.latent_dim, model.contrastive).to(device())
         self.parts = nn.ModuleList([self.network, self.head])  # None holds no weights
-        betas = (settings.gradient_decay, settings.squared_gradient_decay)
-        self.optimiser = torch.optim.Adam(self.parts.parameters(), betas=betas, fused=True)
+        self.optimiser = Optimiser(self.parts.parameters(), settings)
 
     def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         settings = self.settings
         patterns = self.batches(self.step, self.batch)
         rate = settings.learning_rate * learning_rate_factor(self.step, self.steps, settings)
-        self.optimiser.param_groups[0]["lr"] = rate
         beta = self.model.beta * kl_factor(self.step, settings)
         with arithmetic(settings.precision):
             terms = training_loss(self.network, self.head, patterns, self.mask, self.model, beta)
-        self.optimiser.zero_grad()
         terms["loss"].backward()
         limit = settings.gradient_clip or math.inf
         norm = nn.utils.clip_grad_norm_(self.parts.parameters(), limit)
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self._note(terms, norm, rate)
         self.step += 1
 
