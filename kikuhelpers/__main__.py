@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
             with fork_server.running(PROJECT_ROOT / "notebooks"):
-                failed = subprocess.call(command)
+                failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             _remove_checkpoints(Results(results.study))  # read anew

@@ -119,3 +119,16 @@ def test_all_jobs_end_with_the_server(tmp_path):
         asked, kernel = start_long_job(tmp_path)
     kernel.wait(timeout=20)
     assert asked.wait(timeout=20) != 0
+
+
+def test_what_a_killed_command_had_started_ends_too():
+    code = """
+import subprocess
+from kikuhelpers.runs.fork_server import die_with_parent
+subprocess.call(["sh", "-c", "echo $$; exec sleep 600"], preexec_fn=die_with_parent)
+"""
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(command.stdout.readline()))
+    command.kill()
+    child.wait(timeout=20)
+    command.wait()

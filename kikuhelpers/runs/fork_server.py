@@ -58,7 +58,7 @@ def running(notebooks: Path) -> Iterator[None]:
 
 def serve(address: str, notebooks: Path) -> None:
     """Import what the notebooks of a folder import; then fork a process for each job, for ever."""
-    _die_with_parent()
+    die_with_parent()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(os.cpu_count() * 4)  # whoever asks early waits
@@ -98,7 +98,7 @@ def _run(connection: socket.socket) -> int:
     from jupyter_client.provisioning import local_provisioner
     from papermill.cli import papermill
 
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, streams, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 2)
@@ -146,7 +146,7 @@ def _kernel(pipe) -> None:
     from threadpoolctl import threadpool_limits
 
     os.setsid()
-    _die_with_parent()
+    die_with_parent()
     # Libraries read the number of threads when the server imported them.
     if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
         threadpool_limits(threads)
@@ -155,9 +155,12 @@ def _kernel(pipe) -> None:
     IPKernelApp.launch_instance(argv=["-f", pipe.recv()])
 
 
-def _die_with_parent() -> None:
-    """Have the system kill this process when its parent ends, in whatever way (Linux)."""
+def _kill_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+# Has the system kill a process when its parent ends, in whatever way; None elsewhere.
+die_with_parent = _kill_with_parent if sys.platform == "linux" else None
 
 
 def visible_gpus() -> list[str]:
