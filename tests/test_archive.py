@@ -21,7 +21,7 @@ from kikuhelpers.runs.provenance import begin, collect
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.scans.readers import convert_scan
 from kikuhelpers.scans.virtual.scanning import simulate
-from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study import PREPROCESSED, load_study
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.scans import ArrayData, Scan
 from kikuhelpers.study.stages import (
@@ -33,6 +33,7 @@ from kikuhelpers.study.stages import (
     REINDEXING,
     TRAINING,
     Job,
+    jobs_of,
 )
 from kikuhelpers.training.loop import train
 from tests.conftest import make_study, stamp, stand_in, virtual_scan, write_scan
@@ -360,3 +361,12 @@ def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, mon
     assert results.all_records().keys() == {Job(TRAINING, ("vae-16",))}
     assert json.dumps(results.all_records()[Job(TRAINING, ("vae-16",))])
     assert not (tmp_path / "fresh").exists()
+
+
+@pytest.mark.parametrize("name", ["in718_rx", "virtual"])
+def test_what_git_holds_is_of_the_studies_as_they_are(name, monkeypatch):
+    """A new setting must not make hours of training stale: see ``_BEFORE`` in study/stages.py."""
+    monkeypatch.delenv("KIKUHELPERS_ARCHIVE", raising=False)
+    archive = Archive(Layout(load_study(name)))
+    jobs = [job for job in jobs_of(archive.layout.study) if job.parts]
+    assert [str(job) for job in jobs if archive.record(job) is None] == []

@@ -73,7 +73,19 @@ BESIDE = {
 # Other values of texts and of what may be absent.
 WORDS = (
     *("other", "wrought", "am", "map", "pattern", "find", "none", "map mean", "maps", "all"),
-    *("cosine", "float32", "bfloat16", "vae", "contrastive", "pca", "nmf", "x", "y", "uint8"),
+    *(
+        "cosine",
+        "muon",
+        "float32",
+        "bfloat16",
+        "vae",
+        "contrastive",
+        "pca",
+        "nmf",
+        "x",
+        "y",
+        "uint8",
+    ),
 )
 FILLED = (
     *(1, 5, 0.5, [0.5, 0.6], [1, 3], "w", {"presentations": 16}, {"scan": "w"}, {"rows": [0, 20]}),

@@ -35,6 +35,8 @@ STAGES = (
 
 # Settings that say how a training is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"checkpoint_seconds"}
+# Settings of a training that came later: what was trained before them had these values.
+_BEFORE = {"optimiser": "adam"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Dependencies:
         own = self.study.model(model)
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
-        settings["training"] = self.study.training_of(model).model_dump(exclude=_WITHOUT_EFFECT)
+        training = self.study.training_of(model).model_dump(exclude=_WITHOUT_EFFECT).items()
+        settings["training"] = {name: v for name, v in training if _BEFORE.get(name, ...) != v}
         if own.hold_out:
             jobs.append(Job(INDEXING, (own.hold_out.scan,)))
         return settings, jobs
