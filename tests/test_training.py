@@ -56,6 +56,8 @@ def test_learning_rate_warms_up_and_decays():
     assert factors[60] == pytest.approx(0.5)
     assert factors[-1] < 0.001
     assert learning_rate_factor(99, 110, Training(epochs=1, warmup_steps=0)) == 1
+    linear = Training(epochs=1, warmup_steps=10, decay="linear")
+    assert [learning_rate_factor(i, 110, linear) for i in (10, 60, 85)] == [1, 0.5, 0.25]
 
 
 @pytest.mark.parametrize("loss", ["vae", "contrastive"])

@@ -40,7 +40,7 @@ class Training(Settings):
     # Departure where above 0: beta grows from 0 over so many steps. Off by default, since the
     # growth helped little, and 64-D ran into NaN with the growth and a free log-variance.
     kl_warmup_steps: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["none", "cosine"] = "none"  # departure: "cosine" for short runs
+    decay: Literal["none", "cosine", "linear"] = "none"  # departure: to 0, for short runs
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: bool = False  # torch.compile, on CUDA only: minutes at the start, faster after
     history_steps: Count = 50  # one line of the loss history per so many steps

@@ -114,7 +114,7 @@ def learning_rate_factor(step: int, steps: int, settings: Training) -> float:
     if settings.decay == "none":
         return 1.0
     done = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return 1 - done if settings.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
 def kl_factor(step: int, settings: Training) -> float:
