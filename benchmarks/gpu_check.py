@@ -24,21 +24,24 @@ from benchmarks.timing import in_turns
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.study.sizes import LATENT_DIMENSIONS
 
-# Largest ||ours - reference|| / ||reference||. float32 keeps 24 bits, so sums in another order
-# differ by 1e-6 (in TF32, of 11 bits, by 5e-4); bfloat16 keeps 8, 4e-3 of a value. The KL of an
-# untrained network, 3e-4 per dimension, is what is left of numbers near 1. A gradient jumps where a
-# LeakyReLU's input is next to 0; "layer" is the worst of the network's weights and biases. Adam's
-# first update is the gradient's sign: a share p of turned signs gives 2 sqrt(p), no update
-# gives 1, an unrelated one 1.4. On a CPU all errors were at most 0.6 of these bounds.
+# Largest ||ours - reference|| / ||reference||. float32 keeps 24 bits: sums in another order err by
+# 1e-6 (in TF32, of 11 bits, by 5e-4). bfloat16 keeps 8: 4e-3. The KL of an untrained network, 3e-4
+# per dimension, is a difference of numbers near 1. A gradient jumps where a LeakyReLU's input is
+# next to 0 ("layer": the worst weight or bias). Adam's first update is the gradient's sign: a share
+# p of turned signs gives 2 sqrt(p), no update gives 1, an unrelated one 1.4. On a CPU all errors
+# were at most 0.6 of these bounds.
 _ERRORS = ("encoding", "decoding", "losses", "gradient", "layer", "update")
 BOUNDS = {
     "float32": dict(zip(_ERRORS, (1e-4, 1e-4, 1e-3, 5e-3, 2e-2, 0.2), strict=True)),
     "bfloat16": dict(zip(_ERRORS, (2e-2, 2e-2, 2e-2, 0.1, 0.5, 0.5), strict=True)),
 }
+CASES = (("vae", "adam"), ("contrastive", "adam"), ("vae", "muon"))
 _COMPARED = 16  # patterns at most; the CPU takes seconds for them at 256-D
 _MATRICES = (4096, 8192, 16384)  # large enough for the matrix units of any card
 FULL = Sizes(LATENT_DIMENSIONS, TRAINING.batch_size, seconds=0.5, matrix_sizes=_MATRICES)
-MODES = {"as it is": None, "compiled": "default", "CUDA graphs": "reduce-overhead"}
+# Of training; the first is the package's own.
+MODES = {"as it is": {}, "Muon": {"optimiser": "muon"}, "compiled": {"compiled": "default"}}
+MODES["CUDA graphs"] = {"compiled": "reduce-overhead"}
 _LAST_START_S = 360.0  # after the program's start: no case is begun later
 _WARM_UP_STEPS = 3  # CUDA graphs are recorded in the second
 
@@ -55,11 +58,11 @@ class SameNoise(TorchFunctionMode):
         return function(*arguments, **(options or {}))
 
 
-def compare(sizes: Sizes, dimension: int, loss: str) -> list[dict]:
+def compare(sizes: Sizes, dimension: int, loss: str, optimiser: str) -> list[dict]:
     """Return the errors of one network in each precision, against plain float32 on the CPU."""
     (patterns, mask), rows, reference = load_sample(), [], {}
     for precision in (None, *BOUNDS):
-        stepper = Stepper(dimension, loss, mask, precision)
+        stepper = Stepper(dimension, loss, mask, precision, optimiser)
         weights = list(stepper.parts.parameters())
         before = [weight.detach().clone() for weight in weights]
         batch = stepper.batch(patterns[: min(sizes.batch, _COMPARED)])
@@ -70,18 +73,18 @@ def compare(sizes: Sizes, dimension: int, loss: str) -> list[dict]:
         torch.manual_seed(MODEL.seed)
         with SameNoise():
             terms = stepper.take(batch)
-        gradients = [weight.grad for weight in weights]
         losses = [terms[name] for name in ("loss", "reconstruction", "kl", "contrastive")]
         update = [_joined([new - old for new, old in zip(weights, before, strict=True)])]
+        gradients = terms["gradients"]
         values = ([mean], [decoded], losses, [_joined(gradients)], gradients, update)
         found = dict(zip(_ERRORS, values, strict=True))
         if not precision:
             reference = found
             continue
         errors = {name: max(map(_error, found[name], reference[name])) for name in _ERRORS}
-        row = {"dimension": dimension, "loss": loss, "precision": precision, "errors": errors}
+        row = {"dimension": dimension, "loss": loss, "optimiser": optimiser, "errors": errors}
         within = all(errors[name] <= BOUNDS[precision][name] for name in _ERRORS)
-        rows.append(row | {"within": within})
+        rows.append(row | {"precision": precision, "within": within})
     return rows
 
 
@@ -94,7 +97,7 @@ def measure(sizes: Sizes, dimension: int, mode: str, best: float) -> dict:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        stepper = Stepper(dimension, "vae", mask, compiled=MODES[mode])
+        stepper = Stepper(dimension, "vae", mask, **MODES[mode])
         batch = stepper.batch(patterns[: sizes.batch])
         for _ in range(_WARM_UP_STEPS):
             stepper.take(batch)
@@ -117,7 +120,7 @@ def table(found: dict) -> str:
     for row in found["compared"]:
         bounds, verdict = BOUNDS[row["precision"]], "right" if row["within"] else "WRONG"
         note = ", ".join(f"{n} {e:.0e} of {bounds[n]:.0e}" for n, e in row["errors"].items())
-        case = f"{row['loss']} {row['dimension']}-D, {row['precision']}"
+        case = f"{row['dimension']}-D, {row['loss']}, {row['optimiser']}, {row['precision']}"
         lines.append(f"| against the CPU | {case} | {verdict} | {note} |")
     for row in found["timed"]:
         result, note = "failed", row.get("failed")
@@ -143,8 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     found |= {"batch": sizes.batch, "bounds": BOUNDS, "best_multiply_gflop_per_s": best}
     found |= {"compared": [], "timed": []}
     for dimension in sizes.dimensions:
-        for loss in ("vae", "contrastive"):
-            found["compared"] += compare(sizes, dimension, loss)
+        for case in CASES:
+            found["compared"] += compare(sizes, dimension, *case)
     found["within_bounds"] = all(row["within"] for row in found["compared"])
     for mode in MODES if device().type == "cuda" else list(MODES)[:1]:
         for dimension in sizes.dimensions:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.losses import projection_head, training_loss
+from kikuhelpers.training.optimiser import Optimiser
 from kikuhelpers.training.vae import KikuchiVAE
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ _NOISE = Values(salt_and_pepper=0.02, gaussian=0.2, gamma=(0.7, 1.4), probabilit
 _HEAD = Values(temperature=0.5, weight=10.0, head_width=128, projection_dim=64, augmentation=_NOISE)
 MODEL = Values(beta=1.0, seed=1, contrastive=_HEAD)
 TRAINING = Values(batch_size=256, learning_rate=1e-3, warmup_steps=200, gradient_clip=100.0)
+_DECAYS = {"gradient_decay": 0.9, "squared_gradient_decay": 0.999}
 
 
 class Stepper:
@@ -36,13 +38,16 @@ class Stepper:
         (height, width), True inside the screen.
     precision
         "auto", "bfloat16" or "float32"; None: plain float32 on the CPU, the reference.
+    optimiser
+        "adam" or "muon".
     compiled
         torch.compile's mode for the network; None: it is not compiled.
     """
 
-    def __init__(self, latent_dim, loss, mask, precision="auto", compiled=None):
+    def __init__(self, latent_dim, loss, mask, precision="auto", optimiser="adam", compiled=None):
         torch.manual_seed(MODEL.seed)
         place, network = device() if precision else torch.device("cpu"), KikuchiVAE(latent_dim)
+        network = network.to(memory_format=torch.channels_last)  # Muon needs it
         self.network, self.head = on_device(network) if precision else network, None
         self.precision, self.compiled = precision or "float32", compiled
         if loss == "contrastive":
@@ -52,20 +57,19 @@ class Stepper:
             self.network.compile(mode=compiled)
         self.mask = torch.from_numpy(mask).to(place, torch.float32)
         self.parts = nn.ModuleList([self.network, self.head])
-        self.optimiser = torch.optim.Adam(self.parts.parameters(), fused=True)
+        self.optimiser = Optimiser(self.parts.parameters(), Values(optimiser=optimiser, **_DECAYS))
 
     def take(self, patterns: Tensor, rate: float = TRAINING.learning_rate) -> dict[str, Tensor]:
-        """Take a step on a batch, see :meth:`batch`; return the terms of the loss."""
+        """Take a step on a batch, see :meth:`batch`; return terms of the loss, and gradients."""
         if self.compiled:
             torch.compiler.cudagraph_mark_step_begin()
-        self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.zero_grad()  # first: CUDA graphs use the gradients' memory again
         with arithmetic(self.precision):
             terms = training_loss(self.network, self.head, patterns, self.mask, MODEL, MODEL.beta)
         terms["loss"].backward()
         nn.utils.clip_grad_norm_(self.parts.parameters(), TRAINING.gradient_clip)
-        self.optimiser.step()
-        return terms
+        gradients = [weight.grad for weight in self.parts.parameters()]
+        self.optimiser.step(rate)
+        return terms | {"gradients": gradients}
 
     def batch(self, patterns: np.ndarray) -> Tensor:
         """Return patterns (n, height, width) where the network is, as it takes them."""

@@ -61,8 +61,8 @@ def test_a_bare_machine_checks_and_says_what_it_ran_on(tmp_path):
     assert {"device", "gpu", "seed", "commit", "seconds", "bounds", "batch"} <= set(found)
     assert {"python", "torch", "numpy", "cuda"} == set(found["versions"])
     assert found["within_bounds"] and found["best_multiply_gflop_per_s"] > 0
-    cases = {(row["loss"], row["precision"]) for row in found["compared"]}
-    assert cases == {(loss, p) for loss in ("vae", "contrastive") for p in gpu_check.BOUNDS}
+    cases = [(row["loss"], row["optimiser"], row["precision"]) for row in found["compared"]]
+    assert cases == [(*case, p) for case in gpu_check.CASES for p in gpu_check.BOUNDS]
     for row in found["compared"]:
         bounds = found["bounds"][row["precision"]]
         assert row["errors"].keys() == bounds.keys()
@@ -86,7 +86,7 @@ def test_a_broken_decoder_is_noticed(monkeypatch):
         return whole(network)
 
     monkeypatch.setattr(gpu_step, "on_device", broken)
-    for row in gpu_check.compare(QUICK, 16, "vae"):
+    for row in gpu_check.compare(QUICK, 16, "vae", "adam"):
         bounds = gpu_check.BOUNDS[row["precision"]]
         assert not row["within"]
         assert row["errors"]["encoding"] <= bounds["encoding"]
@@ -103,7 +103,7 @@ def test_nan_is_no_small_error():
 
 
 def test_what_cannot_be_measured_is_said(monkeypatch):
-    monkeypatch.setitem(gpu_check.MODES, "as it is", "no such mode")
+    monkeypatch.setitem(gpu_check.MODES, "as it is", {"compiled": "no such mode"})
     row = gpu_check.measure(QUICK, 16, "as it is", 1.0)
     assert row["failed"].startswith("RuntimeError") and "patterns_per_s" not in row
 
@@ -115,13 +115,14 @@ def test_an_old_torch_is_refused_in_one_sentence(module, monkeypatch):
         module.main(["--quick"] if module is gpu_check else [])
 
 
-@pytest.mark.parametrize("loss", ["vae", "contrastive"])
-def test_the_step_is_the_trainers(loss):
+@pytest.mark.parametrize(("loss", "optimiser"), gpu_check.CASES)
+def test_the_step_is_the_trainers(loss, optimiser):
     """To the bit, with the values of study/models.py."""
     patterns, mask = load_sample()
     data = TrainingSet(patterns[:8].astype(np.float16), mask)
-    trainer = Trainer(Model(latent_dim=16, loss=loss), Training(epochs=2, batch_size=4), data)
-    stepper = gpu_step.Stepper(16, loss, mask)
+    settings = Training(epochs=2, batch_size=4, optimiser=optimiser)
+    trainer = Trainer(Model(latent_dim=16, loss=loss), settings, data)
+    stepper = gpu_step.Stepper(16, loss, mask, optimiser=optimiser)
     for step in range(3):
         torch.manual_seed(step)
         rate = Training().learning_rate * (step + 1) / gpu_step.TRAINING.warmup_steps
@@ -134,7 +135,7 @@ def test_the_step_is_the_trainers(loss):
 
 def test_the_values_are_the_studys():
     model, training = Model(latent_dim=16).model_dump(), Training().model_dump()
-    assert gpu_step.TRAINING.__dict__.items() <= training.items()
+    assert (gpu_step.TRAINING.__dict__ | gpu_step._DECAYS).items() <= training.items()
     ours = dict(gpu_step.MODEL.__dict__)
     ours["contrastive"] = dict(ours["contrastive"].__dict__)
     ours["contrastive"]["augmentation"] = ours["contrastive"]["augmentation"].__dict__
