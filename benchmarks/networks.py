@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.arithmetic import GIGA, best_multiply, training_operations
 from benchmarks.plain import PlainLoop
 from benchmarks.scans import files_in
 from benchmarks.settings import Sizes
@@ -16,7 +16,7 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
 from kikuhelpers.scans.virtual.microscope import screen_mask
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.models import NETWORK_INPUT_PX, Model, Training
+from kikuhelpers.study.models import Model, Training
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.loop import Trainer
 from kikuhelpers.training.sample import TrainingSet
@@ -24,24 +24,12 @@ from kikuhelpers.training.vae import KikuchiVAE
 
 _MASK = screen_mask()
 _BATCHES_IN_SAMPLE = 4
-_GIGA = 1e9
-_BACKWARD_AND_FORWARD = 3  # operations of a training step per operation forwards
-_VIEWS = {"vae": 1, "contrastive": 2}  # of a pattern that go through the network
 
 
 def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
     """Measure the best matrix multiplication of the machine, per precision."""
     for precision in (torch.float32, torch.bfloat16):
-        best = 0.0
-        for n in sizes.matrix_sizes:
-            a, b = (torch.randn(n, n, device=device()).to(precision) for _ in range(2))
-
-            def multiply(a=a, b=b):
-                torch.mm(a, b)
-                return 1
-
-            speed = in_turns({"mm": multiply}, sizes.rounds, sizes.seconds / 6)["mm"]
-            best = max(best, speed.best * 2 * n**3 / _GIGA)
+        best = best_multiply(precision, sizes.matrix_sizes, sizes.rounds, sizes.seconds / 6)
         name = str(precision).removeprefix("torch.")
         yield {"part": "matrix multiply", "case": name, "gflop_per_s": best}
 
@@ -51,13 +39,6 @@ def training_run(model: Model, sizes: Sizes) -> Trainer:
     n = _BATCHES_IN_SAMPLE * sizes.batch
     settings = Training(presentations=10**9, batch_size=sizes.batch)
     return Trainer(model, settings, TrainingSet(_noise(n), _MASK))
-
-
-def training_operations(model: Model) -> float:
-    """Count the floating-point operations of one training pattern from the layers' shapes."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        KikuchiVAE(model.latent_dim)(torch.empty(1, 1, NETWORK_INPUT_PX, NETWORK_INPUT_PX))
-    return counter.get_total_flops() * _BACKWARD_AND_FORWARD * _VIEWS[model.loss]
 
 
 def training(sizes: Sizes) -> Iterator[dict]:
@@ -78,7 +59,7 @@ def training(sizes: Sizes) -> Iterator[dict]:
                 "part": "training",
                 "case": f"{loss} {dimension}-D",
                 "against": "plain PyTorch loop",
-                "gflop_per_s": speeds["ours"].best * training_operations(model) / _GIGA,
+                "gflop_per_s": speeds["ours"].best * training_operations(dimension, loss) / GIGA,
                 **{name: speed.as_dict() for name, speed in speeds.items()},
             }
 

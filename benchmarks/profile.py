@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.networks import training_operations, training_run
+from benchmarks.arithmetic import GIGA, training_operations
+from benchmarks.networks import training_run
 from benchmarks.settings import Sizes
 from kikuhelpers.study.models import Model
 
 _STEPS = 10
-_GIGA, _MICRO = 1e9, 1e-6
+_MICRO = 1e-6
 # What an operation of torch is, by words in its name; the first that fits counts.
 _KINDS = {
     "convolutions": ("convolution",),
@@ -38,12 +39,12 @@ def training_profile(sizes: Sizes) -> Iterator[dict]:
         for operation in profiled.key_averages():
             seconds[_kind(operation.key)] += operation.self_cpu_time_total * _MICRO
         total = sum(seconds.values())
-        operations = training_operations(model) * trainer.batch * _STEPS
+        operations = training_operations(dimension, "vae") * trainer.batch * _STEPS
         yield {
             "part": "profile",
             "case": f"vae {dimension}-D",
             "shares": {kind: part / total for kind, part in seconds.items()},
-            "convolution_gflop_per_s": operations / seconds["convolutions"] / _GIGA,
+            "convolution_gflop_per_s": operations / seconds["convolutions"] / GIGA,
         }
 
 

@@ -3,7 +3,6 @@
 import ctypes
 import platform
 
-import psutil
 import torch
 
 # Settings of glibc's mallopt(3): the first means no limit, the second no separate maps.
@@ -31,6 +30,8 @@ def arithmetic(precision: str) -> torch.autocast:
 
 def free_memory_bytes() -> int:
     """Return the memory that is free on the device at hand."""
+    import psutil  # not on every machine that is lent for its GPU
+
     on_gpu = device().type == "cuda"
     return torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
 

@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from kikuhelpers.study.sizes import LATENT_DIMENSIONS
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 
-LATENT_DIMENSIONS = (16, 32, 64, 128, 256)  # the paper's Table 2
-NETWORK_INPUT_PX = 120  # the paper's Table 2: 480 px binned by 4
 ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
 
 # PyEBSDIndex 0.3.10.1 cuts a map into overlapping tiles; in a map of three radii or less

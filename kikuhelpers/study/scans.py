@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kikuhelpers.study.models import NETWORK_INPUT_PX
+from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 

@@ -7,10 +7,10 @@ Views are neither cropped, turned nor blurred: that would change orientation or 
 import torch
 from torch import Tensor
 
-from kikuhelpers.study.models import Augmentation
+from kikuhelpers import study
 
 
-def augment(patterns: Tensor, settings: Augmentation) -> Tensor:
+def augment(patterns: Tensor, settings: "study.models.Augmentation") -> Tensor:
     """Return a noisy view of each pattern.
 
     The three kinds of noise are each drawn on their own, so that they superimpose on one

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kikuhelpers.study.models import Contrastive, Model
+from kikuhelpers import study
 from kikuhelpers.training.augmentation import augment
 from kikuhelpers.training.vae import KikuchiVAE, start_glorot
 
@@ -20,7 +20,7 @@ def training_loss(
     head: nn.Module | None,
     patterns: Tensor,
     mask: Tensor,
-    model: Model,
+    model: "study.models.Model",
     beta: float,
 ) -> dict[str, Tensor]:
     """Loss of a batch and its terms; two contrastive views go through the network in one pass.
@@ -116,7 +116,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return functional.cross_entropy(similarity, partner)
 
 
-def projection_head(latent_dim: int, settings: Contrastive) -> nn.Sequential:
+def projection_head(latent_dim: int, settings: "study.models.Contrastive") -> nn.Sequential:
     """Return the MLP between latent mean and NT-Xent (Chen et al. 2020, section 2)."""
     head = nn.Sequential(
         nn.Linear(latent_dim, settings.head_width),

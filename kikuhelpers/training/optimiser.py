@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from kikuhelpers.study.models import Training
+from kikuhelpers import study
 
 
 class Optimiser:
@@ -24,7 +24,7 @@ class Optimiser:
         Optimiser and decays.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: Training):
+    def __init__(self, parameters: Iterable[nn.Parameter], settings: "study.models.Training"):
         self._weights = list(parameters)
         matrices = [w for w in self._weights if w.ndim > 1 and settings.optimiser == "muon"]
         # torch's Muon takes matrices alone: each is a view of a kernel's own memory.

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kikuhelpers.study.models import LATENT_DIMENSIONS, NETWORK_INPUT_PX
+from kikuhelpers.study.sizes import LATENT_DIMENSIONS, NETWORK_INPUT_PX
 
 KERNEL_PX = 9
 LEAK = 0.2
