@@ -64,6 +64,11 @@ def test_a_state_goes_on_as_if_nothing_had_been(name):
         assert torch.equal(one, same)
 
 
+def test_kernels_of_another_memory_format_are_refused():
+    with pytest.raises(ValueError, match="channels_last"):
+        Optimiser(KikuchiVAE(16).parameters(), Training(epochs=1, optimiser="muon"))
+
+
 def test_gradients_are_forgotten():
     network, *_ = a_step("muon")
     assert all(weight.grad is None for weight in network.parameters())

@@ -22,6 +22,11 @@ class Optimiser:
         Of the networks, which stay where they are and in their memory format.
     settings
         Optimiser and decays.
+
+    Raises
+    ------
+    ValueError
+        Muon, and kernels that are not of channels-last memory.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], settings: "study.models.Training"):
@@ -29,6 +34,8 @@ class Optimiser:
         matrices = [w for w in self._weights if w.ndim > 1 and settings.optimiser == "muon"]
         # torch's Muon takes matrices alone: each is a view of a kernel's own memory.
         self._rows = [(weight, nn.Parameter(_rows(weight.data))) for weight in matrices]
+        if any(rows.data_ptr() != weight.data_ptr() for weight, rows in self._rows):
+            raise ValueError("Muon needs a network of channels_last memory: see on_device.")
         others = [w for w in self._weights if w.ndim == 1 or not matrices]
         betas = settings.gradient_decay, settings.squared_gradient_decay
         self._parts = [torch.optim.Adam(others, betas=betas, fused=True)]
