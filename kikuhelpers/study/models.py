@@ -25,7 +25,7 @@ class Training(Settings):
     epochs: Count | None = None
     presentations: Count | None = None  # patterns shown in all; departure: for short runs
     batch_size: Count = 256
-    # Departure: "muon" needs a third of the presentations that Adam needs (studies/schedules.yaml).
+    # Departure: "muon" needs about a third of the presentations, and keeps fewer features active.
     optimiser: Literal["adam", "muon"] = "adam"
     learning_rate: Positive = 1e-3
     gradient_decay: Fraction = 0.9  # Adam's first beta
