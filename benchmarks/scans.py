@@ -93,8 +93,8 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     settings, scan = Indexing(), ScanIndexing(pattern_centre=_CENTRE)
     mask = np.ones(PIXELS, bool)
     indexer = band_indexer(PIXELS, _CENTRE, scan, settings)
-    bands = indexer.bandDetectPlan
-    del bands._grey_dilation, bands.radonPlan.rdn_loops  # PyEBSDIndex's own again
+    bands = indexer.bandDetectPlan  # with PyEBSDIndex's own loops again:
+    del bands._grey_dilation, bands.radonPlan.rdn_loops
 
     def ours():
         index_patterns(patterns, mask, scan, settings, _CENTRE, 1.0)
