@@ -2,7 +2,7 @@
 
 PyEBSDIndex takes pattern after pattern, and gathers single pixels. Here the patterns of a chunk
 stand side by side in memory, so that one vector instruction adds or compares a pixel of 16
-patterns: the same sums and maxima, three times as many patterns per second for the whole of
+patterns: the same sums and maxima, and twice as many patterns per second for the whole of
 the indexing (``make bench`` compares the two).
 """
 
