@@ -1,9 +1,8 @@
 """The two slow loops of PyEBSDIndex's band detection, over patterns instead of pixel by pixel.
 
 PyEBSDIndex takes pattern after pattern, and gathers single pixels. Here the patterns of a chunk
-stand side by side in memory, so that one vector instruction adds or compares a pixel of 16
-patterns: the same sums and maxima, and twice as many patterns per second for the whole of
-the indexing (``make bench`` compares the two).
+stand side by side, so that one vector instruction adds or compares a pixel of 16 patterns: the
+same sums and maxima, and twice as many patterns per second (``make bench`` compares the two).
 """
 
 import numba
