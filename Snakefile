@@ -231,10 +231,17 @@ def indexed_scan(wildcards):
     return str(of_scan(hold_out.scan).orientations) if hold_out else []
 
 
+def smaller_model(wildcards):
+    """Where a model is grown from another: the weights of that one."""
+    small = study.training_of(wildcards.model).grown_from
+    return str(files_of(ModelFiles, "models", small).weights) if small else []
+
+
 rule training:
     input:
         [str(of_scan(name).preprocessed) for name in study.training_scans],
         indexed_scan,
+        smaller_model,
     params:
         fingerprint=fingerprint(stages.TRAINING, "model"),
     output:

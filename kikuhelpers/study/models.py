@@ -27,6 +27,8 @@ class Training(Settings):
     batch_size: Count = 256
     # Departure: "muon" needs about a third of the presentations, and keeps fewer features active.
     optimiser: Literal["adam", "muon"] = "adam"
+    # Departure: a model of fewer latent dimensions, whose weights this one starts from.
+    grown_from: Name | None = None
     learning_rate: Positive = 1e-3
     gradient_decay: Fraction = 0.9  # Adam's first beta
     squared_gradient_decay: Fraction = 0.999  # Adam's second beta

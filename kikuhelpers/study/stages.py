@@ -36,7 +36,7 @@ STAGES = (
 # Settings that say how a training is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"checkpoint_seconds"}
 # Settings of a training that came later: what was trained before them had these values.
-_BEFORE = {"optimiser": "adam"}
+_BEFORE = {"optimiser": "adam", "grown_from": None}
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class Dependencies:
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model).model_dump(exclude=_WITHOUT_EFFECT).items()
         settings["training"] = {name: v for name, v in training if _BEFORE.get(name, ...) != v}
+        if settings["training"].get("grown_from"):
+            jobs.append(Job(TRAINING, (settings["training"]["grown_from"],)))
         if own.hold_out:
             jobs.append(Job(INDEXING, (own.hold_out.scan,)))
         return settings, jobs

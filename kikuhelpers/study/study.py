@@ -186,7 +186,19 @@ class Study(Settings):
             training = self.training_of(name)
             if training.epochs is None and training.presentations is None:
                 raise ValueError(f"model '{name}' needs epochs or presentations")
+            if training.grown_from:
+                self._check_growth(name, training.grown_from)
         return self
+
+    def _check_growth(self, name: str, small: str):
+        if small not in self.models:
+            raise ValueError(f"grown_from of {name}: model '{small}' is not listed")
+        grown, before = self.models[name], self.models[small]
+        if before.latent_dim >= grown.latent_dim or before.hold_out != grown.hold_out:
+            raise ValueError(
+                f"grown_from of {name}: '{small}' must have fewer latent dimensions and hold out "
+                "the same"
+            )
 
     def scan(self, name: str) -> Scan:
         """Return the settings of one scan by its name."""

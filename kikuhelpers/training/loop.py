@@ -23,6 +23,7 @@ from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
 from kikuhelpers.study.stages import TRAINING, Job
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
+from kikuhelpers.training.growth import grow
 from kikuhelpers.training.losses import projection_head, training_loss
 from kikuhelpers.training.optimiser import Optimiser
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
@@ -72,6 +73,10 @@ def train(results: Results, name: str) -> pd.DataFrame:
     study, files = results.study, results.layout.model(name)
     settings, data = study.training_of(name), load_training_set(results, name)
     trainer = Trainer(study.model(name), settings, data)
+    if settings.grown_from:
+        small = results.model(settings.grown_from)
+        grow(trainer.network, small.weights)
+        trainer.shown_before = small.card["presentations"]
     of_settings = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
     identity = [of_settings, data.digest(), device().type]
     trainer.resume(files, identity)
@@ -132,6 +137,7 @@ class Trainer:
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
         self.steps, self.batch = training_steps(settings, len(data))
         self.step, self.seconds = 0, 0.0
+        self.shown_before = 0  # patterns that the network was shown before it grew
         self._random = torch.cuda if device().type == "cuda" else torch  # of all noise
         self._last_good = "there is no checkpoint yet"
         self._lines: list[list] = []  # of the history
@@ -144,6 +150,11 @@ class Trainer:
             self.head = projection_head(model.latent_dim, model.contrastive).to(device())
         self.parts = nn.ModuleList([self.network, self.head])  # None holds no weights
         self.optimiser = Optimiser(self.parts.parameters(), settings)
+
+    @property
+    def shown(self) -> int:
+        """Patterns that the network was shown, those before it grew counted."""
+        return self.shown_before + self.step * self.batch
 
     def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
@@ -175,7 +186,7 @@ class Trainer:
         rows = torch.stack(self._rows)
         values = sum(rows) / len(rows)  # summed in the order of steps
         values[_BEST], values[_WORST] = rows[:, _BEST].min(), rows[:, _WORST].max()
-        shown = self.step * self.batch
+        shown = self.shown
         values = values.tolist()
         self._lines.append([self.step, shown / self.patterns, shown, *values, self.seconds])
         self._rows = []
@@ -231,7 +242,7 @@ class Trainer:
             "training": self.settings.model_dump() | {"precision": precision},
             "precision": precision,
             "patterns": self.patterns,
-            "presentations": self.step * self.batch,
+            "presentations": self.shown,
             "parameters": {name: count_parameters(part) for name, part in parts.items()},
             "device": str(device()),
             "seconds": self.seconds,
