@@ -61,6 +61,7 @@ REDOES = {
 }
 # No other value is valid: all settings beside it belong to this one, or another scan needs it.
 FIXED = ("scans.*.data.source", "baselines.nlpar.method", "scans.w.preprocessing.background_of")
+FIXED += ("training.grown_from",)
 # Alternatives, of which a study gives one: what stands beside the other.
 BESIDE = {
     "*training.presentations": {"epochs": None},
@@ -91,7 +92,7 @@ FILLED = (
     *(1, 5, 0.5, [0.5, 0.6], [1, 3], "w", {"presentations": 16}, {"scan": "w"}, {"rows": [0, 20]}),
     *({"centre": [60, 60], "radius": 50}, {"scan": "w", "length": 5}, {"median_width_um": 4.0}),
     *({"strain_percent": 2.0}, {"grain_fraction": 0.5}, {"size_um": [1, 2]}, {"count": 2}),
-    *({"per_1000_um2": 1.0}, "dataset"),
+    *({"per_1000_um2": 1.0}, "dataset", "small"),
 )
 
 SCAN_W = {

@@ -53,6 +53,8 @@ def test_five_lines_are_a_study(tmp_path):
         ({"baselines": {"b": {"method": "ica", "components": 3}}}, "baselines.b"),
         ({"training": {"epochs": 1, "presentations": 2}}, "epochs or presentations, not both"),
         ({"training": {"epochs": "many"}}, "training.epochs"),
+        ({"training": {"epochs": 1, "grown_from": "x"}}, "model 'x' is not listed"),
+        ({"training": {"epochs": 1, "grown_from": "vae-16"}}, "must have fewer latent dimensions"),
         (with_mine(training={"patterns": 0}), "sample is empty"),
         (with_mine(data={"source": "film"}), "scans.mine"),
         (with_mine(step_um=1.0), "step_um: is not a known setting"),

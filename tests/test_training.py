@@ -21,7 +21,9 @@ from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.models import Training
 from kikuhelpers.study.stages import PREPROCESSING, TRAINING, Dependencies, Job
 from kikuhelpers.training import held_out, losses
+from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint
+from kikuhelpers.training.growth import grow
 from kikuhelpers.training.loop import kl_factor, learning_rate_factor, train
 from kikuhelpers.training.sample import TrainingError, _batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
@@ -81,6 +83,41 @@ def test_it_learns_and_leaves_a_card(loss):
             "fingerprint": Dependencies(study).fingerprint(Job(TRAINING, ("m",)))
         }
     assert not load_model(Results(study), "m").training
+
+
+@pytest.mark.parametrize("dimension", [32, 64])
+def test_a_grown_network_first_does_what_the_small_one_does(dimension):
+    torch.manual_seed(0)
+    small, large = KikuchiVAE(16), on_device(KikuchiVAE(dimension))
+    for values in small.parameters():
+        values.data += 0.01 * torch.randn_like(values)  # biases, too
+    patterns = torch.rand(3, 1, 120, 120)
+    before, _ = large.encode(patterns)
+    grow(large, small.state_dict())
+    codes = [network.encode(patterns) for network in (small, large)]
+    for small_code, large_code in zip(*codes, strict=True):
+        torch.testing.assert_close(large_code[:, :16], small_code, atol=1e-4, rtol=1e-4)
+    assert codes[1][0][:, 16:].std() > 0.1 * before.std()  # new features are not dead
+    latents = torch.cat([codes[0][0], torch.randn(3, dimension - 16)], dim=1)
+    decoded = [small.decoder(latents[:, :16]), large.decoder(latents)]
+    torch.testing.assert_close(*decoded, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_grows_from_another_and_counts_what_that_one_saw():
+    grown = {"presentations": 16, "batch_size": 8, "grown_from": "small", "history_steps": 1}
+    models = {"small": {"latent_dim": 16}, "large": {"latent_dim": 32, "training": grown}}
+    study = make_study(models=models, training={"presentations": 48, "batch_size": 8})
+    give_sample(study)
+    with pytest.raises(MissingResultError, match="models/small"):
+        train(Results(study), "large")
+    train(Results(study), "small")
+    Record(Results(study), Job(TRAINING, ("small",))).close()
+    history = train(Results(study), "large")
+    assert list(history["presentations"]) == [56, 64]
+    assert json.loads(Layout(study).model("large").card.read_text())["presentations"] == 64
+    longer = make_study(models=models, training={"presentations": 56, "batch_size": 8})
+    prints = [Dependencies(s).fingerprint(Job(TRAINING, ("large",))) for s in (study, longer)]
+    assert prints[0] != prints[1]
 
 
 def test_the_history_can_be_watched():
