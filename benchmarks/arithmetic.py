@@ -1,9 +1,11 @@
 """The arithmetic that a training step needs, and the fastest that the machine at hand does it."""
 
+from functools import partial
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import in_turns
+from benchmarks.timing import counted, in_turns
 from kikuhelpers.runs.devices import device
 from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.training.vae import KikuchiVAE
@@ -20,11 +22,7 @@ def best_multiply(
     best = 0.0
     for n in sizes:
         a, b = (torch.randn(n, n, device=device()).to(precision) for _ in range(2))
-
-        def multiply(a=a, b=b):
-            torch.mm(a, b)
-            return 1
-
+        multiply = counted(partial(torch.mm, a, b), 1)
         best = max(best, in_turns({"mm": multiply}, rounds, seconds)["mm"].best * 2 * n**3 / GIGA)
     return best
 

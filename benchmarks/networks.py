@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from benchmarks.arithmetic import GIGA, best_multiply, training_operations
 from benchmarks.plain import PlainLoop
 from benchmarks.scans import files_in
 from benchmarks.settings import Sizes
-from benchmarks.timing import in_turns
+from benchmarks.timing import compare
 from kikuhelpers.latents.coding import decode_map, decoder_of, encode
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.devices import device
@@ -49,18 +50,15 @@ def training(sizes: Sizes) -> Iterator[dict]:
             trainer = training_run(model, sizes)
             patterns = _noise(_BATCHES_IN_SAMPLE * sizes.batch)
             plain = PlainLoop(model, patterns, _MASK, sizes.batch)
-
-            def step(trainer=trainer):
-                trainer.take_step()
-                return trainer.batch
-
-            speeds = in_turns({"ours": step, "plain": plain.step}, sizes.rounds, sizes.seconds)
+            jobs = {"ours": trainer.take_step, "plain": plain.step}
+            speeds = compare(jobs, sizes.batch, sizes.rounds, sizes.seconds)
+            ours = speeds["ours"]["patterns_per_s"]
             yield {
                 "part": "training",
                 "case": f"{loss} {dimension}-D",
                 "against": "plain PyTorch loop",
-                "gflop_per_s": speeds["ours"].best * training_operations(dimension, loss) / GIGA,
-                **{name: speed.as_dict() for name, speed in speeds.items()},
+                "gflop_per_s": ours * training_operations(dimension, loss) / GIGA,
+                **speeds,
             }
 
 
@@ -78,37 +76,26 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
         with tempfile.TemporaryDirectory() as folder:
             files = files_in(folder, ModelScanFiles)
             jobs = {
-                "encoding": (
-                    lambda m=model: encode(m, counts, "auto"),
-                    lambda p=plain, b=batches: _plain_pass(lambda x: p.encode(x)[0], b),
-                ),
-                "decoding": (
-                    lambda d=decoder, z=latents, f=files: decode_map(d, z, counts, _MASK, f, 1.0),
-                    lambda p=plain, c=codes: _plain_pass(p.decoder, c),
-                ),
+                "encoding": {
+                    "ours": partial(encode, model, counts, "auto"),
+                    "plain": partial(_plain_pass, lambda x, p=plain: p.encode(x)[0], batches),
+                },
+                "decoding": {
+                    "ours": partial(decode_map, decoder, latents, counts, _MASK, files, 1.0),
+                    "plain": partial(_plain_pass, plain.decoder, codes),
+                },
             }
-            for part, (ours, theirs) in jobs.items():
-                pair = {"ours": ours, "plain": theirs}
-                counted = {name: _counted(job, counts.shape[1]) for name, job in pair.items()}
-                speeds = in_turns(counted, sizes.rounds, sizes.seconds)
+            for part, pair in jobs.items():
                 yield {
                     "part": part,
                     "case": f"{dimension}-D",
                     "against": "plain PyTorch pass",
-                    **{name: speed.as_dict() for name, speed in speeds.items()},
+                    **compare(pair, sizes.map_patterns, sizes.rounds, sizes.seconds),
                 }
 
 
 def _noise(n: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (n, *_MASK.shape)).astype(np.float16)
-
-
-def _counted(job, patterns: int):
-    def counted() -> int:
-        job()
-        return patterns
-
-    return counted
 
 
 @torch.inference_mode()

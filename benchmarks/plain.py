@@ -26,7 +26,7 @@ _LEARNING_RATE = 1e-4  # speed does not depend on it; low, so that no loss runs 
 
 
 class PlainLoop:
-    """A training as in a tutorial; ``step`` takes one batch and returns its size."""
+    """A training as in a tutorial; ``step`` takes one batch."""
 
     def __init__(self, model: Model, patterns: np.ndarray, mask: np.ndarray, batch: int):
         self.model = model
@@ -40,7 +40,7 @@ class PlainLoop:
         dataset = TensorDataset(torch.from_numpy(patterns.astype(np.float32)).unsqueeze(1))
         self.batches = _endless(DataLoader(dataset, batch, shuffle=True, drop_last=True))
 
-    def step(self) -> int:
+    def step(self) -> None:
         patterns = next(self.batches).to(device())
         if self.model.loss == "contrastive":
             loss = self._contrastive_loss(patterns)
@@ -50,7 +50,6 @@ class PlainLoop:
         loss.backward()
         self.optimiser.step()
         loss.item()
-        return len(patterns)
 
     def _vae_loss(self, view: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         decoded, mean, log_variance = self.network(view)

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import kikuchipy
@@ -11,7 +12,7 @@ import numpy as np
 from orix.quaternion import Rotation
 
 from benchmarks.settings import Sizes
-from benchmarks.timing import in_turns
+from benchmarks.timing import compare
 from kikuhelpers.indexing.hough import band_indexer, index_patterns
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
@@ -43,11 +44,9 @@ def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
             writer.append(row)
 
 
-def preprocess_noise(files: ScanFiles, binning: int) -> int:
-    """Preprocess a scan of noise; return its number of patterns."""
-    raw = open_patterns(files.raw)
-    preprocess(raw, binning, _SETTINGS, files, 1.0)
-    return int(np.prod(raw.shape[:2]))
+def preprocess_noise(files: ScanFiles, binning: int) -> None:
+    """Preprocess a scan of noise."""
+    preprocess(open_patterns(files.raw), binning, _SETTINGS, files, 1.0)
 
 
 def preprocessing(sizes: Sizes) -> Iterator[dict]:
@@ -56,33 +55,19 @@ def preprocessing(sizes: Sizes) -> Iterator[dict]:
         with tempfile.TemporaryDirectory() as folder:
             files = files_in(folder)
             write_noise(files, patterns, binning)
-
-            def ours(files=files, binning=binning):
-                # A scan is preprocessed once: no earlier output is there to be replaced.
-                new = files_in(_new_folder(files))
-                os.link(files.raw, new.raw)
-                return preprocess_noise(new, binning)
-
-            def reading(files=files, patterns=patterns):
-                _read(files.raw)
-                return patterns
-
-            def copying(files=files, patterns=patterns):
-                shutil.copyfile(files.raw, Path(_new_folder(files), files.raw.name))
-                return patterns
-
-            def kikuchipys(files=files, binning=binning, patterns=patterns):
-                _kikuchipy_calls(files.raw, binning)
-                return patterns
-
-            jobs = {"ours": ours, "plain": kikuchipys, "reading": reading, "copying": copying}
-            speeds = in_turns(jobs, sizes.rounds, 0, prepare=lambda f=files: _forget(f.raw))
+            jobs = {
+                "ours": partial(_preprocess_anew, files.raw, binning),
+                "plain": partial(_kikuchipy_calls, files.raw, binning),
+                "reading": partial(_read, files.raw),
+                "copying": partial(_copy, files.raw),
+            }
+            speeds = compare(jobs, patterns, sizes.rounds, 0, prepare=partial(_forget, files.raw))
         side = NETWORK_INPUT_PX * binning
         yield {
             "part": "preprocessing",
             "case": f"{side} px binned by {binning}",
             "against": "kikuchipy's calls",
-            **{name: speed.as_dict() for name, speed in speeds.items()},
+            **speeds,
         }
 
 
@@ -95,21 +80,15 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     indexer = band_indexer(PIXELS, _CENTRE, scan, settings)
     bands = indexer.bandDetectPlan  # with PyEBSDIndex's own loops again:
     del bands._grey_dilation, bands.radonPlan.rdn_loops
-
-    def ours():
-        index_patterns(patterns, mask, scan, settings, _CENTRE, 1.0)
-        return len(flat)
-
-    def bare():
-        indexer.index_pats(flat)
-        return len(flat)
-
-    speeds = in_turns({"ours": ours, "plain": bare}, sizes.rounds, sizes.seconds)
+    jobs = {
+        "ours": partial(index_patterns, patterns, mask, scan, settings, _CENTRE, 1.0),
+        "plain": partial(indexer.index_pats, flat),
+    }
     yield {
         "part": "indexing",
         "case": f"{settings.bands} bands",
         "against": "bare PyEBSDIndex call",
-        **{name: speed.as_dict() for name, speed in speeds.items()},
+        **compare(jobs, len(flat), sizes.rounds, sizes.seconds),
     }
 
 
@@ -125,6 +104,13 @@ def simulated_patterns(number: int) -> np.ndarray:
     signal = signal + (_NOISE * signal.std()) * rng.standard_normal(signal.shape, np.float32)
     low, high = signal.min(), signal.max()
     return to_counts(2 * (signal - low) / (high - low) - 1)
+
+
+def _preprocess_anew(raw: Path, binning: int) -> None:
+    """Preprocess as one does, once: no earlier output is there to be replaced."""
+    new = files_in(_new_folder_beside(raw))
+    os.link(raw, new.raw)
+    preprocess_noise(new, binning)
 
 
 def _kikuchipy_calls(path: Path, binning: int) -> None:
@@ -143,8 +129,12 @@ def _read(path: Path) -> None:
             pass
 
 
-def _new_folder(files: ScanFiles) -> str:
-    return tempfile.mkdtemp(dir=files.raw.parent)
+def _copy(path: Path) -> None:
+    shutil.copyfile(path, _new_folder_beside(path) / path.name)
+
+
+def _new_folder_beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent))
 
 
 def _forget(path: Path) -> None:

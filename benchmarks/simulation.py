@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import kikuchipy
@@ -9,7 +10,7 @@ import numpy as np
 from orix.quaternion import Rotation
 
 from benchmarks.settings import Sizes
-from benchmarks.timing import in_turns
+from benchmarks.timing import compare
 from kikuhelpers.scans.virtual.fields_and_rotations import random_rotations
 from kikuhelpers.scans.virtual.microscope import detector_of
 from kikuhelpers.scans.virtual.scanning import simulate
@@ -42,20 +43,18 @@ def simulation(sizes: Sizes) -> Iterator[dict]:
             compute=True,
             show_progressbar=False,
         )
-        return rotations.size
 
     for alloy in ("wrought", "am"):
         scan = virtual_scan(sizes.simulated_patterns, alloy)
-
-        def ours(scan=scan):
-            with tempfile.TemporaryDirectory() as folder:
-                simulate(scan, Path(folder) / "scan.up2", Path(folder) / "truth.h5")
-            return int(np.prod(scan.map_shape))
-
-        speeds = in_turns({"ours": ours, "plain": projection}, sizes.rounds, 0)
+        jobs = {"ours": partial(_simulate_anew, scan), "plain": projection}
         yield {
             "part": "simulation",
             "case": f"virtual {alloy} scan",
             "against": "kikuchipy's projection alone",
-            **{name: speed.as_dict() for name, speed in speeds.items()},
+            **compare(jobs, sizes.simulated_patterns, sizes.rounds, 0),
         }
+
+
+def _simulate_anew(scan: VirtualData) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(scan, Path(folder) / "scan.up2", Path(folder) / "truth.h5")

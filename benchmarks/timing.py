@@ -64,6 +64,29 @@ def in_turns(
     return speeds
 
 
+def counted(job: Callable[[], object], patterns: int) -> Callable[[], int]:
+    """Return a job that also returns how many patterns it does, as :func:`in_turns` counts."""
+
+    def call() -> int:
+        job()
+        return patterns
+
+    return call
+
+
+def compare(
+    jobs: dict[str, Callable[[], object]],
+    patterns: int,
+    rounds: int,
+    seconds: float,
+    prepare: Callable[[], None] = lambda: None,
+) -> dict[str, dict]:
+    """Measure, as :func:`in_turns`, jobs of ``patterns`` patterns each; return their columns."""
+    counting = {name: counted(job, patterns) for name, job in jobs.items()}
+    speeds = in_turns(counting, rounds, seconds, prepare)
+    return {name: speed.as_dict() for name, speed in speeds.items()}
+
+
 def _wait_for_device() -> None:
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
