@@ -9,14 +9,13 @@ from pathlib import Path
 
 import kikuchipy
 import numpy as np
-from orix.quaternion import Rotation
 
 from benchmarks.settings import Sizes
+from benchmarks.simulation import MAP_ROWS, projection
 from benchmarks.timing import compare
 from kikuhelpers.indexing.hough import band_indexer, index_patterns
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
-from kikuhelpers.scans.virtual.fields_and_rotations import random_rotations
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ScanIndexing
@@ -26,7 +25,6 @@ _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
 PIXELS = (NETWORK_INPUT_PX, NETWORK_INPUT_PX)
 _NOISE = 0.3  # in units of the simulated patterns' own contrast
-_MAP_ROWS = 2
 _SETTINGS = Preprocessing(mask="none")  # kikuchipy's rescaling knows no mask
 
 
@@ -38,9 +36,9 @@ def files_in(folder: str, kind: type = ScanFiles) -> ScanFiles:
 def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
     """Write a scan of noise, row by row."""
     side = NETWORK_INPUT_PX * binning
-    row = np.random.default_rng(0).integers(20000, 40000, (_MAP_ROWS, side, side), np.uint16)
-    with Up2Writer(files.raw, (_MAP_ROWS, patterns // _MAP_ROWS), (side, side), 1.0) as writer:
-        for _ in range(patterns // _MAP_ROWS):
+    row = np.random.default_rng(0).integers(20000, 40000, (MAP_ROWS, side, side), np.uint16)
+    with Up2Writer(files.raw, (MAP_ROWS, patterns // MAP_ROWS), (side, side), 1.0) as writer:
+        for _ in range(patterns // MAP_ROWS):
             writer.append(row)
 
 
@@ -94,13 +92,9 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
 
 def simulated_patterns(number: int) -> np.ndarray:
     """Return noisy nickel patterns of random orientation, (rows, columns, 120, 120) counts."""
-    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
     detector = kikuchipy.detectors.EBSDDetector(shape=PIXELS, pc=_CENTRE, sample_tilt=70)
     rng = np.random.default_rng(0)
-    rotations = Rotation(random_rotations(number, rng).reshape(_MAP_ROWS, -1, 4))
-    signal = master.get_patterns(
-        rotations, detector, dtype_out="float32", compute=True, show_progressbar=False
-    ).data
+    signal = projection(number, detector, rng)().data
     signal = signal + (_NOISE * signal.std()) * rng.standard_normal(signal.shape, np.float32)
     low, high = signal.min(), signal.max()
     return to_counts(2 * (signal - low) / (high - low) - 1)

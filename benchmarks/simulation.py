@@ -1,12 +1,14 @@
 """Virtual scans against kikuchipy's projection alone."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import kikuchipy
 import numpy as np
+from kikuchipy.detectors import EBSDDetector
+from numpy.random import Generator
 from orix.quaternion import Rotation
 
 from benchmarks.settings import Sizes
@@ -16,42 +18,33 @@ from kikuhelpers.scans.virtual.microscope import detector_of
 from kikuhelpers.scans.virtual.scanning import simulate
 from kikuhelpers.study.scans import VirtualData
 
-_MAP_ROWS = 2
+MAP_ROWS = 2
 
 
 def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualData:
     """Return the settings of a virtual scan of so many patterns."""
-    settings = {
-        "source": "virtual",
-        "specimen": {"alloy": alloy},
-        "map_shape": (_MAP_ROWS, patterns // _MAP_ROWS),
-    }
-    return VirtualData.model_validate(settings)
+    map_shape = (MAP_ROWS, patterns // MAP_ROWS)
+    return VirtualData(source="virtual", specimen={"alloy": alloy}, map_shape=map_shape)
+
+
+def projection(patterns: int, detector: EBSDDetector, rng: Generator) -> Callable:
+    """Return kikuchipy's projection of nickel patterns of random orientations, to be called."""
+    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    rotations = Rotation(random_rotations(patterns, rng).reshape(MAP_ROWS, -1, 4))
+    return partial(master.get_patterns, rotations, detector, compute=True, show_progressbar=False)
 
 
 def simulation(sizes: Sizes) -> Iterator[dict]:
     """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
-    master = kikuchipy.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
-    rotations = random_rotations(sizes.simulated_patterns, np.random.default_rng(0))
-    rotations = Rotation(rotations.reshape(_MAP_ROWS, -1, 4))
-
-    def projection():
-        master.get_patterns(
-            rotations,
-            detector_of(virtual_scan(sizes.simulated_patterns)),
-            dtype_out="float32",
-            compute=True,
-            show_progressbar=False,
-        )
-
+    patterns = sizes.simulated_patterns
+    plain = projection(patterns, detector_of(virtual_scan(patterns)), np.random.default_rng(0))
     for alloy in ("wrought", "am"):
-        scan = virtual_scan(sizes.simulated_patterns, alloy)
-        jobs = {"ours": partial(_simulate_anew, scan), "plain": projection}
+        jobs = {"ours": partial(_simulate_anew, virtual_scan(patterns, alloy)), "plain": plain}
         yield {
             "part": "simulation",
             "case": f"virtual {alloy} scan",
             "against": "kikuchipy's projection alone",
-            **compare(jobs, sizes.simulated_patterns, sizes.rounds, 0),
+            **compare(jobs, patterns, sizes.rounds, 0),
         }
 
 
