@@ -1,12 +1,10 @@
 """Time and peak memory against the size of the map, each size in a process of its own."""
 
-import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -38,7 +36,9 @@ def growth(sizes: Sizes) -> Iterator[dict]:
             n = factor * sizes.growth_patterns
             with tempfile.TemporaryDirectory() as folder:
                 _prepare(stage, n, sizes.growth_dimension, folder)
-                points.append(_in_own_process(stage, n, sizes.growth_dimension, folder))
+                with ProcessPoolExecutor(1, get_context("spawn")) as own:
+                    run = own.submit(_run, stage, n, sizes.growth_dimension, folder)
+                points.append(run.result())
         yield {
             "part": "growth",
             "case": stage,
@@ -47,14 +47,6 @@ def growth(sizes: Sizes) -> Iterator[dict]:
             "work_ratio": points[-1]["patterns"] / points[0]["patterns"],
             "time_ratio": points[-1]["seconds"] / points[0]["seconds"],
         }
-
-
-def _in_own_process(stage: str, patterns: int, dimension: int, folder: str) -> dict:
-    command = [sys.executable, "-m", "benchmarks.growth", stage]
-    done = subprocess.run(
-        [*command, str(patterns), str(dimension), folder], check=True, stdout=subprocess.PIPE
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _prepare(stage: str, patterns: int, dimension: int, folder: str) -> None:
@@ -92,25 +84,14 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     return lambda: decode_map(decoder, latents, patterns, mask, outputs, 1.0)
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("stage")
-    parser.add_argument("patterns", type=int)
-    parser.add_argument("dimension", type=int)
-    parser.add_argument("folder")
-    asked = parser.parse_args()
+def _run(stage: str, patterns: int, dimension: int, folder: str) -> dict:
     imported = peak_memory_bytes() / 2**20
-    work = _work(asked.stage, asked.patterns, asked.dimension, asked.folder)
+    work = _work(stage, patterns, dimension, folder)
     start = time.perf_counter()
     work()
-    point = {
-        "patterns": asked.patterns,
+    return {
+        "patterns": patterns,
         "seconds": time.perf_counter() - start,
         "imported_mib": imported,  # before any work
         "peak_mib": peak_memory_bytes() / 2**20,
     }
-    print(json.dumps(point))
-
-
-if __name__ == "__main__":
-    _main()
