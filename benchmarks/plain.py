@@ -4,7 +4,7 @@ It computes in float32, takes contiguous arrays from a DataLoader, and has torch
 convolutions of the same shapes.
 """
 
-from collections.abc import Iterator
+from itertools import chain, repeat
 
 import numpy as np
 import torch
@@ -38,10 +38,12 @@ class PlainLoop:
         self.mask = torch.from_numpy(mask.astype(np.float32)).to(device())
         self.optimiser = torch.optim.Adam(weights, lr=_LEARNING_RATE)
         dataset = TensorDataset(torch.from_numpy(patterns.astype(np.float32)).unsqueeze(1))
-        self.batches = _endless(DataLoader(dataset, batch, shuffle=True, drop_last=True))
+        epoch = DataLoader(dataset, batch, shuffle=True, drop_last=True)
+        self.batches = chain.from_iterable(repeat(epoch))  # without end
 
     def step(self) -> None:
-        patterns = next(self.batches).to(device())
+        (patterns,) = next(self.batches)
+        patterns = patterns.to(device())
         if self.model.loss == "contrastive":
             loss = self._contrastive_loss(patterns)
         else:
@@ -63,9 +65,3 @@ class PlainLoop:
         (one, first), (two, second) = (self._vae_loss(view, patterns) for view in views)
         agreement = nt_xent(self.head(first), self.head(second), self.model.contrastive.temperature)
         return (one + two) / 2 + self.model.contrastive.weight * agreement
-
-
-def _endless(loader: DataLoader) -> Iterator[Tensor]:
-    while True:
-        for (patterns,) in loader:
-            yield patterns
