@@ -37,9 +37,8 @@ def matrix_multiply(sizes: Sizes) -> Iterator[dict]:
 
 def training_run(model: Model, sizes: Sizes) -> Trainer:
     """Return a training on noise that never ends."""
-    n = _BATCHES_IN_SAMPLE * sizes.batch
     settings = Training(presentations=10**9, batch_size=sizes.batch)
-    return Trainer(model, settings, TrainingSet(_noise(n), _MASK))
+    return Trainer(model, settings, TrainingSet(_sample(sizes), _MASK))
 
 
 def training(sizes: Sizes) -> Iterator[dict]:
@@ -48,8 +47,7 @@ def training(sizes: Sizes) -> Iterator[dict]:
         for loss in ("vae", "contrastive"):
             model = Model(latent_dim=dimension, loss=loss)
             trainer = training_run(model, sizes)
-            patterns = _noise(_BATCHES_IN_SAMPLE * sizes.batch)
-            plain = PlainLoop(model, patterns, _MASK, sizes.batch)
+            plain = PlainLoop(model, _sample(sizes), _MASK, sizes.batch)
             jobs = {"ours": trainer.take_step, "plain": plain.step}
             speeds = compare(jobs, sizes.batch, sizes.rounds, sizes.seconds)
             ours = speeds["ours"]["patterns_per_s"]
@@ -64,9 +62,7 @@ def training(sizes: Sizes) -> Iterator[dict]:
 
 def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
     """Measure a map's way to latents and back, against the plain network in float32."""
-    counts = to_counts(
-        np.random.default_rng(0).uniform(-1, 1, (1, sizes.map_patterns, *_MASK.shape))
-    )
+    counts = to_counts(_noise(sizes.map_patterns))[np.newaxis]  # a map of one row
     for dimension in sizes.dimensions:
         model = on_device(KikuchiVAE(dimension)).eval()
         plain = KikuchiVAE(dimension).to(device()).eval()
@@ -95,7 +91,11 @@ def encoding_and_decoding(sizes: Sizes) -> Iterator[dict]:
 
 
 def _noise(n: int) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1, 1, (n, *_MASK.shape)).astype(np.float16)
+    return np.random.default_rng(0).uniform(-1, 1, (n, *_MASK.shape))
+
+
+def _sample(sizes: Sizes) -> np.ndarray:
+    return _noise(_BATCHES_IN_SAMPLE * sizes.batch).astype(np.float16)
 
 
 @torch.inference_mode()
