@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 
 from benchmarks import growth, networks, profile, report, scans, simulation
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.batch:
         sizes = replace(sizes, batch=asked.batch)
     before, rows = report.machine(), []
-    path, markdown = report.new_path(root_of("results") / "bench"), ""
+    path = root_of("results") / "bench" / time.strftime("bench-%Y%m%d-%H%M%S.json")
+    markdown = ""
     for name in asked.parts:
         print(f"Measuring: {name}", file=sys.stderr, flush=True)
         for row in PARTS[name](sizes):

@@ -42,8 +42,7 @@ class PlainLoop:
         self.batches = chain.from_iterable(repeat(epoch))  # without end
 
     def step(self) -> None:
-        (patterns,) = next(self.batches)
-        patterns = patterns.to(device())
+        patterns = next(self.batches)[0].to(device())
         if self.model.loss == "contrastive":
             loss = self._contrastive_loss(patterns)
         else:

@@ -29,8 +29,7 @@ _REST = "Python and autograd"
 def training_profile(sizes: Sizes) -> Iterator[dict]:
     """Measure the share of each kind of operation in training steps of every dimension."""
     for dimension in sizes.dimensions:
-        model = Model(latent_dim=dimension)
-        trainer = training_run(model, sizes)
+        trainer = training_run(Model(latent_dim=dimension), sizes)
         trainer.take_step()  # the first allocates and prepares
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             for _ in range(_STEPS):

@@ -1,7 +1,6 @@
 """One JSON with every number and the machine they are of, and one table to read."""
 
 import os
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +17,7 @@ def machine() -> dict:
 
 def table(rows: list[dict]) -> pd.DataFrame:
     """Return one line per measurement; ``times`` is our speed over theirs."""
-    best_multiply = max(
-        (r["gflop_per_s"] for r in rows if r["part"] == "matrix multiply"), default=None
-    )
+    multiplies = [row["gflop_per_s"] for row in rows if row["part"] == "matrix multiply"]
     lines = []
     for row in rows:
         line = {"part": row["part"], "case": row["case"]}
@@ -36,8 +33,9 @@ def table(rows: list[dict]) -> pd.DataFrame:
             )
         if "gflop_per_s" in row:
             line["note"] = f"{row['gflop_per_s']:.0f} GFLOP/s"
-            if "ours" in row and best_multiply:
-                line["note"] += f", {row['gflop_per_s'] / best_multiply:.0%} of the best multiply"
+            if "ours" in row and multiplies:
+                share = row["gflop_per_s"] / max(multiplies)
+                line["note"] += f", {share:.0%} of the best multiply"
         if "points" in row:
             line["note"] = (
                 f"{row['work_ratio']:.0f} x the map: {row['memory_ratio']:.2f} x the memory "
@@ -49,11 +47,6 @@ def table(rows: list[dict]) -> pd.DataFrame:
             line["note"] = f"{', '.join(shares)}; {speed}"
         lines.append(line)
     return pd.DataFrame(lines).fillna("")
-
-
-def new_path(folder: Path) -> Path:
-    """Return the JSON's path of a run that starts now."""
-    return folder / time.strftime("bench-%Y%m%d-%H%M%S.json")
 
 
 def write(rows: list[dict], before: dict, path: Path) -> str:

@@ -60,10 +60,9 @@ def preprocessing(sizes: Sizes) -> Iterator[dict]:
                 "copying": partial(_copy, files.raw),
             }
             speeds = compare(jobs, patterns, sizes.rounds, 0, prepare=partial(_forget, files.raw))
-        side = NETWORK_INPUT_PX * binning
         yield {
             "part": "preprocessing",
-            "case": f"{side} px binned by {binning}",
+            "case": f"{NETWORK_INPUT_PX * binning} px binned by {binning}",
             "against": "kikuchipy's calls",
             **speeds,
         }
