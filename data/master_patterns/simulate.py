@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from kikuhelpers.runs.files import written_aside
 
@@ -148,8 +149,6 @@ def save(path: Path, upper: np.ndarray, metadata: dict[str, Any]) -> None:
 
 def _simulate(crystal, dmin_nm: float, grid: int, solver) -> np.ndarray:
     de_ebsd = _de_ebsd()
-    import torch
-
     depths = de_ebsd.DepthDistribution.single_energy(
         ENERGY_KEV, thickness=THICKNESS_NM, decay_length=DEPTH_NM
     )
@@ -171,7 +170,6 @@ def _ordered_solver(unstretched=None):
     de-ebsd's own order, by length, changes with rounding. The solver of the unstretched crystal,
     if given, chooses strong and weak reflections: a choice that changes with a makes jumps.
     """
-    import torch
     from de_ebsd.diffraction.prism import BlochPrismBackend
     from de_ebsd.diffraction.reflections import excitation_errors
 
