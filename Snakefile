@@ -237,6 +237,20 @@ def smaller_model(wildcards):
     return str(files_of(ModelFiles, "models", small).weights) if small else []
 
 
+def dimensions_to_come(wildcards):
+    """How large a network the largest one is that grows from a model: the longest path first."""
+
+    def largest(name):
+        grown = [n for n in MODELS if study.training_of(n).grown_from == name]
+        return max(map(largest, grown), default=study.model(name).latent_dim)
+
+    return largest(wildcards.model)
+
+
+def dimensions(wildcards):
+    return study.model(wildcards.model).latent_dim
+
+
 rule training:
     input:
         [str(of_scan(name).preprocessed) for name in study.training_scans],
@@ -247,7 +261,7 @@ rule training:
     output:
         made(stages.TRAINING, model),
         record(stages.TRAINING, "{model}"),
-    priority: 1  # the longest stage begins first
+    priority: dimensions_to_come
     threads: TRAINING_THREADS
     resources:
         gpu=1,
@@ -267,6 +281,7 @@ rule latent_maps:
     output:
         made(stages.LATENT_MAPS, model_scan),
         record(stages.LATENT_MAPS, "{model}", "{scan}"),
+    priority: dimensions
     resources:
         gpu=1,
     log:
@@ -286,6 +301,7 @@ rule reconstruction:
     output:
         made(stages.RECONSTRUCTION, model_scan),
         record(stages.RECONSTRUCTION, "{model}", "{scan}"),
+    priority: dimensions
     resources:
         gpu=1,
     log:
