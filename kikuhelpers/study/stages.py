@@ -51,13 +51,7 @@ class Job:
 
 
 class Dependencies:
-    """What the jobs of a study depend on.
-
-    Parameters
-    ----------
-    study
-        The study.
-    """
+    """What the jobs of a study depend on."""
 
     def __init__(self, study: Study):
         self.study = study
@@ -167,8 +161,7 @@ class Dependencies:
 
     def _table1(self):
         study = self.study
-        jobs = [Job(INDEXING, (scan,)) for scan in study.scans]
-        jobs += [Job(TRAINING, (model,)) for model in study.models]
+        jobs = [job for job in jobs_of(study) if job.stage in (INDEXING, TRAINING)]
         for scan in study.decoded_scans:
             for decoder in study.decoders:
                 jobs += [self.decoding(decoder, scan), Job(REINDEXING, (decoder, scan))]
@@ -184,12 +177,10 @@ class Dependencies:
 
     def _figures(self):
         study = self.study
-        jobs = [Job(TABLE1)]
-        jobs += [Job(LATENT_MAPS, (m, s)) for m in study.models for s in study.mapped_scans]
-        jobs += [Job(RECONSTRUCTION, (m, s)) for m in study.models for s in study.decoded_scans]
+        maps = [job for job in jobs_of(study) if job.stage in (LATENT_MAPS, RECONSTRUCTION)]
         settings = {"title": study.title, "figures": study.figures}
         settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
-        return settings, jobs
+        return settings, [Job(TABLE1), *maps]
 
 
 def jobs_of(study: Study) -> list[Job]:
