@@ -55,13 +55,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Archive:
-    """What the archive holds of a study; nothing of other settings is ever read from it.
-
-    Parameters
-    ----------
-    layout
-        Files of the study.
-    """
+    """What the archive holds of a study; nothing of other settings is ever read from it."""
 
     def __init__(self, layout: Layout):
         self.layout = layout

@@ -110,13 +110,13 @@ def begin(
     if archive:
         print("It reads the results that are there, and the archive where they are not.")
         return record
-    needed = list(dict.fromkeys(record.layout.dependencies.needs(record.job)))
-    why = {job: record.results.lacks(job) for job in needed}
-    lacking = [job for job in needed if why[job]]
-    there = [str(job) for job in needed if not why[job]]
-    several = "result" if len(needed) == 1 else "results"
-    known = f"{len(needed)} earlier {several}; there: {', '.join(there) or 'none'}"
-    print(f"It needs {known if needed else 'no earlier result'}.")
+    needs = record.layout.dependencies.needs(record.job)
+    why = {job: record.results.lacks(job) for job in dict.fromkeys(needs)}
+    lacking = [job for job in why if why[job]]
+    there = [str(job) for job in why if not why[job]]
+    several = "result" if len(why) == 1 else "results"
+    known = f"{len(why)} earlier {several}; there: {', '.join(there) or 'none'}"
+    print(f"It needs {known if why else 'no earlier result'}.")
     # What overrides change has no graph; what they leave alone the original study makes.
     folder = record.layout.folder
     of_graph = not study.origin.study or all(record.layout.folder_of(j) != folder for j in lacking)
@@ -186,9 +186,10 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict:
     """Return processor, cores, memory and accelerator."""
+    processor = _of_proc("cpuinfo", r"^model name\s*: (.*)")
     facts = {
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": processor or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
     }
@@ -203,19 +204,16 @@ def peak_memory_bytes() -> int:
     info = psutil.Process().memory_info()
     if hasattr(info, "peak_wset"):  # Windows
         return info.peak_wset
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage on Linux counts the process that started this one, too
-        peak_kb = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)
-        return int(peak_kb.group(1)) * 1024
+    # getrusage on Linux counts the process that started this one, too
+    if peak_kb := _of_proc("self/status", r"^VmHWM:\s+(\d+) kB"):
+        return int(peak_kb) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def _of_proc(name: str, pattern: str) -> str:
+    """What the group of a pattern finds in a file of Linux's /proc; "" where there is none."""
+    file = Path("/proc") / name
+    found = re.search(pattern, file.read_text(), re.M) if file.is_file() else None
+    return found.group(1).strip() if found else ""
