@@ -21,7 +21,7 @@ from kikuhelpers.runs.results import MissingResultError, Results, name_of
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED
 from kikuhelpers.study.load import PROJECT_ROOT
-from kikuhelpers.study.stages import TRAINING, Job
+from kikuhelpers.study.stages import TRAINING, Job, plain
 
 PACKAGES = (
     "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
@@ -136,19 +136,12 @@ def collect(results: Results) -> dict:
 
     A job on another machine, whose results were archived, brings its own versions and hardware.
     """
-    records = results.all_records()
-    study = results.layout.study
-    shared = {
-        "study": study.model_dump(),
-        "overrides": study.origin.overrides or {},
-        "seed": study.seed,
-    }
-    for scan in shared["study"]["scans"].values():
-        if "path" in scan["data"]:  # the bare name: this file may be published
-            scan["data"]["path"] = Path(scan["data"]["path"]).name
-    shared |= {"versions": versions(), "hardware": hardware()}
-    runs = {}
-    for job, record in records.items():
+    study, runs = results.layout.study, {}
+    shared = {"study": study.model_dump(), "overrides": study.origin.overrides or {}}
+    shared |= {"seed": study.seed, "versions": versions(), "hardware": hardware()}
+    for name, scan in study.scans.items():  # without its folder: this file may be published
+        shared["study"]["scans"][name]["data"] = plain(scan.data)
+    for job, record in results.all_records().items():
         own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
         runs[str(job)] = {key: record[key] for key in own}
@@ -167,12 +160,10 @@ def collect(results: Results) -> dict:
 def git_commit() -> str:
     """Return the commit of the code, "+changes" appended where files differ from it."""
     command = ["git", "-C", str(PROJECT_ROOT)]
+    changed = ["status", "--porcelain", "--", "kikuhelpers", "notebooks", "studies"]
     try:
         commit = subprocess.check_output([*command, "rev-parse", "HEAD"], text=True, stderr=-3)
-        changes = subprocess.check_output(
-            [*command, "status", "--porcelain", "--", "kikuhelpers", "notebooks", "studies"],
-            text=True,
-        )
+        changes = subprocess.check_output([*command, *changed], text=True)
     except (OSError, subprocess.CalledProcessError):
         return "no git commit"
     return commit.strip() + ("+changes" if changes.strip() else "")

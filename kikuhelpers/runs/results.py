@@ -190,8 +190,7 @@ class Results:
             what = f"The results of {job} were made with other settings than the study's"
             raise MissingResultError(what, study, job)
         for scan, sha256 in record["scans"].items():
-            card = self.layout.scan(scan).card
-            if readable_json(card).get("sha256") != sha256:
+            if readable_json(self.layout.scan(scan).card).get("sha256") != sha256:
                 what = f"The results of {job} are of another scan than the present '{scan}'"
                 raise MissingResultError(what, study, Job(DATA, (scan,)), job)
         return self._records.setdefault(job, record)
