@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
@@ -137,14 +138,10 @@ def _stale(results: Results) -> list[Job]:
     return [job for job in jobs if ran(job) and results.lacks(job)]
 
 
-def _with_needs(results: Results, jobs: list[Job]) -> set[Job]:
+def _with_needs(results: Results, jobs: Collection[Job]) -> set[Job]:
     """Jobs and all that they need, through other jobs too."""
-    found, waiting = set(), list(jobs)
-    while waiting:
-        job = waiting.pop()
-        found.add(job)
-        waiting += [n for n in results.layout.dependencies.needs(job) if n not in found]
-    return found
+    needs = {other for job in jobs for other in results.layout.dependencies.needs(job)}
+    return {*jobs, *(_with_needs(results, needs) if needs else ())}
 
 
 def _tables_and_figures(results: Results) -> list[Job]:

@@ -88,8 +88,7 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
     if isinstance(settings, Nlpar):
         return None
     if isinstance(settings, Pca):
-        found = principal_components(results)
-        return partial(found.project, count=settings.components)
+        return partial(principal_components(results).project, count=settings.components)
     pixels = sample_inside(load_training_set(results), study.seed)
     return _fit_nmf(pixels, settings.components, study.seed)
 
@@ -149,7 +148,12 @@ def principal_components(results: Results) -> PrincipalComponents:
             found = PrincipalComponents(**{name: value[()] for name, value in stored.items()})
         if found.sample == sample and len(found.eigenvalues) >= wanted:
             return found
-    found = _fit_pca(sample_inside(data, study.seed), wanted, study.seed, sample)
+    pixels = sample_inside(data, study.seed)
+    pca = PCA(wanted, svd_solver="randomized", copy=False, random_state=study.seed).fit(pixels)
+    # scikit-learn divides by n - 1; a mean over the patterns divides by n.
+    eigenvalues = pca.explained_variance_.astype(np.float64) * (1 - 1 / len(pixels))
+    total = float(eigenvalues[0] / pca.explained_variance_ratio_[0])
+    found = PrincipalComponents(eigenvalues, total, pca.mean_, pca.components_, sample)
     with written_aside(path) as temporary:
         np.savez(temporary, **vars(found))
     save_json(files.spectrum, {"eigenvalues": found.eigenvalues.tolist(), "total": found.total})
@@ -194,15 +198,6 @@ def _mix(pixels: np.ndarray, components: np.ndarray) -> np.ndarray:
     """What non-negative components of p + 1 (K, pixels) keep of patterns (n, pixels)."""
     fixed = {"H": components, "n_components": len(components), "update_H": False}
     return non_negative_factorization(pixels + _BLACK, **fixed)[0] @ components - _BLACK
-
-
-def _fit_pca(pixels: np.ndarray, count: int, seed: int, sample: str) -> PrincipalComponents:
-    """Fit principal components; ``pixels`` (n, pixels) float32 is used up."""
-    pca = PCA(count, svd_solver="randomized", copy=False, random_state=seed).fit(pixels)
-    # scikit-learn divides by n - 1; a mean over the patterns divides by n.
-    eigenvalues = pca.explained_variance_.astype(np.float64) * (1 - 1 / len(pixels))
-    total = float(eigenvalues[0] / pca.explained_variance_ratio_[0])
-    return PrincipalComponents(eigenvalues, total, pca.mean_, pca.components_, sample)
 
 
 def _average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: Path) -> None:

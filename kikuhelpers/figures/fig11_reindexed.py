@@ -33,8 +33,7 @@ def draw(results: Results) -> style.PaperFigure:
     for above, below, panel, name, iq in columns:
         drawing.show_map(above, view.ipf_x(name), view.step_um)
         beta, share = (f"β = {betas[name]}" if name in betas else ""), indexed[name].mean()
-        words = f"{name}\n{beta}\n{100 * share:.1f} % indexed"
-        drawing.letter(above, f"{panel}.1", words)
+        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{100 * share:.1f} % indexed")
         image = drawing.show_map(below, iq, view.step_um, drawing.QUALITY_COLOURS, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
@@ -43,8 +42,7 @@ def draw(results: Results) -> style.PaperFigure:
     lower[0].set_ylabel("IQ")
     drawing.add_ipf_key(upper[-1])
     lower[-1].remove()
-    bar = "IQ (pq, arb. units)"
-    drawing.add_colour_bar(image, list(lower[:-1]), bar, orientation="vertical")
+    drawing.add_colour_bar(image, list(lower[:-1]), "IQ (pq, arb. units)", orientation="vertical")
     figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, betas.values())
     return figure
 

@@ -259,8 +259,7 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     state, shape = state_at(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")
-    colours = drawing.DENSITY_COLOURS
-    image = drawing.show_map(ax, np.log10(density), view.step_um / finer, colours)
+    image = drawing.show_map(ax, np.log10(density), view.step_um / finer, drawing.DENSITY_COLOURS)
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = _boundary_lines(np.where(particles, -1, domain))
     look = {"colors": DOMAIN_COLOUR, "lw": 0.5, "rasterized": True, "zorder": 0.5}

@@ -57,8 +57,7 @@ class PaperFigure(Figure):
 
 def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed") -> PaperFigure:
     """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
-    size = (width_mm * INCH_PER_MM, height_mm * INCH_PER_MM)
-    figure = PaperFigure(figsize=size, layout=layout)
+    figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
     if title:
         figure.suptitle(title)
     return figure

@@ -179,12 +179,10 @@ def index_and_measure(
 
     Parameters
     ----------
-    patterns
-        (rows, columns, height, width) uint16 counts.
-    mask
-        (height, width), True inside the screen.
-    scan, settings
-        Settings of the scan and of the indexing.
+    patterns, mask, settings
+        As of :func:`index_patterns`.
+    scan
+        Settings of the scan.
     centre
         Fields of :class:`Calibration`, one for a scan's patterns of every kind.
 

@@ -55,13 +55,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Archive:
-    """What the archive holds of a study; nothing of other settings is ever read from it.
-
-    Parameters
-    ----------
-    layout
-        Files of the study.
-    """
+    """What the archive holds of a study; nothing of other settings is ever read from it."""
 
     def __init__(self, layout: Layout):
         self.layout = layout
@@ -218,8 +212,7 @@ def _small(values: np.ndarray) -> np.ndarray:
 
 def _pack_truth(truth: Arrays) -> Arrays:
     small = {name: _small(values) for name, values in truth.items()}
-    turns = np.round(truth["rotation"] * _LARGEST_INT16).astype(np.int16)
-    return small | {"rotation": turns}
+    return small | {"rotation": np.round(truth["rotation"] * _LARGEST_INT16).astype(np.int16)}
 
 
 def _unpack_truth(packed: Arrays) -> Arrays:

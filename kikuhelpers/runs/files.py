@@ -68,12 +68,6 @@ def digest(path: str | Path) -> str:
     return hashed.hexdigest()
 
 
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else os.fspath(value)
 

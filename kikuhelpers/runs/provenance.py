@@ -21,7 +21,7 @@ from kikuhelpers.runs.results import MissingResultError, Results, name_of
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED
 from kikuhelpers.study.load import PROJECT_ROOT
-from kikuhelpers.study.stages import TRAINING, Job
+from kikuhelpers.study.stages import TRAINING, Job, plain
 
 PACKAGES = (
     "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
@@ -110,13 +110,13 @@ def begin(
     if archive:
         print("It reads the results that are there, and the archive where they are not.")
         return record
-    needed = list(dict.fromkeys(record.layout.dependencies.needs(record.job)))
-    why = {job: record.results.lacks(job) for job in needed}
-    lacking = [job for job in needed if why[job]]
-    there = [str(job) for job in needed if not why[job]]
-    several = "result" if len(needed) == 1 else "results"
-    known = f"{len(needed)} earlier {several}; there: {', '.join(there) or 'none'}"
-    print(f"It needs {known if needed else 'no earlier result'}.")
+    needs = record.layout.dependencies.needs(record.job)
+    why = {job: record.results.lacks(job) for job in dict.fromkeys(needs)}
+    lacking = [job for job in why if why[job]]
+    there = [str(job) for job in why if not why[job]]
+    several = "result" if len(why) == 1 else "results"
+    known = f"{len(why)} earlier {several}; there: {', '.join(there) or 'none'}"
+    print(f"It needs {known if why else 'no earlier result'}.")
     # What overrides change has no graph; what they leave alone the original study makes.
     folder = record.layout.folder
     of_graph = not study.origin.study or all(record.layout.folder_of(j) != folder for j in lacking)
@@ -136,19 +136,12 @@ def collect(results: Results) -> dict:
 
     A job on another machine, whose results were archived, brings its own versions and hardware.
     """
-    records = results.all_records()
-    study = results.layout.study
-    shared = {
-        "study": study.model_dump(),
-        "overrides": study.origin.overrides or {},
-        "seed": study.seed,
-    }
-    for scan in shared["study"]["scans"].values():
-        if "path" in scan["data"]:  # the bare name: this file may be published
-            scan["data"]["path"] = Path(scan["data"]["path"]).name
-    shared |= {"versions": versions(), "hardware": hardware()}
-    runs = {}
-    for job, record in records.items():
+    study, runs = results.layout.study, {}
+    shared = {"study": study.model_dump(), "overrides": study.origin.overrides or {}}
+    shared |= {"seed": study.seed, "versions": versions(), "hardware": hardware()}
+    for name, scan in study.scans.items():  # without its folder: this file may be published
+        shared["study"]["scans"][name]["data"] = plain(scan.data)
+    for job, record in results.all_records().items():
         own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
         runs[str(job)] = {key: record[key] for key in own}
@@ -167,12 +160,10 @@ def collect(results: Results) -> dict:
 def git_commit() -> str:
     """Return the commit of the code, "+changes" appended where files differ from it."""
     command = ["git", "-C", str(PROJECT_ROOT)]
+    changed = ["status", "--porcelain", "--", "kikuhelpers", "notebooks", "studies"]
     try:
         commit = subprocess.check_output([*command, "rev-parse", "HEAD"], text=True, stderr=-3)
-        changes = subprocess.check_output(
-            [*command, "status", "--porcelain", "--", "kikuhelpers", "notebooks", "studies"],
-            text=True,
-        )
+        changes = subprocess.check_output([*command, *changed], text=True)
     except (OSError, subprocess.CalledProcessError):
         return "no git commit"
     return commit.strip() + ("+changes" if changes.strip() else "")
@@ -186,9 +177,10 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict:
     """Return processor, cores, memory and accelerator."""
+    processor = _of_proc("cpuinfo", r"^model name\s*: (.*)")
     facts = {
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": processor or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
     }
@@ -203,19 +195,16 @@ def peak_memory_bytes() -> int:
     info = psutil.Process().memory_info()
     if hasattr(info, "peak_wset"):  # Windows
         return info.peak_wset
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage on Linux counts the process that started this one, too
-        peak_kb = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)
-        return int(peak_kb.group(1)) * 1024
+    # getrusage on Linux counts the process that started this one, too
+    if peak_kb := _of_proc("self/status", r"^VmHWM:\s+(\d+) kB"):
+        return int(peak_kb) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def _of_proc(name: str, pattern: str) -> str:
+    """What the group of a pattern finds in a file of Linux's /proc; "" where there is none."""
+    file = Path("/proc") / name
+    found = re.search(pattern, file.read_text(), re.M) if file.is_file() else None
+    return found.group(1).strip() if found else ""

@@ -7,6 +7,7 @@ sentence says which command makes it.
 """
 
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -178,16 +179,21 @@ class Results:
         return path
 
     def record(self, job: Job) -> dict:
-        """Return the record of a job, if it is there and of the study's settings.
-
-        Raises
-        ------
-        MissingResultError
-            Otherwise; the message names the command that makes the result.
-        """
-        if job not in self._records:
-            self._records[job] = self._checked_record(job)
-        return self._records[job]
+        """Return the record of a job, checked like a result (:meth:`path`)."""
+        if job in self._records:
+            return self._records[job]
+        path, study = self.layout.record(job.stage, *job.parts), self.layout.study
+        if not path.is_file():
+            raise MissingResultError(f"{job} has not run yet", study, job)
+        record = readable_json(path)
+        if record.get("fingerprint") != self.layout.dependencies.fingerprint(job):
+            what = f"The results of {job} were made with other settings than the study's"
+            raise MissingResultError(what, study, job)
+        for scan, sha256 in record["scans"].items():
+            if readable_json(self.layout.scan(scan).card).get("sha256") != sha256:
+                what = f"The results of {job} are of another scan than the present '{scan}'"
+                raise MissingResultError(what, study, Job(DATA, (scan,)), job)
+        return self._records.setdefault(job, record)
 
     def all_records(self) -> dict[Job, dict]:
         """Return the records of all jobs that have run, of archived jobs where that is allowed."""
@@ -216,21 +222,6 @@ class Results:
             patterns = {"/".join(map(str, place)): p for place, p in sorted(self.shown.items())}
             with written_aside(self.layout.shown_patterns) as temporary:
                 np.savez_compressed(temporary, **patterns)
-
-    def _checked_record(self, job: Job) -> dict:
-        path, study = self.layout.record(job.stage, *job.parts), self.layout.study
-        if not path.is_file():
-            raise MissingResultError(f"{job} has not run yet", study, job)
-        record = readable_json(path)
-        if record.get("fingerprint") != self.layout.dependencies.fingerprint(job):
-            what = f"The results of {job} were made with other settings than the study's"
-            raise MissingResultError(what, study, job)
-        for scan, sha256 in record["scans"].items():
-            card = self.layout.scan(scan).card
-            if readable_json(card).get("sha256") != sha256:
-                what = f"The results of {job} are of another scan than the present '{scan}'"
-                raise MissingResultError(what, study, Job(DATA, (scan,)), job)
-        return record
 
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
@@ -273,25 +264,14 @@ def _open_truth(path: Path) -> dict[str, np.ndarray]:
         return {name: v[()].reshape(*shape, *v.shape[1:]) for name, v in file.items()}
 
 
-def _open_map(path: Path):
-    import orix.io  # takes seconds: only whoever opens a map waits for it
-
-    return orix.io.load(str(path))
-
-
-def _open_weights(path: Path):
-    from safetensors.torch import load_file  # with torch, which few stages need
-
-    return load_file(path)
-
-
+# orix and torch take seconds to import: only whoever opens a file of theirs waits for them.
 _OPENERS = {
     "truth.h5": _open_truth,
-    ".h5": _open_map,
+    ".h5": lambda path: import_module("orix.io").load(str(path)),
     ".up2": open_patterns,
     "latents.npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
     ".npy": lambda path: np.load(path, allow_pickle=False),
     ".json": load_json,
     ".csv": pd.read_csv,
-    ".safetensors": _open_weights,
+    ".safetensors": lambda path: import_module("safetensors.torch").load_file(path),
 }

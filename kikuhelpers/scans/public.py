@@ -14,7 +14,6 @@ import pooch
 from PIL import Image
 
 from kikuhelpers.patterns.up2 import PatternFileError
-from kikuhelpers.runs.files import sha256
 from kikuhelpers.study import PROJECT_ROOT
 
 # Crop of the recrystallised IN718 map of doi:10.5061/dryad.zcrjdfnr9 (CC0 1.0), as tiles.
@@ -103,7 +102,7 @@ def _fetch(name: str) -> Path:
     downloads = in718_downloads()
     local = Path(os.environ.get("KIKUHELPERS_DATA", "")) / IN718 / "tiles" / name
     if local.is_file():
-        if sha256(local) != downloads.registry[name]:
+        if pooch.file_hash(local) != downloads.registry[name]:
             raise PatternFileError(
                 f"{local} is not the registered file (SHA-256 differs); copy it again."
             )

@@ -20,6 +20,7 @@ from kikuhelpers.scans import public
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
+from kikuhelpers.study.stages import plain
 
 _UP_ENDINGS = {".up1", ".up2"}
 
@@ -65,8 +66,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
 
         simulate(data, files.raw, files.truth)
     elif _is_ready(data):
-        whole = open_patterns(data.path, data.map_shape)
-        _check_size(whole.shape[2:], binning, name)
+        _check_size(open_patterns(data.path, data.map_shape).shape[2:], binning, name)
         _link(Path(data.path), files.raw)
     else:
         shape, rows = _source(data)
@@ -76,12 +76,9 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
                 writer.append(patterns.reshape(-1, *shape[2:]))
     overview = survey(files.raw)
     patterns = open_patterns(files.raw)
-    source = data.model_dump()
-    if "path" in source:  # the bare name, the same on every machine
-        source["path"] = Path(source["path"]).name
     card = {
         "scan": name,
-        "source": source,
+        "source": plain(data),
         "map_shape": patterns.shape[:2],
         "pattern_shape": patterns.shape[2:],
         "step_um": data.step_um,

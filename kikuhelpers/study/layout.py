@@ -204,7 +204,7 @@ class Layout:
         """Files of a scan seen through a model or a baseline, whose names differ."""
         self.study.scan(scan)
         if model in self.study.baselines:
-            return BaselineScanFiles(self._baseline_folders(model, scan))
+            return BaselineScanFiles(self._folders("baselines", model, scan, parts=(model, scan)))
         self.study.model(model)
         return ModelScanFiles(self._folders("models", model, scan, parts=(model, scan)))
 
@@ -261,12 +261,9 @@ class Layout:
         return {path: job for job in jobs_of(self.study) for path in self.outputs(job)}
 
     def _folders(self, *names: str, parts: tuple[str, ...]) -> FolderOf:
-        return lambda stage: self.folder_of(Job(stage, parts)).joinpath(*names)
-
-    def _baseline_folders(self, baseline: str, scan: str) -> FolderOf:
         def folder(stage: str) -> Path:
-            parts = (baseline,) if stage == BASELINES else (baseline, scan)
-            return self.folder_of(Job(stage, parts)) / "baselines" / baseline / scan
+            of_job = parts[:1] if stage == BASELINES else parts  # a baseline's job is of all scans
+            return self.folder_of(Job(stage, of_job)).joinpath(*names)
 
         return folder
 
@@ -290,7 +287,6 @@ class Layout:
             names += ["realism.csv"] if study.comparison else []
             return [*names, "virtual_specimens.json"]
         drawn = self.figures / "figures.json"
-        content = readable_json(drawn)
-        pictures = [name for entry in content.values() for name in entry["files"]]
+        pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
         scores = {study.scan(name).serves for name in study.virtual_scans} - {"training"}
         return [*pictures, *(["truth_scores.csv"] if scores else []), drawn.name, "run.json"]

@@ -7,28 +7,21 @@ from kikuhelpers.study.study import Study
 
 def scan_of(study: Study, alloy: str) -> str | None:
     """Return the first mapped scan of an alloy, "wrought" ("other" counts as such) or "am"."""
-    return _first(study, study.mapped_scans, alloy)
+    kinds = {"am"} if alloy == "am" else {"wrought", "other"}
+    return next((n for n in study.mapped_scans if study.scan(n).figures.role in kinds), None)
 
 
 def decoded_scan(study: Study) -> str:
     """Return the first wrought scan whose patterns are decoded; without any, another one."""
-    return _first(study, study.decoded_scans, "wrought") or study.decoded_scans[0]
-
-
-def _first(study: Study, names: list[str], alloy: str) -> str | None:
-    kinds = {"am"} if alloy == "am" else {"wrought", "other"}
-    return next((name for name in names if study.scan(name).figures.role in kinds), None)
+    return min(study.decoded_scans, key=lambda name: study.scan(name).figures.role == "am")
 
 
 def fine_scan(study: Study) -> str | None:
     """Return the AM scan of the smallest step, if it is finer than the first AM scan."""
-    first = scan_of(study, "am")
-    if first is None:
-        return None
     scans = {name: study.scan(name) for name in study.mapped_scans}
     steps = {n: scan.data.step_um for n, scan in scans.items() if scan.figures.role == "am"}
-    finest = min(steps, key=steps.get)
-    return finest if steps[finest] < steps[first] else None
+    finest = min(steps, key=steps.get, default=None)  # of equal steps the first scan
+    return finest if finest != scan_of(study, "am") else None
 
 
 def mapped_in_figures(study: Study) -> set[str]:

@@ -51,13 +51,7 @@ class Job:
 
 
 class Dependencies:
-    """What the jobs of a study depend on.
-
-    Parameters
-    ----------
-    study
-        The study.
-    """
+    """What the jobs of a study depend on."""
 
     def __init__(self, study: Study):
         self.study = study
@@ -86,7 +80,7 @@ class Dependencies:
         """Return the settings that a job reads itself, and the jobs whose results it reads."""
         _, name = job.stage.split("_", 1)  # below stands a method for each stage
         settings, jobs = getattr(self, f"_{name}")(*job.parts)
-        return {name: _plain(value) for name, value in settings.items()}, jobs
+        return {name: plain(value) for name, value in settings.items()}, jobs
 
     def needs(self, job: Job) -> list[Job]:
         """Return the jobs that must have run before."""
@@ -97,8 +91,7 @@ class Dependencies:
         """Return the names of the scans whose patterns a job's results come from."""
         if job.stage == DATA:
             return list(job.parts)
-        names = {name for other in self.of(job)[1] for name in self.scans_behind(other)}
-        return sorted(names)
+        return sorted({name for other in self.of(job)[1] for name in self.scans_behind(other)})
 
     def _diffraction_data(self, scan: str):
         return {"data": self.study.scan(scan).data}, []
@@ -112,8 +105,7 @@ class Dependencies:
 
     def _indexing(self, scan: str):
         study = self.study
-        own = study.scan(scan).indexing
-        settings = {"study": study.indexing, "scan": own, "seed": study.seed}
+        settings = {"study": study.indexing, "scan": study.scan(scan).indexing, "seed": study.seed}
         return settings, [Job(PREPROCESSING, (scan,))]
 
     def _sample(self):
@@ -136,8 +128,7 @@ class Dependencies:
         return settings, jobs
 
     def _latent_maps(self, model: str, scan: str):
-        before = [Job(PREPROCESSING, (scan,)), Job(INDEXING, (scan,))]
-        return {}, [Job(TRAINING, (model,)), *before]
+        return {}, [Job(TRAINING, (model,)), Job(PREPROCESSING, (scan,)), Job(INDEXING, (scan,))]
 
     def _reconstruction(self, model: str, scan: str):
         # Of the latent maps it reads the latents alone, which know nothing of the indexing.
@@ -167,8 +158,7 @@ class Dependencies:
 
     def _table1(self):
         study = self.study
-        jobs = [Job(INDEXING, (scan,)) for scan in study.scans]
-        jobs += [Job(TRAINING, (model,)) for model in study.models]
+        jobs = [job for job in jobs_of(study) if job.stage in (INDEXING, TRAINING)]
         for scan in study.decoded_scans:
             for decoder in study.decoders:
                 jobs += [self.decoding(decoder, scan), Job(REINDEXING, (decoder, scan))]
@@ -184,12 +174,10 @@ class Dependencies:
 
     def _figures(self):
         study = self.study
-        jobs = [Job(TABLE1)]
-        jobs += [Job(LATENT_MAPS, (m, s)) for m in study.models for s in study.mapped_scans]
-        jobs += [Job(RECONSTRUCTION, (m, s)) for m in study.models for s in study.decoded_scans]
+        maps = [job for job in jobs_of(study) if job.stage in (LATENT_MAPS, RECONSTRUCTION)]
         settings = {"title": study.title, "figures": study.figures}
         settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
-        return settings, jobs
+        return settings, [Job(TABLE1), *maps]
 
 
 def jobs_of(study: Study) -> list[Job]:
@@ -206,8 +194,8 @@ def jobs_of(study: Study) -> list[Job]:
     return jobs + ([Job(FIGURES)] if models else [])
 
 
-def _plain(value):
-    """Settings as JSON takes them; of a scan's file the bare name, the same on every machine."""
+def plain(value):
+    """Return settings as JSON takes them; of a scan's file the name alone, the same everywhere."""
     if not isinstance(value, Settings):
         return value
     content = value.model_dump(mode="json")

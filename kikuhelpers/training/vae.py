@@ -34,6 +34,11 @@ class ShortcutConv(nn.Module):
         return nn.functional.leaky_relu(self.conv(x), LEAK).add_(x)  # one buffer less
 
 
+def _with_shortcut(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    """A convolution that changes the size, its activation, and a shortcut at the new size."""
+    return [convolution, nn.LeakyReLU(LEAK), ShortcutConv(convolution.out_channels)]
+
+
 class Encoder(nn.Module):
     """Pattern (n, 1, 120, 120) -> mean and log-variance of the latent, (n, D) each."""
 
@@ -41,11 +46,7 @@ class Encoder(nn.Module):
         super().__init__()
         layers = []
         for inputs, channels in pairwise((1, latent_dim // 4, latent_dim // 2, latent_dim)):
-            layers += [
-                nn.Conv2d(inputs, channels, KERNEL_PX, stride=2),
-                nn.LeakyReLU(LEAK),
-                ShortcutConv(channels),
-            ]
+            layers += _with_shortcut(nn.Conv2d(inputs, channels, KERNEL_PX, stride=2))
         layers += [nn.Conv2d(channels, 2 * latent_dim, _CODE_PX), nn.LeakyReLU(LEAK), nn.Flatten()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * latent_dim, 2 * latent_dim)
@@ -56,8 +57,7 @@ class Encoder(nn.Module):
                 f"The network takes patterns of 1 x {NETWORK_INPUT_PX} x {NETWORK_INPUT_PX}, not "
                 f"{' x '.join(map(str, patterns.shape[1:]))}; set the scan's binning to get there."
             )
-        mean, log_variance = self.head(self.features(patterns)).chunk(2, dim=1)
-        return mean, log_variance
+        return self.head(self.features(patterns)).chunk(2, dim=1)
 
 
 class Decoder(nn.Module):
@@ -69,11 +69,7 @@ class Decoder(nn.Module):
         layers = [nn.Unflatten(1, (latent_dim, _SEED_PX, _SEED_PX))]
         steps = pairwise(latent_dim // shrink for shrink in (1, 1, 2, 4, 8))
         for (inputs, channels), crop in zip(steps, _CROPS, strict=True):
-            layers += [
-                nn.ConvTranspose2d(inputs, channels, KERNEL_PX, 2, *crop),
-                nn.LeakyReLU(LEAK),
-                ShortcutConv(channels),
-            ]
+            layers += _with_shortcut(nn.ConvTranspose2d(inputs, channels, KERNEL_PX, 2, *crop))
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1), nn.Tanh())
 
     def forward(self, latent: Tensor) -> Tensor:

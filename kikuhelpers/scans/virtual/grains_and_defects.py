@@ -230,12 +230,10 @@ class ParticleMap:
         self.centres_um, self.radii_um = centres[present], radii[present]  # (m, 2), (m,)
         self.rotations = rotations[present]  # (m, 4) lab2crystal
         self.phase = phase[present]  # (m,) int8 index into PHASES
-        self._discs = _PowerDiagram(self.centres_um, self.radii_um) if present.any() else None
+        self._discs = _PowerDiagram(self.centres_um, self.radii_um)
 
     def locate(self, points_um: np.ndarray) -> np.ndarray:
         """Return the number (n,) of the particle at points (n, 2), -1 for none."""
-        if self._discs is None:
-            return np.full(len(points_um), -1)
         return self._discs.inside(points_um)
 
 

@@ -177,8 +177,7 @@ def _background(scan):
     settings = scan.microscope
     y, x = (np.indices((settings.pixels, settings.pixels)) + 0.5) / settings.pixels
     row, column = settings.background_centre
-    squared = (y - row) ** 2 + (x - column) ** 2
-    bump = np.exp(-squared / (2 * settings.background_sigma**2))
+    bump = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * settings.background_sigma**2))
     image = settings.background_floor + (1 - settings.background_floor) * bump
     dust = np.random.default_rng(scan.seed).uniform(*DUST_RANGE, (settings.dust_spots, 2))
     for row, column in dust:
