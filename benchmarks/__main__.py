@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import replace
 
-from benchmarks import growth, networks, profile, report, scans, simulation
+from benchmarks import growth, networks, profile, report, scans, simulation, study_time
 from benchmarks.settings import QUICK, Sizes
 from kikuhelpers.study import LATENT_DIMENSIONS
 from kikuhelpers.study.load import root_of
@@ -19,6 +19,7 @@ PARTS = {
     "preprocessing": scans.preprocessing,
     "indexing": scans.indexing,
     "growth": growth.growth,
+    "study": study_time.study_time,
 }
 
 

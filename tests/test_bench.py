@@ -1,10 +1,14 @@
 """The benchmark runs end to end and says what it measured; no test of speed."""
 
 import json
+import os
 
 import pytest
 
 from benchmarks.__main__ import PARTS, main
+from benchmarks.settings import QUICK
+from benchmarks.study_time import study_time
+from kikuhelpers.runs.files import save_json
 from kikuhelpers.study.load import root_of
 
 
@@ -15,7 +19,7 @@ def test_every_part_is_measured_and_written(capsys):
     assert {"commit", "versions", "hardware", "load_average"} <= set(content)
     assert content["hardware"]["cores"] >= 1 and content["hardware"]["processor"]
     rows = content["measurements"]
-    assert len({row["part"] for row in rows}) >= len(PARTS)
+    assert len({row["part"] for row in rows}) >= len(PARTS) - 1  # the quick study has not run
     for row in rows:
         for name in ("ours", "plain", "reading", "copying"):
             if name in row:
@@ -32,3 +36,19 @@ def test_every_part_is_measured_and_written(capsys):
     printed = capsys.readouterr().out
     assert path.with_suffix(".md").read_text() in printed
     assert len(path.with_suffix(".md").read_text().splitlines()) == len(rows) + 2
+
+
+def test_the_time_of_a_study_is_told_by_stage():
+    folder = root_of("results") / "quick"
+    for number, (job, start, end) in enumerate(
+        [("04_training.a", 10, 20), ("04_training.b", 12, 24), ("09_table1", 24, 30)]
+    ):
+        made = {"log": [f"logs/{job}.log"], "starttime": start, "endtime": end}
+        save_json(folder / ".snakemake" / "metadata" / str(number), made)
+        save_json(folder / "runs" / f"{job}.json", {"seconds": end - start - 1})
+    (root_of("results") / "bench").mkdir()
+    training, table, rest = study_time(QUICK)
+    assert (training["case"], training["jobs"], training["computing"]) == ("04_training", 2, 20)
+    assert (training["start and pictures"], table["computing"]) == (2, 5)
+    assert rest["waiting"] == os.cpu_count() * 20 - 28
+    assert (root_of("results") / "bench" / "study_time.png").stat().st_size > 1000

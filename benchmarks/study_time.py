@@ -1,0 +1,50 @@
+"""Where the time of a whole study went, by stage: the quick study as it last ran on this machine.
+
+Snakemake notes when each job began and ended, and the job's own record how long its notebook
+computed. The rest of a job is its start and its pictures. What is left of the time of all cores is
+waiting. Only a study that ran from scratch in one go tells the truth.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks.settings import Sizes
+from kikuhelpers.runs.files import readable_json
+from kikuhelpers.study import load_study
+from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.load import root_of
+
+_STUDY = "quick"
+
+
+def study_time(_: Sizes) -> Iterator[dict]:
+    """Read the seconds of every stage, and draw them beside the bench's tables."""
+    folder = Layout(load_study(_STUDY)).folder
+    found = {}  # by job: its stage, first and last second, and the seconds that it computed
+    for path in (folder / ".snakemake" / "metadata").glob("*"):
+        made = readable_json(path)
+        start, end, job = made["starttime"], made["endtime"], Path(made["log"][0]).stem
+        seconds = readable_json(folder / "runs" / f"{job}.json").get("seconds", end - start)
+        found[job] = job.split(".")[0], start, end, seconds
+    if not found:
+        return  # the study has not run here
+    jobs = pd.DataFrame(found.values(), columns=["stage", "start", "end", "computing"])
+    jobs["start and pictures"] = jobs["end"] - jobs["start"] - jobs["computing"]
+    stages = jobs.groupby("stage")[["computing", "start and pictures"]].sum()
+    wall = jobs["end"].max() - jobs["start"].min()
+    stages["waiting"] = 0.0
+    stages.loc["no stage"] = 0.0, 0.0, os.cpu_count() * wall - stages.sum().sum()
+    for stage, seconds in stages.iterrows():
+        count = int((jobs["stage"] == stage).sum())
+        yield {"part": f"{_STUDY} study", "case": stage, "jobs": count, **seconds}
+    figure = Figure((5.2, 3.2), layout="constrained")
+    ax = figure.subplots()
+    colours = ["#4477aa", "#ccbb44", "#bbbbbb"]
+    stages[::-1].plot.barh(stacked=True, ax=ax, color=colours, width=0.8)
+    ax.set(xlabel=f"seconds, of {os.cpu_count()} cores over {wall:.0f} s", ylabel="")
+    ax.set_title(f"Where the time of the {_STUDY} study went")
+    figure.savefig(root_of("results") / "bench" / "study_time.png", dpi=200)
