@@ -46,6 +46,12 @@ def test_scans_of_the_virtual_study_go_as_far_as_they_serve(capfd, monkeypatch, 
     assert int(jobs["reindexing_baseline"]) == 2 * baselines
 
 
+def test_a_grown_model_needs_the_smaller_ones(capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path))
+    assert main(["rows", "04_training.vae-64", "--dry-run"]) == 0
+    assert jobs_in(capfd.readouterr().out)["training"] == "3", "16-D, 32-D and itself"
+
+
 @pytest.fixture(scope="module")
 def finished_once(tmp_path_factory):
     """The smoke study as far as Snakemake and readers see: every file of it, each a stand-in."""
