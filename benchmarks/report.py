@@ -45,8 +45,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
             shares = (f"{kind} {share:.0%}" for kind, share in row["shares"].items())
             speed = f"convolutions alone at {row['convolution_gflop_per_s']:.0f} GFLOP/s"
             line["note"] = f"{', '.join(shares)}; {speed}"
-        if "computing" in row:
-            parts = ("computing", "start and pictures", "waiting")
+        if "work" in row:
+            parts = ("work", "start and rest", "waiting")
             spent = (f"{row[part]:.0f} s {part}" for part in parts if row[part])
             line["note"] = f"{row['jobs']} jobs: {', '.join(spent)}"
         lines.append(line)

@@ -1,8 +1,8 @@
 """Where the time of a whole study went, by stage: the quick study as it last ran on this machine.
 
 Snakemake notes when each job began and ended, and the job's own record how long its notebook
-computed. The rest of a job is its start and its pictures. What is left of the time of all cores is
-waiting. Only a study that ran from scratch in one go tells the truth.
+worked until it closed the record. The rest of a job is its start, and pictures that some notebooks
+draw at last. What is left of the time of all cores is waiting.
 """
 
 import os
@@ -19,22 +19,28 @@ from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import root_of
 
 _STUDY = "quick"
+_PAUSE_SECONDS = 60.0  # without a job: the study was started anew
 
 
 def study_time(_: Sizes) -> Iterator[dict]:
     """Read the seconds of every stage, and draw them beside the bench's tables."""
     folder = Layout(load_study(_STUDY)).folder
-    found = {}  # by job: its stage, first and last second, and the seconds that it computed
+    found = {}  # by job: its stage, first and last second, and the seconds of its work
     for path in (folder / ".snakemake" / "metadata").glob("*"):
         made = readable_json(path)
+        if not (made.get("starttime") and made.get("log")):
+            continue  # damaged
         start, end, job = made["starttime"], made["endtime"], Path(made["log"][0]).stem
         seconds = readable_json(folder / "runs" / f"{job}.json").get("seconds", end - start)
         found[job] = job.split(".")[0], start, end, seconds
     if not found:
         return  # the study has not run here
-    jobs = pd.DataFrame(found.values(), columns=["stage", "start", "end", "computing"])
-    jobs["start and pictures"] = jobs["end"] - jobs["start"] - jobs["computing"]
-    stages = jobs.groupby("stage")[["computing", "start and pictures"]].sum()
+    jobs = pd.DataFrame(found.values(), columns=["stage", "start", "end", "work"])
+    jobs = jobs.sort_values("start")
+    runs = (jobs["start"] - jobs["end"].cummax().shift() > _PAUSE_SECONDS).cumsum()
+    jobs = jobs[runs == runs.max()]
+    jobs["start and rest"] = jobs["end"] - jobs["start"] - jobs["work"]
+    stages = jobs.groupby("stage")[["work", "start and rest"]].sum()
     wall = jobs["end"].max() - jobs["start"].min()
     stages["waiting"] = 0.0
     stages.loc["no stage"] = 0.0, 0.0, os.cpu_count() * wall - stages.sum().sum()

@@ -41,14 +41,20 @@ def test_every_part_is_measured_and_written(capsys):
 def test_the_time_of_a_study_is_told_by_stage():
     folder = root_of("results") / "quick"
     for number, (job, start, end) in enumerate(
-        [("04_training.a", 10, 20), ("04_training.b", 12, 24), ("09_table1", 24, 30)]
+        [
+            ("04_training.old", -200, -100),
+            ("04_training.a", 10, 20),
+            ("04_training.b", 12, 24),
+            ("09_table1", 24, 30),
+        ]
     ):
         made = {"log": [f"logs/{job}.log"], "starttime": start, "endtime": end}
         save_json(folder / ".snakemake" / "metadata" / str(number), made)
         save_json(folder / "runs" / f"{job}.json", {"seconds": end - start - 1})
+    (folder / ".snakemake" / "metadata" / "damaged").write_text("{")
     (root_of("results") / "bench").mkdir()
     training, table, rest = study_time(QUICK)
-    assert (training["case"], training["jobs"], training["computing"]) == ("04_training", 2, 20)
-    assert (training["start and pictures"], table["computing"]) == (2, 5)
+    assert (training["case"], training["jobs"], training["work"]) == ("04_training", 2, 20)
+    assert (training["start and rest"], table["work"]) == (2, 5)
     assert rest["waiting"] == os.cpu_count() * 20 - 28
     assert (root_of("results") / "bench" / "study_time.png").stat().st_size > 1000

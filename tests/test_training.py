@@ -24,7 +24,7 @@ from kikuhelpers.training import held_out, losses
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.growth import grow
-from kikuhelpers.training.loop import kl_factor, learning_rate_factor, train
+from kikuhelpers.training.loop import Trainer, kl_factor, learning_rate_factor, train
 from kikuhelpers.training.sample import TrainingError, _batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, screen, write_scan
@@ -45,7 +45,7 @@ def give_sample(study, patterns=20, scan="wrought", mask=None):
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 9))
 def test_every_epoch_shows_every_pattern_once(batch, patterns, seed):
     steps = 3 * patterns  # of size batch: batch * 3 whole epochs
-    points = np.concatenate([_batch_points(i, batch, patterns, seed) for i in range(steps)])
+    points = np.concatenate([_batch_points(i * batch, batch, patterns, seed) for i in range(steps)])
     epochs = points.reshape(-1, patterns)
     assert (np.sort(epochs, axis=1) == np.arange(patterns)).all()
 
@@ -114,10 +114,34 @@ def test_a_model_grows_from_another_and_counts_what_that_one_saw():
     Record(Results(study), Job(TRAINING, ("small",))).close()
     history = train(Results(study), "large")
     assert list(history["presentations"]) == [56, 64]
+    train(Results(study), "large")  # the same training: it has ended
+    with pytest.MonkeyPatch.context() as other:  # another small network of the same settings
+        other.setattr("kikuhelpers.training.loop.digest", lambda path: "other")
+        other.setattr(Trainer, "take_step", lambda self: pytest.fail("not gone on with"))
+        with pytest.raises(pytest.fail.Exception, match="not gone on with"):
+            train(Results(study), "large")
     assert json.loads(Layout(study).model("large").card.read_text())["presentations"] == 64
     longer = make_study(models=models, training={"presentations": 56, "batch_size": 8})
     prints = [Dependencies(s).fingerprint(Job(TRAINING, ("large",))) for s in (study, longer)]
     assert prints[0] != prints[1]
+
+
+def test_a_grown_network_is_shown_the_patterns_that_come_next(monkeypatch):
+    grown = {"presentations": 12, "batch_size": 4, "grown_from": "small"}
+    models = {"small": {"latent_dim": 16}, "large": {"latent_dim": 32, "training": grown}}
+    study = make_study(models=models, training={"presentations": 8, "batch_size": 8})
+    give_sample(study)
+    points, found = _batch_points, []
+
+    def watched(*given):
+        found.append(points(*given))
+        return found[-1]
+
+    monkeypatch.setattr("kikuhelpers.training.sample._batch_points", watched)
+    train(Results(study), "small")
+    Record(Results(study), Job(TRAINING, ("small",))).close()
+    train(Results(study), "large")
+    assert sorted(np.concatenate(found)) == list(range(20)), "8 and 12 are all 20 patterns"
 
 
 def test_the_history_can_be_watched():

@@ -75,7 +75,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
         if model.hold_out is not None:
             continue
         alike = trainings.setdefault((model.latent_dim, model.beta, model.loss), {})
-        number = alike.setdefault(repr(model.training), len(alike))
+        number = alike.setdefault(repr(model.recipe.training), len(alike))
         grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
         shown = grains["share_pct"] / 100 * results.model(name).history["presentations"].iloc[-1]
         indexed = grains["points"] * grains["indexed_pct"] / 100
@@ -97,7 +97,7 @@ def _looks(study: Study) -> Iterator[tuple[str, dict]]:
     named, betas = set(), sorted({model.beta for model in study.models.values()} - {1})
     styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
     for name, model in study.models.items():
-        kind = model.model_dump_json(exclude={"seed"})
+        kind = model.recipe.model_dump_json(exclude={"seed"})
         label = name if kind not in named else None  # further seeds look alike
         named.add(kind)
         dash = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])

@@ -93,6 +93,14 @@ class Model(Settings):
     training: Training | None = None  # in place of the study's
     hold_out: HoldOut | None = None
 
+    @property
+    def recipe(self) -> "Model":
+        """The model, whichever one it grew from: models of one recipe are trained alike."""
+        if not (self.training and self.training.grown_from):
+            return self
+        training = self.training.model_copy(update={"grown_from": "a smaller model"})
+        return self.model_copy(update={"training": training})
+
     @model_validator(mode="after")
     def _latent_dim_of_table2(self):
         if self.latent_dim not in LATENT_DIMENSIONS:

@@ -214,8 +214,8 @@ def held_out_table(results: Results) -> pd.DataFrame:
             continue
         held_out, scan = results.model(blind).held_out, model.hold_out.scan
         before = results.orientations(PREPROCESSED, scan)
-        seeing = model.model_copy(update={"hold_out": None})
-        alike = [name for name, other in study.models.items() if other == seeing]
+        seeing = model.recipe.model_copy(update={"hold_out": None})
+        alike = [name for name, other in study.models.items() if other.recipe == seeing]
         for name in [blind, *alike]:
             points = compare_maps(before, results.orientations(name, scan))
             losses = results.model_scan(name, scan).pattern_loss

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kikuhelpers.patterns.streaming import progress_bar
 from kikuhelpers.runs.devices import arithmetic, computed_precision, device, keep_freed_memory
-from kikuhelpers.runs.files import save_array, save_json, written_aside
+from kikuhelpers.runs.files import digest, save_array, save_json, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
 from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
@@ -60,7 +60,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
     TrainingError
         Empty sample; a loss that is no longer finite.
     MissingResultError
-        A scan has not been preprocessed with the study's settings.
+        A scan has not been preprocessed, or a smaller model not trained, as the study says.
 
     Examples
     --------
@@ -73,12 +73,13 @@ def train(results: Results, name: str) -> pd.DataFrame:
     study, files = results.study, results.layout.model(name)
     settings, data = study.training_of(name), load_training_set(results, name)
     trainer = Trainer(study.model(name), settings, data)
+    of_settings = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
+    identity = [of_settings, data.digest(), device().type]
     if settings.grown_from:
         small = results.model(settings.grown_from)
         grow(trainer.network, small.weights)
         trainer.shown_before = small.card["presentations"]
-    of_settings = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
-    identity = [of_settings, data.digest(), device().type]
+        identity.append(digest(results.layout.model(settings.grown_from).weights))
     trainer.resume(files, identity)
     saved = time.monotonic()
     start = saved - trainer.seconds
@@ -159,7 +160,7 @@ class Trainer:
     def take_step(self) -> None:
         """Take one step; nothing in it waits for the device."""
         settings = self.settings
-        patterns = self.batches(self.step, self.batch)
+        patterns = self.batches(self.shown, self.batch)
         rate = settings.learning_rate * learning_rate_factor(self.step, self.steps, settings)
         beta = self.model.beta * kl_factor(self.step, settings)
         with arithmetic(settings.precision):

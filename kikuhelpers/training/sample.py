@@ -108,9 +108,9 @@ class Batches:
         if device().type != "cpu" and data.patterns.nbytes <= _DEVICE_SHARE * free_memory_bytes():
             self._patterns = self._patterns.to(device())
 
-    def __call__(self, step: int, batch: int) -> Tensor:
-        """Return the batch of a step: (batch, 1, height, width) float32, channels last."""
-        points = torch.from_numpy(_batch_points(step, batch, len(self._patterns), self._seed))
+    def __call__(self, shown: int, batch: int) -> Tensor:
+        """Return the batch after so many patterns: (batch, 1, height, width), channels last."""
+        points = torch.from_numpy(_batch_points(shown, batch, len(self._patterns), self._seed))
         patterns = self._patterns.index_select(0, points.to(self._patterns.device))
         if patterns.is_cpu and device().type == "cuda":
             patterns = patterns.pin_memory()
@@ -118,9 +118,9 @@ class Batches:
         return patterns.contiguous(memory_format=torch.channels_last)
 
 
-def _batch_points(step: int, batch: int, patterns: int, seed: int) -> np.ndarray:
-    """Numbers of a step's patterns, without state: each epoch shows every pattern once."""
-    epoch, start = divmod(step * batch, patterns)
+def _batch_points(shown: int, batch: int, patterns: int, seed: int) -> np.ndarray:
+    """Numbers of the next patterns, without state: each epoch shows every pattern once."""
+    epoch, start = divmod(shown, patterns)
     order = _order(seed, epoch, patterns)
     while len(order) < start + batch:  # the batch goes on in the next epoch
         epoch += 1
