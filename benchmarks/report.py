@@ -48,7 +48,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
         if "work" in row:
             parts = ("work", "start and rest", "waiting")
             spent = (f"{row[part]:.0f} s {part}" for part in parts if row[part])
-            line["note"] = f"{row['jobs']} jobs: {', '.join(spent)}"
+            line["note"] = f"{row['jobs']:.0f} jobs: {', '.join(spent)}"
         lines.append(line)
     return pd.DataFrame(lines).fillna("")
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from benchmarks.settings import Sizes
 from kikuhelpers.runs.files import readable_json
@@ -18,13 +17,12 @@ from kikuhelpers.study import load_study
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import root_of
 
-_STUDY = "quick"
 _PAUSE_SECONDS = 60.0  # without a job: the study was started anew
 
 
 def study_time(_: Sizes) -> Iterator[dict]:
     """Read the seconds of every stage, and draw them beside the bench's tables."""
-    folder = Layout(load_study(_STUDY)).folder
+    folder = Layout(load_study("quick")).folder
     found = {}  # by job: its stage, first and last second, and the seconds of its work
     for path in (folder / ".snakemake" / "metadata").glob("*"):
         made = readable_json(path)
@@ -35,22 +33,19 @@ def study_time(_: Sizes) -> Iterator[dict]:
         found[job] = job.split(".")[0], start, end, seconds
     if not found:
         return  # the study has not run here
-    jobs = pd.DataFrame(found.values(), columns=["stage", "start", "end", "work"])
-    jobs = jobs.sort_values("start")
+    columns = ["stage", "start", "end", "work"]
+    jobs = pd.DataFrame(found.values(), columns=columns).sort_values("start")
     runs = (jobs["start"] - jobs["end"].cummax().shift() > _PAUSE_SECONDS).cumsum()
     jobs = jobs[runs == runs.max()]
     jobs["start and rest"] = jobs["end"] - jobs["start"] - jobs["work"]
-    stages = jobs.groupby("stage")[["work", "start and rest"]].sum()
-    wall = jobs["end"].max() - jobs["start"].min()
+    stages = jobs.assign(jobs=1).groupby("stage")[["jobs", "work", "start and rest"]].sum()
+    wall, spent = jobs["end"].max() - jobs["start"].min(), (jobs["end"] - jobs["start"]).sum()
     stages["waiting"] = 0.0
-    stages.loc["no stage"] = 0.0, 0.0, os.cpu_count() * wall - stages.sum().sum()
+    stages.loc["no stage"] = 0, 0.0, 0.0, os.cpu_count() * wall - spent
     for stage, seconds in stages.iterrows():
-        count = int((jobs["stage"] == stage).sum())
-        yield {"part": f"{_STUDY} study", "case": stage, "jobs": count, **seconds}
-    figure = Figure((5.2, 3.2), layout="constrained")
-    ax = figure.subplots()
-    colours = ["#4477aa", "#ccbb44", "#bbbbbb"]
-    stages[::-1].plot.barh(stacked=True, ax=ax, color=colours, width=0.8)
+        yield {"part": "quick study", "case": stage, **seconds}
+    seconds, colours = stages.drop(columns="jobs")[::-1], ["#4477aa", "#ccbb44", "#bbbbbb"]
+    ax = seconds.plot.barh(stacked=True, color=colours, width=0.8, figsize=(5.2, 3.2))
     ax.set(xlabel=f"seconds, of {os.cpu_count()} cores over {wall:.0f} s", ylabel="")
-    ax.set_title(f"Where the time of the {_STUDY} study went")
-    figure.savefig(root_of("results") / "bench" / "study_time.png", dpi=200)
+    ax.set_title("Where the time of the quick study went")
+    ax.figure.savefig(root_of("results") / "bench/study_time.png", dpi=200, bbox_inches="tight")
