@@ -126,7 +126,7 @@ def test_the_step_is_the_trainers(loss, optimiser):
     for step in range(3):
         torch.manual_seed(step)
         rate = Training().learning_rate * (step + 1) / gpu_step.TRAINING.warmup_steps
-        stepper.take(trainer.batches(step, 4), rate)
+        stepper.take(trainer.batches(4 * step, 4), rate)
         torch.manual_seed(step)
         trainer.take_step()
     for ours, theirs in zip(stepper.parts.parameters(), trainer.parts.parameters(), strict=True):
