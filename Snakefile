@@ -248,6 +248,7 @@ def dimensions_to_come(wildcards):
 
 
 def dimensions(wildcards):
+    """How large a network is: the larger ones, which take longer, first."""
     return study.model(wildcards.model).latent_dim
 
 

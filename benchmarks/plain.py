@@ -13,13 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from kikuhelpers.runs.devices import device
 from kikuhelpers.study.models import Model
+from kikuhelpers.training import losses
 from kikuhelpers.training.augmentation import augment
-from kikuhelpers.training.losses import (
-    kl_divergence,
-    nt_xent,
-    projection_head,
-    reconstruction_loss,
-)
 from kikuhelpers.training.vae import KikuchiVAE
 
 _LEARNING_RATE = 1e-4  # speed does not depend on it; low, so that no loss runs away
@@ -33,7 +28,7 @@ class PlainLoop:
         self.network = KikuchiVAE(model.latent_dim).to(device())
         weights = list(self.network.parameters())
         if model.loss == "contrastive":
-            self.head = projection_head(model.latent_dim, model.contrastive).to(device())
+            self.head = losses.projection_head(model.latent_dim, model.contrastive).to(device())
             weights += list(self.head.parameters())
         self.mask = torch.from_numpy(mask.astype(np.float32)).to(device())
         self.optimiser = torch.optim.Adam(weights, lr=_LEARNING_RATE)
@@ -54,13 +49,13 @@ class PlainLoop:
 
     def _vae_loss(self, view: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         decoded, mean, log_variance = self.network(view)
-        reconstruction = reconstruction_loss(decoded, target, self.mask).mean()
-        kl = kl_divergence(mean, log_variance).sum(dim=1).mean()
+        reconstruction = losses.reconstruction_loss(decoded, target, self.mask).mean()
+        kl = losses.kl_divergence(mean, log_variance).sum(dim=1).mean()
         return reconstruction + self.model.beta * kl, mean
 
     def _contrastive_loss(self, patterns: Tensor) -> Tensor:
-        kinds = self.model.contrastive.augmentation
-        views = augment(patterns, kinds), augment(patterns, kinds)
+        settings = self.model.contrastive
+        views = [augment(patterns, settings.augmentation) for _ in range(2)]
         (one, first), (two, second) = (self._vae_loss(view, patterns) for view in views)
-        agreement = nt_xent(self.head(first), self.head(second), self.model.contrastive.temperature)
-        return (one + two) / 2 + self.model.contrastive.weight * agreement
+        agreement = losses.nt_xent(self.head(first), self.head(second), settings.temperature)
+        return (one + two) / 2 + settings.weight * agreement

@@ -1,8 +1,7 @@
 """Where the time of a whole study went, by stage: the quick study as it last ran on this machine.
 
-Snakemake notes when each job began and ended, and the job's own record how long its notebook
-worked until it closed the record. The rest of a job is its start, and pictures that some notebooks
-draw at last. What is left of the time of all cores is waiting.
+Snakemake notes when each job began and ended, and the job's record how long its notebook worked.
+The rest of a job is its start, and pictures drawn after the record; that of the cores is waiting.
 """
 
 import os
@@ -23,26 +22,24 @@ _PAUSE_SECONDS = 60.0  # without a job: the study was started anew
 def study_time(_: Sizes) -> Iterator[dict]:
     """Read the seconds of every stage, and draw them beside the bench's tables."""
     folder = Layout(load_study("quick")).folder
-    found = {}  # by job: its stage, first and last second, and the seconds of its work
+    found = {}  # by job: its first and last second, the seconds of its work, and its stage
     for path in (folder / ".snakemake" / "metadata").glob("*"):
         made = readable_json(path)
         if not (made.get("starttime") and made.get("log")):
             continue  # damaged
         start, end, job = made["starttime"], made["endtime"], Path(made["log"][0]).stem
         seconds = readable_json(folder / "runs" / f"{job}.json").get("seconds", end - start)
-        found[job] = job.split(".")[0], start, end, seconds
+        found[job] = start, end, seconds, job.split(".")[0]
     if not found:
         return  # the study has not run here
-    columns = ["stage", "start", "end", "work"]
-    jobs = pd.DataFrame(found.values(), columns=columns).sort_values("start")
+    jobs = pd.DataFrame(sorted(found.values()), columns=["start", "end", "work", "stage"])
     runs = (jobs["start"] - jobs["end"].cummax().shift() > _PAUSE_SECONDS).cumsum()
     jobs = jobs[runs == runs.max()]
     jobs["start and rest"] = jobs["end"] - jobs["start"] - jobs["work"]
     stages = jobs.assign(jobs=1).groupby("stage")[["jobs", "work", "start and rest"]].sum()
     wall, spent = jobs["end"].max() - jobs["start"].min(), (jobs["end"] - jobs["start"]).sum()
-    stages["waiting"] = 0.0
-    stages.loc["no stage"] = 0, 0.0, 0.0, os.cpu_count() * wall - spent
-    for stage, seconds in stages.iterrows():
+    stages.loc["no stage", "waiting"] = os.cpu_count() * wall - spent
+    for stage, seconds in stages.fillna(0).iterrows():
         yield {"part": "quick study", "case": stage, **seconds}
     seconds, colours = stages.drop(columns="jobs")[::-1], ["#4477aa", "#ccbb44", "#bbbbbb"]
     ax = seconds.plot.barh(stacked=True, color=colours, width=0.8, figsize=(5.2, 3.2))

@@ -187,8 +187,7 @@ class Trainer:
         rows = torch.stack(self._rows)
         values = sum(rows) / len(rows)  # summed in the order of steps
         values[_BEST], values[_WORST] = rows[:, _BEST].min(), rows[:, _WORST].max()
-        shown = self.shown
-        values = values.tolist()
+        shown, values = self.shown, values.tolist()
         self._lines.append([self.step, shown / self.patterns, shown, *values, self.seconds])
         self._rows = []
         return values[0]

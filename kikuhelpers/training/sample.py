@@ -109,7 +109,7 @@ class Batches:
             self._patterns = self._patterns.to(device())
 
     def __call__(self, shown: int, batch: int) -> Tensor:
-        """Return the batch after so many patterns: (batch, 1, height, width), channels last."""
+        """Return the batch after so many patterns: (batch, 1, height, width) float32."""
         points = torch.from_numpy(_batch_points(shown, batch, len(self._patterns), self._seed))
         patterns = self._patterns.index_select(0, points.to(self._patterns.device))
         if patterns.is_cpu and device().type == "cuda":
