@@ -365,7 +365,7 @@ def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, mon
 
 @pytest.mark.parametrize("name", ["in718_rx", "virtual"])
 def test_what_git_holds_is_of_the_studies_as_they_are(name, monkeypatch):
-    """A new setting must not make hours of training stale: see ``_BEFORE`` in study/stages.py."""
+    """A new setting must not make hours of training stale: see ``came_later`` in study/values.py."""
     monkeypatch.delenv("KIKUHELPERS_ARCHIVE", raising=False)
     archive = Archive(Layout(load_study(name)))
     jobs = [job for job in jobs_of(archive.layout.study) if job.parts]

@@ -5,7 +5,7 @@ doi:10.1038/s41524-025-01770-8) unless a comment says "departure".
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ _RADII_OF_A_MAP = 3
 class Training(Settings):
     """How a model is trained. Give either ``epochs`` or ``presentations``."""
 
+    came_later: ClassVar = {"optimiser": "adam", "grown_from": None}
     epochs: Count | None = None
     presentations: Count | None = None  # patterns shown in all; departure: for short runs
     batch_size: Count = 256

@@ -10,6 +10,7 @@ fingerprints, and nothing else.
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -35,8 +36,6 @@ STAGES = (
 
 # Settings that say how a training is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"checkpoint_seconds"}
-# Settings of a training that came later: what was trained before them had these values.
-_BEFORE = {"optimiser": "adam", "grown_from": None}
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,10 @@ class Dependencies:
         own = self.study.model(model)
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
-        training = self.study.training_of(model).model_dump(exclude=_WITHOUT_EFFECT).items()
-        settings["training"] = {name: v for name, v in training if _BEFORE.get(name, ...) != v}
-        if settings["training"].get("grown_from"):
-            jobs.append(Job(TRAINING, (settings["training"]["grown_from"],)))
+        training = self.study.training_of(model)
+        settings["training"] = plain(training, without=_WITHOUT_EFFECT)
+        if training.grown_from:
+            jobs.append(Job(TRAINING, (training.grown_from,)))
         if own.hold_out:
             jobs.append(Job(INDEXING, (own.hold_out.scan,)))
         return settings, jobs
@@ -194,9 +193,16 @@ def jobs_of(study: Study) -> list[Job]:
     return jobs + ([Job(FIGURES)] if models else [])
 
 
-def plain(value):
-    """Return settings as JSON takes them; of a scan's file the name alone, the same everywhere."""
+def plain(value, without: Collection[str] = ()):
+    """Return settings as JSON takes them; of a scan's file the name alone, the same everywhere.
+
+    A setting that came later is left out where it has the value of before: what was made then
+    is still what the settings say.
+    """
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
     if not isinstance(value, Settings):
         return value
-    content = value.model_dump(mode="json")
+    content = {name: plain(part) for name, part in value if name not in without}
+    content = {n: v for n, v in content.items() if value.came_later.get(n, ...) != v}
     return content | {"path": PurePath(content["path"]).name} if "path" in content else content

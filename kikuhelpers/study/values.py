@@ -1,6 +1,6 @@
 """What all settings of a study have in common: the base class and the types of values."""
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,3 +15,5 @@ class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Settings that came after results had been made, and the value that those were made with.
+    came_later: ClassVar[dict[str, Any]] = {}
