@@ -1,4 +1,4 @@
-"""Hough indexing with PyEBSDIndex: pattern centre, orientations, and their files.
+"""Hough indexing with PyEBSDIndex: orientations and their files.
 
 Rowenhorst, Callahan & Anes, J. Appl. Cryst. 57 (2024) 3, doi:10.1107/S1600576723010221, in
 the conventions of kikuchipy, which converts its results. The paper's settings (EDAX OIM):
@@ -24,7 +24,6 @@ from diffpy.structure import Lattice, Structure
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
 from orix.crystal_map import CrystalMap, Phase, PhaseList
-from pyebsdindex import pcopt
 
 from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
 from kikuhelpers.indexing.hough_kernels import use_fast_kernels
@@ -34,77 +33,29 @@ from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
-from kikuhelpers.study.scans import Scan, ScanIndexing
 from kikuhelpers.study.study import Indexing
 
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
-SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
 _ANGSTROM_PER_NM = 10.0
+_HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
 _NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """A calibrated pattern centre, in Bruker's convention, and what it gained."""
+class Detector:
+    """Where the camera stands; the values are the usual ones."""
 
-    pattern_centre: tuple[float, float, float]  # fractions of the detector, from the top left
-    start: tuple[float, float, float]
-    fit_before_deg: float  # median over the patterns; 180 for one without solution
-    fit_after_deg: float
-    patterns: int
-
-
-def calibrate_pattern_centre(
-    patterns: np.ndarray, mask: np.ndarray, scan: ScanIndexing, settings: Indexing, seed: int
-) -> Calibration:
-    """Find the pattern centre that indexes random patterns of a scan best.
-
-    Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map.
-    The guess is kept where the optimum does not match better by more than chance.
-
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) counts; a memory map is read only where drawn.
-    mask
-        (height, width), True on the screen.
-    scan
-        Geometry of the scan's detector, its pattern centre a first guess.
-    settings
-        Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
-    seed
-        Of the draw.
-
-    Raises
-    ------
-    ValueError
-        The phase is not face-centred cubic, or the mask does not fit.
-    """
-    rows, columns = patterns.shape[:2]
-    n = min(settings.calibration_patterns, rows * columns)
-    points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
-    drawn = fill_outside(patterns[points // columns, points % columns], mask)
-    start = scan.pattern_centre
-    indexer = band_indexer(mask.shape, start, scan, settings)
-    before, _ = _index(drawn, indexer)
-    optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = _index(drawn, band_indexer(mask.shape, optimum, scan, settings))
-    # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
-    # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
-    # the centre open, and the optimum then wanders off.
-    gain = (before["fit"] - before["nmatch"]) - (after["fit"] - after["nmatch"])
-    if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(n):
-        optimum, after = start, before
-    fits = (float(np.median(found["fit"])) for found in (before, after))
-    return Calibration(optimum, start, *fits, n)
+    pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)  # Bruker's convention
+    sample_tilt_deg: float = 70.0
+    detector_tilt_deg: float = 0.0
 
 
 def index_patterns(
     patterns: np.ndarray,
     mask: np.ndarray,
-    scan: ScanIndexing,
+    detector: Detector,
     settings: Indexing,
     pattern_centre: tuple[float, float, float],
     step_um: float,
@@ -117,8 +68,8 @@ def index_patterns(
         (rows, columns, height, width) counts, read some at a time.
     mask
         (height, width), True on the screen.
-    scan
-        Geometry of the scan's detector: its tilts.
+    detector
+        Its tilts count.
     settings
         Settings of the indexing.
     pattern_centre
@@ -146,7 +97,7 @@ def index_patterns(
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
-    >>> index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0).shape
+    >>> index_patterns(noise, whole, Detector(), Indexing(), centre, step_um=1.0).shape
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
@@ -154,9 +105,9 @@ def index_patterns(
         raise ValueError(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
-    indexer = band_indexer(mask.shape, pattern_centre, scan, settings)
+    indexer = band_indexer(mask.shape, pattern_centre, detector, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
-    found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
+    found = [solve(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
@@ -173,18 +124,22 @@ def index_patterns(
 
 
 def index_and_measure(
-    patterns: np.ndarray, mask: np.ndarray, scan: Scan, settings: Indexing, centre: dict
+    patterns: np.ndarray,
+    mask: np.ndarray,
+    detector: Detector,
+    settings: Indexing,
+    centre: dict,
+    step_um: float,
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
 
     Parameters
     ----------
-    patterns, mask, settings
+    patterns, mask, detector, settings, step_um
         As of :func:`index_patterns`.
-    scan
-        Settings of the scan.
     centre
-        Fields of :class:`Calibration`, one for a scan's patterns of every kind.
+        Fields of :class:`kikuhelpers.indexing.pattern_centre.Calibration`, one for a scan's
+        patterns of every kind.
 
     Returns
     -------
@@ -193,7 +148,7 @@ def index_and_measure(
         ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
     found = tuple(centre["pattern_centre"])
-    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
+    xmap = index_patterns(patterns, mask, detector, settings, found, step_um)
     grains = label_grains(xmap, settings.grain_deg)
     xmap.prop["grain"] = grains.ravel()
     xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
@@ -203,8 +158,19 @@ def index_and_measure(
     return xmap
 
 
-def save_map(path: str | Path, xmap: CrystalMap) -> None:
+def save_map(
+    path: str | Path, xmap: CrystalMap, pattern_centre: tuple[float, float, float]
+) -> None:
     """Write a map as orix HDF5 (``.h5``) and beside it as ``.ang`` for OIM and MTEX.
+
+    Parameters
+    ----------
+    path
+        Of the HDF5 file.
+    xmap
+        Of :func:`index_patterns`.
+    pattern_centre
+        In Bruker's convention, of a square pattern. The .ang file states it in EDAX's.
 
     In the .ang file the image quality is ``pq`` and the confidence index ``ci``; a point that
     is not indexed has the quality 0, the confidence -1 and the fit 180. The HDF5 file is
@@ -222,7 +188,20 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
         orix.io.save(
             str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
         )
+        _state_pattern_centre(ang, pattern_centre)
         orix.io.save(str(whole), xmap, overwrite=True)
+
+
+def _state_pattern_centre(ang: Path, pattern_centre: tuple[float, float, float]) -> None:
+    """Write the centre over the zeros that orix leaves in the head of an .ang file."""
+    x, y, z = pattern_centre
+    with ang.open("r+b") as file:
+        head = file.read(_HEAD_BYTES)
+        for name, value in (("x", x), ("y", 1 - y), ("z", z)):
+            zero = f"{name}-star                 0.000000"
+            head = head.replace(zero.encode(), f"{zero[:-8]}{value:8.6f}"[: len(zero)].encode())
+        file.seek(0)
+        file.write(head)
 
 
 def _phases(settings: Indexing) -> PhaseList:
@@ -237,13 +216,11 @@ def _phases(settings: Indexing) -> PhaseList:
     return PhaseList(phase)
 
 
-def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
+def band_indexer(shape, pattern_centre, detector: Detector, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     announce_compilation()
-    detector = EBSDDetector(
-        shape, pc=pattern_centre, sample_tilt=scan.sample_tilt_deg, tilt=scan.detector_tilt_deg
-    )
-    indexer = detector.get_indexer(
+    tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
+    indexer = EBSDDetector(shape, pc=pattern_centre, **tilts).get_indexer(
         _phases(settings),
         [list(hkl) for hkl in REFLECTORS],
         nTheta=round(180 / settings.theta_step_deg),
@@ -254,7 +231,7 @@ def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
     return use_fast_kernels(indexer)
 
 
-def _index(patterns, indexer):
+def solve(patterns, indexer):
     """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns."""
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
     plan = indexer.bandDetectPlan.radonPlan

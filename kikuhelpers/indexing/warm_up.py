@@ -17,7 +17,8 @@ def warm_up() -> None:
         # Imported under the lock, since the import itself compiles.
         import numpy as np
 
-        from kikuhelpers.indexing.hough import calibrate_pattern_centre, index_patterns
+        from kikuhelpers.indexing.hough import Detector, index_patterns
+        from kikuhelpers.indexing.pattern_centre import calibrate_pattern_centre
         from kikuhelpers.preprocessing.preprocess import preprocess
         from kikuhelpers.scans.virtual.scanning import ScanMaker
         from kikuhelpers.study.layout import ScanFiles
@@ -31,8 +32,8 @@ def warm_up() -> None:
         for binning in (1, 2):
             files = ScanFiles(lambda _: Path(folder))
             preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
-        calibrate_pattern_centre(raw, mask, scan.indexing, Indexing(), seed=1)
-        index_patterns(raw, mask, scan.indexing, Indexing(), scan.indexing.pattern_centre, 1.0)
+        calibrate_pattern_centre(raw, mask, Detector(), Indexing(), seed=1)
+        index_patterns(raw, mask, Detector(), Indexing(), Detector().pattern_centre, 1.0)
         compiled_mark().touch()
 
 

@@ -49,8 +49,8 @@ class Record:
         self.results, self.layout, self.job = results, results.layout, job
         self._start = time.monotonic()
 
-    def close(self) -> float:
-        """Write the record; return the seconds since the job began."""
+    def close(self, **found) -> float:
+        """Write the record, and what else was found; return the seconds since the job began."""
         layout, dependencies = self.layout, self.layout.dependencies
         _, needed = dependencies.of(self.job)
         outputs = [path for path in layout.outputs(self.job) if path.name not in GATHERED]
@@ -71,7 +71,7 @@ class Record:
             "hardware": hardware(),
             "seconds": seconds,
             "peak_memory_mb": round(peak_memory_bytes() / 2**20),
-        }
+        } | found
         save_json(layout.record(self.job.stage, *self.job.parts), record)
         return seconds
 
@@ -144,6 +144,7 @@ def collect(results: Results) -> dict:
     for job, record in results.all_records().items():
         own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
+        own += ["verdict"] if "verdict" in record else []
         runs[str(job)] = {key: record[key] for key in own}
         if job.stage == TRAINING and results.has(results.layout.model(*job.parts).card):
             # Of a training that was killed and taken up the card counts all, its record not.
