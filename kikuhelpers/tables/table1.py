@@ -82,14 +82,16 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
-    has no such model. ``residual_...`` are of half the sum of squared
-    differences inside the screen. The third table holds the bootstrap intervals of the first
-    one's numbers.
+    has no such model, or the study none of its specimens. ``residual_...`` are of half the sum
+    of squared differences inside the screen. The third table holds the bootstrap intervals of
+    the first one's numbers.
     """
     study, paper = results.study, pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
         radians = paper[f"paper_misorientation_rad_{label}"]
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
+    if all(study.scan(scan).figures.role == "other" for scan in study.decoded_scans):
+        paper = paper[:0]  # none of its specimens, so none of its rows
     rows, scan_rows, intervals = [], [], []
     for name in study.decoders:
         head, scans = _head(results, name), {}
