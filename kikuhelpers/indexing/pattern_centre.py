@@ -22,8 +22,8 @@ SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
 # Mean confidence of a few patterns below which a centre is taken for wrong: right ones reach 0.4
 # and more, wrong ones 0.02 (measured and virtual Ni); see tests/test_pattern_centre.py.
 FITS = 0.1
-# The grid: 0.05 apart, the half of which costs less confidence than half.
-_GRID = (np.arange(0.3, 0.71, 0.05), np.arange(0.0, 1.01, 0.05), np.arange(0.4, 1.11, 0.05))
+# The grid, so fine that half a step along every axis leaves half of the confidence.
+_GRID = (np.arange(0.3, 0.71, 0.05), np.arange(0.0, 1.01, 0.05), np.arange(0.4, 1.11, 0.1))
 _GRID_PATTERNS = 30
 _MIDDLE = 0.5  # of the pattern's height; the beam's foot lies above it in a usual set-up
 _A_POOR_GUESS = 0.2  # of the detector, per coordinate: how far from a stated centre one is taken
