@@ -173,13 +173,18 @@ def index_patterns(
 
 
 def index_and_measure(
-    patterns: np.ndarray, mask: np.ndarray, scan: Scan, settings: Indexing, centre: dict
+    patterns: np.ndarray,
+    mask: np.ndarray,
+    scan: Scan,
+    settings: Indexing,
+    centre: dict,
+    step_um: float,
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
 
     Parameters
     ----------
-    patterns, mask, settings
+    patterns, mask, settings, step_um
         As of :func:`index_patterns`.
     scan
         Settings of the scan.
@@ -193,7 +198,7 @@ def index_and_measure(
         ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
     found = tuple(centre["pattern_centre"])
-    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
+    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, step_um)
     grains = label_grains(xmap, settings.grain_deg)
     xmap.prop["grain"] = grains.ravel()
     xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
