@@ -38,7 +38,7 @@ class View:
 
     @property
     def step_um(self) -> float:
-        return self.results.study.scan(self.scan).data.step_um
+        return self.results.step_um(self.scan)
 
     @property
     def is_virtual(self) -> bool:

@@ -4,7 +4,7 @@ They are nested by the stage that reads them, so that a changed value redoes tha
 what follows it, and nothing else: see :mod:`kikuhelpers.study.stages`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 
+_SHORTEST_UP_HEADER = 16  # bytes, of version 1
 # Ranges of a pattern centre, in fractions of the camera. The beam's foot lies within a half
 # pattern of the screen, and the camera is not nearer than a fifth of it, in any set-up known.
 _FOOT, _DISTANCE = (-0.5, 1.5), (0.2, 3.0)
@@ -31,25 +32,34 @@ ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(_plausible
 
 
 class FileData(Settings):
-    """A scan that kikuchipy reads, or an EDAX UP1/UP2 file."""
+    """A scan that kikuchipy reads, an EDAX UP1/UP2 file, or a folder (or glob) of images."""
 
+    came_later: ClassVar = {"rows": None, "offset": None, "processed": True, "flip": False}
     source: Literal["file"] = "file"
     path: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None  # None: the file's, else 1, see the scan's card
     # (rows, columns), for files that do not say (UP2 version 1)
     map_shape: tuple[Count, Count] | None = None
+    rows: tuple[int, int] | None = None  # first and one past the last map row to use
+    # Bytes before the first pattern of a UP file whose header is wrong
+    offset: Annotated[int, Field(ge=_SHORTEST_UP_HEADER)] | None = None
+    processed: bool = True  # of .h5oina, which may hold processed and unprocessed patterns
+    flip: bool = False  # patterns are upside down: turn them
 
 
 class ArrayData(Settings):
-    """Bare patterns: .npy, .h5, .mat or flat binary, map rows x columns x pattern."""
+    """Bare patterns: .npy, HDF5, .mat or flat binary, map rows x columns x pattern."""
 
+    came_later: ClassVar = {"rows": None, "flip": False}
     source: Literal["array"]
     path: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None
     map_shape: tuple[Count, Count]
     pattern_shape: tuple[Count, Count]
     dtype: Literal["uint8", "uint16", "float32"] = "uint16"  # of flat binary only
-    dataset: str | None = None  # name inside .h5 or .mat
+    dataset: str | None = None  # name inside HDF5 or .mat
+    rows: tuple[int, int] | None = None
+    flip: bool = False
 
 
 class PublicData(Settings):
@@ -57,7 +67,7 @@ class PublicData(Settings):
 
     source: Literal["public"]
     name: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None
     rows: tuple[int, int] | None = None  # first and one past the last map row to use
 
 
