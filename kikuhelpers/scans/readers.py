@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kikuhelpers.patterns.geometry import Geometry
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.files import save_json
@@ -58,7 +59,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     PatternFileError
         What is wrong, where, and what to do.
     """
-    data, binning = scan.data, scan.preprocessing.binning
+    data, own = scan.data, scan.preprocessing
     files.raw.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(data, VirtualData):
         # The microscope takes seconds to import: only virtual scans wait for it.
@@ -66,11 +67,11 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
 
         simulate(data, files.raw, files.truth)
     elif _is_ready(data):
-        _check_size(open_patterns(data.path, data.map_shape).shape[2:], binning, name)
+        Geometry(open_patterns(data.path, data.map_shape).shape[2:], own)  # which checks the size
         _link(Path(data.path), files.raw)
     else:
         shape, rows = _source(data)
-        _check_size(shape[2:], binning, name)
+        Geometry(shape[2:], own)
         with Up2Writer(files.raw, shape[:2], shape[2:], data.step_um) as writer:
             for patterns in rows:
                 writer.append(patterns.reshape(-1, *shape[2:]))
@@ -243,14 +244,3 @@ def _scaling(patterns):
             f"The patterns range from {low} to {high}: they are constant or hold NaN."
         )
     return lambda chunk: np.round((chunk - low) * (65535 / (high - low))).astype(np.uint16)
-
-
-def _check_size(pattern_shape: tuple[int, int], binning: int, name: str) -> None:
-    """Fail at the first stage, not hours later at the network's input."""
-    binned = tuple(n / binning for n in pattern_shape)
-    if binned != (NETWORK_INPUT_PX, NETWORK_INPUT_PX):
-        raise PatternFileError(
-            f"Scan '{name}' has patterns of {pattern_shape[0]} x {pattern_shape[1]} px. Binned by "
-            f"{binning} they are not {NETWORK_INPUT_PX} x {NETWORK_INPUT_PX}, which the network "
-            f"takes: set the scan's binning, or crop or resize the patterns first."
-        )
