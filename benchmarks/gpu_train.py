@@ -33,12 +33,14 @@ def simulated_sample() -> tuple[np.ndarray, np.ndarray]:
     from kikuhelpers.patterns.up2 import open_patterns, to_intensity
     from kikuhelpers.preprocessing.preprocess import preprocess
     from kikuhelpers.scans.virtual.scanning import simulate
+    from kikuhelpers.study.scans import ScanPreprocessing
     from kikuhelpers.study.study import Preprocessing
 
     with tempfile.TemporaryDirectory() as folder:
         files, scan = files_in(folder), virtual_scan(_SIMULATED)
         simulate(scan, files.raw, files.truth)
-        preprocess(open_patterns(files.raw), 1, Preprocessing(), files, scan.step_um)
+        own = ScanPreprocessing(), Preprocessing()
+        preprocess(open_patterns(files.raw), *own, files, scan.step_um)
         mask = np.load(files.mask)
         return to_intensity(open_patterns(files.preprocessed).reshape(-1, *mask.shape)), mask
 

@@ -18,6 +18,7 @@ from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.study import Indexing, Preprocessing
 
 _READ_BYTES = 4 << 20
@@ -43,7 +44,8 @@ def write_noise(files: ScanFiles, patterns: int, binning: int) -> None:
 
 def preprocess_noise(files: ScanFiles, binning: int) -> None:
     """Preprocess a scan of noise."""
-    preprocess(open_patterns(files.raw), binning, _SETTINGS, files, 1.0)
+    scan = ScanPreprocessing(binning=binning)
+    preprocess(open_patterns(files.raw), scan, _SETTINGS, files, 1.0)
 
 
 def preprocessing(sizes: Sizes) -> Iterator[dict]:

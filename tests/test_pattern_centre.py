@@ -13,7 +13,7 @@ from kikuhelpers.indexing.verdict import judge
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.study import StudyError, load_study
-from kikuhelpers.study.scans import ScanIndexing
+from kikuhelpers.study.scans import Scan
 from kikuhelpers.study.study import Indexing, Phase
 
 CENTRE = (0.51, 0.34, 0.62)
@@ -36,22 +36,27 @@ def patterns():
     return to_counts((signal + noise) / 8 / signal.std())
 
 
+def scan_of(**indexing):
+    return Scan.model_validate({"data": {"path": "scan.up2"}, "indexing": indexing})
+
+
 @pytest.mark.parametrize("convention", ["bruker", "edax", "oxford", "emsoft"])
 def test_every_convention_is_kikuchipys(convention):
     camera = kp.detectors.EBSDDetector(CAMERA["pattern_shape"], pc=CENTRE, px_size=30.0)
     name = {"edax": "tsl"}.get(convention, convention)
     given = getattr(camera, f"pc_{name}")()[0] if convention != "bruker" else CENTRE
     pixel = {"pixel_um": 30.0} if convention == "emsoft" else {}
-    study = ScanIndexing(pattern_centre={convention: tuple(given), **pixel})
-    detector, sources = detector_of(study, CAMERA)
-    assert detector.pattern_centre == pytest.approx(CENTRE)
+    scan = scan_of(pattern_centre={convention: tuple(given), **pixel})
+    detector, sources = detector_of(scan, CAMERA)
+    x, y, z = CENTRE  # the square is the middle of the camera, as high as it
+    assert detector.pattern_centre == pytest.approx(((156 * x - 14) / 128, y, z))
     assert sources == dict.fromkeys(sources, NOBODY) | {"pattern_centre": "the study"}
 
 
 def test_the_file_says_what_the_study_leaves_open():
     of_file = {"pattern_centre": (0.4, 0.2, 0.7), "sample_tilt_deg": 69.0, "phases": []}
-    card = CAMERA | {"file": of_file}
-    detector, sources = detector_of(ScanIndexing(sample_tilt_deg=70.0), card)
+    card = {"pattern_shape": (60, 60), "file": of_file}
+    detector, sources = detector_of(scan_of(sample_tilt_deg=70.0), card)
     assert detector == Detector((0.4, 0.2, 0.7), 70.0, 0.0)
     assert list(sources.values()) == ["the scan's file", "the study", NOBODY]
 

@@ -13,6 +13,7 @@ from kikuhelpers.preprocessing.preprocess import OUTSIDE, preprocess
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.study.study import Preprocessing, ScreenMask
 from kikuhelpers.training.sample import load_training_set, sample_points
@@ -34,10 +35,10 @@ def noisy_patterns(seed=0):
     return np.where(screen(), patterns, 0).astype(np.uint16)
 
 
-def run(files, patterns, binning=1, other_mean=None, **settings):
+def run(files, patterns, other_mean=None, scan=None, **settings):
     write_scan(files.raw, patterns)
-    raw, settings = open_patterns(files.raw), Preprocessing(**settings)
-    preprocess(raw, binning, settings, files, step_um=1.0, other_mean=other_mean)
+    both = ScanPreprocessing(**(scan or {})), Preprocessing(**settings)
+    preprocess(open_patterns(files.raw), *both, files, step_um=1.0, other_mean=other_mean)
     return to_intensity(open_patterns(files.preprocessed)), np.load(files.mask)
 
 
@@ -82,7 +83,7 @@ def test_as_kikuchipys_own_calls(files, binning):
     """Static background, binning and rescaling of kikuchipy, in 32 bit so that none rounds."""
     side = 120 * binning
     raw = np.random.default_rng(3).integers(0, 65536, (2, 3, side, side), np.uint16)
-    clean, _ = run(files, raw, binning=binning, mask="none")
+    clean, _ = run(files, raw, scan={"binning": binning}, mask="none")
     theirs = kp.signals.EBSD(raw.astype(np.float32))
     background = raw.mean((0, 1)).astype(np.float32)
     theirs.remove_static_background("subtract", background, show_progressbar=False)
@@ -104,7 +105,7 @@ def test_a_given_mask_and_none(files):
 def test_a_mask_without_pixels_leaves_nothing_behind(files):
     with pytest.raises(ValueError, match="holds no pixel"):
         run(files, noisy_patterns(), mask=ScreenMask(centre=(500, 500), radius=2))
-    with pytest.raises(PatternFileError, match="No pixel varies"):
+    with pytest.raises(PatternFileError, match="Every pattern of the scan is empty"):
         run(files, np.full(SHAPE, 7, np.uint16))  # nothing varies: no screen to find
     assert [p.name for p in files.raw.parent.iterdir()] == ["scan.up2"]
 

@@ -102,8 +102,8 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
     with pytest.raises(PatternFileError, match="correct map_shape, pattern_shape or dtype"):
         convert(array_scan(path, map_shape=(2, 4)), files)
     small = tmp_path / "small.up2"
-    write_scan(small, patterns[..., :100, :100])
-    with pytest.raises(PatternFileError, match="120 x 120, which the network takes"):
+    write_scan(small, patterns[..., :10, :10])
+    with pytest.raises(PatternFileError, match="10 x 10 px, binned by 1, are too small"):
         convert(FileData(path=str(small)), files)
     assert not files.raw.exists(), "what cannot be used is not converted"
     wide = tmp_path / "data.h5"

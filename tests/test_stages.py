@@ -73,7 +73,7 @@ BESIDE = {
 }
 # Other values of texts and of what may be absent.
 WORDS = (
-    *("other", "wrought", "am", "map", "pattern", "find", "none", "map mean", "maps", "all"),
+    *("other", "wrought", "am", "map", "pattern", "find", "none", "map mean", "maps", "all", "pad"),
     *(
         "cosine",
         "muon",

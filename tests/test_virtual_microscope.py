@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from orix.crystal_map import Phase
 from orix.quaternion import Orientation, Rotation, symmetry
-from pydantic import ValidationError
 from scipy.stats import norm, qmc
 
 from kikuhelpers.indexing.hough import Detector, index_patterns
@@ -283,11 +282,6 @@ def test_fine_patterns_binned_are_the_coarse_ones():
     assert fine.expose(
         fine.signal(lattices(rotations), points), np.random.default_rng(0)
     ).shape == (*(3, 480, 480),)
-
-
-def test_the_width_of_a_pattern_is_a_multiple_of_the_networks_input():
-    with pytest.raises(ValidationError, match=r"multiple of 120, .* not 100"):
-        Microscope(pixels=100)
 
 
 def test_lossy_coding_loses_more_at_lower_quality():

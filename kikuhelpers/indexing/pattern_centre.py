@@ -13,8 +13,9 @@ from pyebsdindex import pcopt
 
 from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough import Detector, band_indexer, solve
+from kikuhelpers.patterns.geometry import Geometry
 from kikuhelpers.patterns.masking import fill_outside
-from kikuhelpers.study.scans import PatternCentre, ScanIndexing
+from kikuhelpers.study.scans import PatternCentre, Scan
 from kikuhelpers.study.study import Indexing
 
 NOBODY = "nobody: what is usual"  # who said a value
@@ -41,7 +42,7 @@ class Calibration:
     remark: str = ""  # where the search found another centre than the stated one
 
 
-def detector_of(scan: ScanIndexing, card: dict) -> tuple[Detector, dict[str, str]]:
+def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
     """Complete the detector's geometry: what the study leaves open the scan's file may say.
 
     Parameters
@@ -55,20 +56,21 @@ def detector_of(scan: ScanIndexing, card: dict) -> tuple[Detector, dict[str, str
     Returns
     -------
     detector : Detector
-        Its pattern centre is that of the camera's pattern.
+        Its pattern centre is that of the square that the network sees.
     sources : dict
         Of each value, whether the study, the file or nobody said it.
 
     Examples
     --------
-    >>> given = ScanIndexing(pattern_centre={"edax": (0.5, 0.7, 0.6)})
-    >>> detector, sources = detector_of(given, {"pattern_shape": (60, 60)})
+    >>> own = {"pattern_centre": {"edax": (0.5, 0.7, 0.6)}}
+    >>> scan = Scan.model_validate({"data": {"path": "scan.up2"}, "indexing": own})
+    >>> detector, sources = detector_of(scan, {"pattern_shape": (60, 60)})
     >>> [round(value, 3) for value in detector.pattern_centre], sources["sample_tilt_deg"]
     ([0.5, 0.3, 0.6], 'nobody: what is usual')
     """
     found, sources = {}, {}
     for name, usual in asdict(Detector()).items():
-        said, of_file = getattr(scan, name), (card.get("file") or {}).get(name)
+        said, of_file = getattr(scan.indexing, name), (card.get("file") or {}).get(name)
         if said is not None:
             found[name], sources[name] = said, "the study"
         elif of_file is not None:
@@ -82,7 +84,8 @@ def detector_of(scan: ScanIndexing, card: dict) -> tuple[Detector, dict[str, str
             card["pattern_shape"], pc=centre.values, convention=centre.convention, **pixel
         )
         centre = camera.pc[0].tolist()
-    return Detector(**found | {"pattern_centre": tuple(centre)}), sources
+    square = Geometry(tuple(card["pattern_shape"]), scan.preprocessing)
+    return Detector(**found | {"pattern_centre": square.to_square(tuple(centre))}), sources
 
 
 def calibrate_pattern_centre(

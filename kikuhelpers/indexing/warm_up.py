@@ -29,9 +29,9 @@ def warm_up() -> None:
         scan = Scan.model_validate({"data": data})
         patterns, _ = ScanMaker(scan.data).chunk(0)
         raw, mask = patterns.reshape(2, 2, *patterns.shape[1:]), np.ones(patterns.shape[1:], bool)
-        for binning in (1, 2):
+        for taken in (raw, raw.repeat(2, axis=2).repeat(2, axis=3), raw[..., 10:]):
             files = ScanFiles(lambda _: Path(folder))
-            preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
+            preprocess(taken, scan.preprocessing, Preprocessing(mask="none"), files, step_um=1.0)
         calibrate_pattern_centre(raw, mask, Detector(), Indexing(), seed=1)
         index_patterns(raw, mask, Detector(), Indexing(), Detector().pattern_centre, 1.0)
         compiled_mark().touch()

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, to_intensity
-from kikuhelpers.preprocessing.kernels import block_sums, ranges
+from kikuhelpers.preprocessing.kernels import onto_network, ranges
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.runs.files import save_array, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
+from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.losses import reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE
@@ -190,7 +193,12 @@ def decode_map(
 
 
 def camera_residual(
-    decoded: np.ndarray, inputs: np.ndarray, raw: np.ndarray, background: np.ndarray, mask
+    decoded: np.ndarray,
+    inputs: np.ndarray,
+    raw: np.ndarray,
+    background: np.ndarray,
+    mask: np.ndarray,
+    scan: ScanPreprocessing,
 ) -> dict[str, float]:
     """Return the mean absolute error of decoded patterns on the camera's scale.
 
@@ -202,11 +210,13 @@ def camera_residual(
     decoded, inputs
         (rows, columns, height, width) uint16 counts of rescaled patterns.
     raw
-        (rows, columns, height * binning, width * binning), as the camera gave them.
+        (rows, columns, height, width) of the camera, as it gave them; empty ones do not count.
     background
         (height, width) mean pattern, counts.
     mask
         (height, width), True inside the screen; errors count there only.
+    scan
+        Settings of the scan's preprocessing.
 
     Returns
     -------
@@ -216,17 +226,20 @@ def camera_residual(
         ``mae_camera``: the error if these two are mapped to -1 and 1, as neural-EBSD
         (arXiv:2606.10352) prints it.
     """
-    factor = raw.shape[2] // mask.shape[0]
+    geometry = Geometry(raw.shape[2:], scan)
     flat = (patterns.reshape(-1, *patterns.shape[2:]) for patterns in (raw, decoded, inputs))
     errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
     for _, camera, *both in chunks("residual", *flat):
-        shown, wanted = (to_intensity(part)[:, mask] for part in both)
+        there = ~is_empty(both[1])
+        if not there.any():
+            continue
+        shown, wanted = (to_intensity(part[there])[:, mask] for part in both)
         errors.append(np.abs(shown - wanted).mean(axis=1))
-        binned = block_sums(camera, factor) if factor > 1 else camera
-        low, high = ranges(binned, factor**2, background, mask).T
+        values, pixels = onto_network(camera[there], geometry)
+        low, high = ranges(values, pixels, background, mask).T
         stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
         in_counts.append(errors[-1] * (high - low) / stretched)
-        means = binned[:, mask] / factor**2
+        means = values[:, mask] / pixels
         lowest, highest = min(lowest, means.min()), max(highest, means.max())
     counts = float(np.concatenate(in_counts).mean())
     return {

@@ -1,6 +1,8 @@
-"""The round screen: a mask of the pixels that hold signal, and a harmless fill outside it."""
+"""The round screen: the pixels that hold signal, a harmless fill outside, patterns without any."""
 
 import numpy as np
+
+_SPARSE_PX = 16  # between the pixels that are looked at first
 
 
 def round_mask(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -66,3 +68,15 @@ def fill_outside(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
     # A product with the mask: picking the pixels by a mask takes five times as long.
     mean = flat @ (mask.ravel() / np.float32(mask.sum())).astype(np.float32)
     return np.where(mask.ravel(), flat, mean[..., np.newaxis]).reshape(patterns.shape)
+
+
+def is_empty(patterns: np.ndarray) -> np.ndarray:
+    """Tell which patterns (n, height, width) were never collected: all pixels are equal, (n,) bool.
+
+    Preprocessed and decoded files hold 0 for them, and no other pattern is all equal there.
+    """
+    first = patterns[:, :1, :1]
+    # Most patterns differ in a few pixels, so that these are enough.
+    empty = (patterns[:, ::_SPARSE_PX, ::_SPARSE_PX] == first).all(axis=(1, 2))
+    empty[empty] = (patterns[empty] == first[empty]).all(axis=(1, 2))
+    return empty

@@ -2,9 +2,10 @@
 
 The paper ("Data preprocessing and VAE training"): the mean pattern of each map is
 subtracted from every pattern of it, patterns are binned by 4 and rescaled to [-1, 1].
-Binning and subtraction are linear, so the order does not matter; here binning comes
-first, it is cheaper. A scan is larger than the memory and takes long to read, so it is
-streamed, and read once: where patterns are binned, a nameless temporary file keeps them.
+Binning (in general :mod:`kikuhelpers.patterns.geometry`) and subtraction are linear, so the order
+does not matter; here binning comes first, it is cheaper. A scan is larger than the memory and
+takes long to read, so it is streamed, and read once: a nameless temporary file keeps what is
+binned.
 """
 
 import tempfile
@@ -13,12 +14,14 @@ from typing import BinaryIO
 import numpy as np
 from scipy import ndimage
 
-from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.masking import is_empty, round_mask
 from kikuhelpers.patterns.streaming import in_order
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
-from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
+from kikuhelpers.preprocessing.kernels import moments, onto_network, ranges, rescaled_counts
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
+from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.study import Preprocessing
 
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
@@ -29,7 +32,7 @@ _SCREEN_FRACTION = 0.1
 
 def preprocess(
     raw: np.ndarray,
-    binning: int,
+    scan: ScanPreprocessing,
     settings: Preprocessing,
     files: ScanFiles,
     step_um: float,
@@ -40,23 +43,24 @@ def preprocess(
     Parameters
     ----------
     raw
-        (rows, columns, height * binning, width * binning) counts; a memory map is read once.
-    binning
-        Pixels per side that become one.
-    settings
-        Settings of the preprocessing.
+        (rows, columns, height, width) counts of the camera; a memory map is read once. Empty
+        patterns (:func:`~kikuhelpers.patterns.masking.is_empty`) stay so: 0 counts.
+    scan, settings
+        Settings of the scan's preprocessing, and of the study's.
     files
         ``background``, ``mask`` and ``preprocessed`` are written.
     step_um
         Step of the map.
     other_mean
-        (height, width) mean pattern of another scan that stands in for this one's, as bright as
+        (120, 120) mean pattern of another scan that stands in for this one's, as bright as
         this one's.
 
     Raises
     ------
     ValueError
         A mask that leaves no pixel, or a map without a signal to find the screen by.
+    PatternFileError
+        Patterns that do not fit (:class:`~kikuhelpers.patterns.geometry.Geometry`), or all empty.
 
     Examples
     --------
@@ -64,15 +68,16 @@ def preprocess(
     >>> raw = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = ScanFiles(lambda stage: Path(folder))  # of a study: Layout(study).scan(name)
-    ...     preprocess(raw, 2, Preprocessing(mask="none"), files, step_um=1.0)
+    ...     preprocess(raw, ScanPreprocessing(), Preprocessing(mask="none"), files, step_um=1.0)
     ...     np.load(files.background).shape
-    (30, 30)
+    (120, 120)
     """
-    pixels, folder = binning**2, files.preprocessed.parent
+    geometry, folder = Geometry(raw.shape[2:], scan), files.preprocessed.parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as aside:
-        binned, mean, std = _bin(raw.reshape(-1, *raw.shape[2:]), binning, aside)
-        mask = screen_mask(std, settings)
+        flat = raw.reshape(-1, *raw.shape[2:])
+        binned, pixels, mean, std = _bin(flat, geometry, aside)
+        mask = screen_mask(std, settings) & geometry.on_camera
         if other_mean is not None:
             mean = _as_bright(other_mean, mean, mask)
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
@@ -80,9 +85,11 @@ def preprocess(
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
 
         def rescaled(chunk):
-            if map_limits is None:
-                return rescaled_counts(chunk, *within, ranges(chunk, *within))
-            return rescaled_counts(chunk, *within, np.tile(map_limits, (len(chunk), 1)))
+            of_map = map_limits is not None
+            limits = np.tile(map_limits, (len(chunk), 1)) if of_map else ranges(chunk, *within)
+            counts = rescaled_counts(chunk, *within, limits)
+            counts[is_empty(chunk)] = 0
+            return counts
 
         with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, step_um) as writer:
             for counts in in_order(binned, rescaled, "rescaling"):
@@ -101,11 +108,6 @@ def screen_mask(std: np.ndarray, settings: Preprocessing) -> np.ndarray:
 
 
 def _as_bright(mean: np.ndarray, own: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    if mean.shape != mask.shape:
-        raise PatternFileError(
-            f"The background of the other scan is of {mean.shape} px, these patterns are of "
-            f"{mask.shape}: choose another background_of."
-        )
     return mean * (own[mask].mean() / mean[mask].mean())
 
 
@@ -121,32 +123,56 @@ def _find_screen(std: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
 
 
-def _bin(raw: np.ndarray, factor: int, aside: BinaryIO) -> tuple[np.ndarray, ...]:
-    """Return binned patterns (n, h, w), as sums of counts, and their mean and deviation (h, w).
+def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:
+    """Bring the camera's patterns to the network's size, and find their mean and deviation.
 
-    The sums are written to ``aside`` and mapped; without binning they are ``raw`` itself.
+    The patterns are written to ``aside`` and mapped, unless ``raw`` is of that size.
+
+    Returns
+    -------
+    tuple
+        Patterns (n, h, w), how many pixels each value sums up, mean and deviation (h, w).
     """
-    first = block_sums(raw[:1], factor)[0]
-    reference = first.astype(np.float64)
+
+    def collected(patterns):
+        return ~is_empty(patterns[:, *geometry.window])
+
+    some = next((one for one in raw[:, np.newaxis] if collected(one)), raw[:1])
+    first, pixels = onto_network(some, geometry)
+    reference = first[0].astype(np.float64)
+    same = raw.shape[1:] == reference.shape
 
     def binned(chunk):
-        sums = block_sums(chunk, factor) if factor > 1 else chunk
-        return sums, moments(sums, reference)
+        values, there = onto_network(chunk, geometry)[0], collected(chunk)
+        if there.all():
+            return values, len(values), moments(values, reference)
+        if not same:
+            values[~there] = 0
+        return values, there.sum(), moments(values[there], reference)
 
-    total = np.zeros((2, *first.shape))
-    for sums, chunk_moments in in_order(raw, binned, "background"):
-        total += chunk_moments
-        if factor > 1:
-            aside.write(sums.data)
+    total, number = np.zeros((2, *reference.shape)), 0
+    for values, some_number, some_moments in in_order(raw, binned, "background"):
+        total += some_moments
+        number += some_number
+        if not same:
+            aside.write(values.data)
+    if not number:
+        raise PatternFileError(
+            "Every pattern of the scan is empty (all its pixels are equal): check its file."
+        )
     aside.flush()
-    mean, square = total / len(raw)
-    std = np.sqrt(np.maximum(square - mean**2, 0)) / factor**2
-    if factor > 1:
-        raw = np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape))
-    return raw, (mean + reference) / factor**2, std
+    mean, square = total / number
+    std = np.sqrt(np.maximum(square - mean**2, 0)) / pixels
+    if not same:
+        raw = np.memmap(aside, first.dtype, "r", shape=(len(raw), *reference.shape))
+    return raw, pixels, (mean + reference) / pixels, std
 
 
 def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
     """Return the lowest and highest value of the map inside the mask, (2,) float32."""
-    low, high = np.concatenate([*in_order(binned, lambda c: ranges(c, *within), "range")]).T
+
+    def of_collected(chunk):
+        return ranges(chunk[~is_empty(chunk)], *within)
+
+    low, high = np.concatenate([*in_order(binned, of_collected, "range")]).T
     return np.array([low.min(), high.max()])

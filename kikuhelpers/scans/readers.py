@@ -18,6 +18,7 @@ import dask.array as da
 import h5py
 import numpy as np
 
+from kikuhelpers.patterns.geometry import Geometry
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.errors import SentenceError
@@ -69,7 +70,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     PatternFileError
         What is wrong, where, and what to do.
     """
-    data, binning = scan.data, scan.preprocessing.binning
+    data, own = scan.data, scan.preprocessing
     files.raw.parent.mkdir(parents=True, exist_ok=True)
     said: dict = {}
     if isinstance(data, VirtualData):
@@ -80,7 +81,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
         simulate(data, files.raw, files.truth)
     else:
         shape, rows, said = _source(data)
-        _check_size(shape[2:], binning, name)
+        Geometry(shape[2:], own)  # which checks the size
         step_um = _step(data, said, name)
         if _is_ready(data):
             _link(Path(data.path), files.raw)
@@ -318,14 +319,3 @@ def _step(data: FileData | ArrayData | PublicData, said: dict, name: str) -> flo
     if not mine and not files:
         print(f"Scan '{name}': neither study nor file states a step; 1 um is taken: set step_um.")
     return mine or files or _STEP_OF_NO_WORD_UM
-
-
-def _check_size(pattern_shape: tuple[int, int], binning: int, name: str) -> None:
-    """Fail at the first stage, not hours later at the network's input."""
-    binned = tuple(n / binning for n in pattern_shape)
-    if binned != (NETWORK_INPUT_PX, NETWORK_INPUT_PX):
-        raise PatternFileError(
-            f"Scan '{name}' has patterns of {pattern_shape[0]} x {pattern_shape[1]} px. Binned by "
-            f"{binning} they are not {NETWORK_INPUT_PX} x {NETWORK_INPUT_PX}, which the network "
-            f"takes: set the scan's binning, or crop or resize the patterns first."
-        )

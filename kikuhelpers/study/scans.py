@@ -6,7 +6,7 @@ what follows it, and nothing else: see :mod:`kikuhelpers.study.stages`.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
@@ -109,16 +109,6 @@ class Microscope(Settings):
     dust_radius: Positive = 0.012  # fraction of the pattern
     dust_shade: Fraction = 0.15  # of the background, at the middle of a spot
 
-    @field_validator("pixels")
-    @classmethod
-    def _whole_blocks(cls, pixels: int) -> int:
-        if pixels % NETWORK_INPUT_PX:
-            raise ValueError(
-                f"pixels must be a multiple of {NETWORK_INPUT_PX}, the width of the network's "
-                f"input, not {pixels}"
-            )
-        return pixels
-
 
 class VirtualData(Settings):
     """A window of a virtual specimen; two scans of one specimen give the same settings and seed."""
@@ -140,7 +130,10 @@ Data = Annotated[FileData | ArrayData | PublicData | VirtualData, Field(discrimi
 class ScanPreprocessing(Settings):
     """What preprocessing needs to know of a scan."""
 
+    came_later: ClassVar = {"square": "crop"}
     binning: Count = 1  # the paper bins 480 x 480 px by 4
+    # What the network sees of patterns that are not square: kikuhelpers/patterns/geometry.py.
+    square: Literal["crop", "pad"] = "crop"
     # Scan whose mean pattern is subtracted in place of this scan's; departure: in a window of
     # one or two grains the mean pattern holds the bands of these grains.
     background_of: Name | None = None

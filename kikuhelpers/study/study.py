@@ -23,7 +23,7 @@ class StudyError(SentenceError):
 
 
 class ScreenMask(Settings):
-    """A round screen, in pixels of the binned pattern."""
+    """A round screen, in pixels of the network's pattern of 120 x 120 px, whatever the camera's."""
 
     centre: tuple[float, float]  # row, column
     radius: Positive

@@ -96,7 +96,7 @@ class VirtualMicroscope:
             (n, height, width) uint16, 0 outside the screen.
         """
         settings = self.settings
-        parts = (settings.pixels // NETWORK_INPUT_PX) ** 2  # pixels in one of a 120 px pattern
+        parts = (settings.pixels / NETWORK_INPUT_PX) ** 2  # pixels in one of a 120 px pattern
         flicker = settings.flicker * rng.standard_normal((len(signal), len(self._terms)), "f4")
         scale = np.sqrt((self._terms**2).sum(0).mean())
         if scale:

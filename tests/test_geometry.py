@@ -1,0 +1,155 @@
+"""Patterns of any size: weights, masks and centres in closed form, and orientations that agree."""
+
+import kikuchipy as kp
+import numpy as np
+import pytest
+from orix.quaternion import Rotation
+from orix.quaternion.symmetry import Oh
+from scipy.ndimage import map_coordinates
+
+from kikuhelpers.indexing.hough import index_patterns
+from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
+from kikuhelpers.preprocessing.kernels import onto_network
+from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.study.scans import ScanIndexing, ScanPreprocessing
+from kikuhelpers.study.study import Indexing, Preprocessing
+from tests.conftest import scan_files, write_scan
+
+ROWS, COLUMNS = 10, 20  # of simulated orientations
+CENTRE = (0.48, 0.31, 0.62)  # Bruker's, of the square that all cameras hold
+
+
+def geometry(height: int, width: int, **settings) -> Geometry:
+    return Geometry((height, width), ScanPreprocessing(**settings))
+
+
+SHAPES = [(60, 60), (128, 156), (156, 128), (480, 480), (480, 640), (100, 333), (240, 120)]
+
+
+@pytest.mark.parametrize("square", ["crop", "pad"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_plane_stays_a_plane(shape, square):
+    """A network pixel has the plane's value at its middle, on average; a pixel is one square."""
+    own = geometry(*shape, square=square)
+    row, column = np.indices(shape)
+    plane = (1000 + 9 * row + 5 * column).astype(np.uint16)
+    values, pixels = onto_network(plane[np.newaxis], own)
+    step, (top, left) = own.side / 120, own.corner
+    middle = (np.arange(120) + 0.5) * step - 0.5
+    # Beyond the middles of the outermost pixels, where there is nothing between, theirs go on.
+    rows = np.clip(top + middle, 0, shape[0] - 1)[:, np.newaxis]
+    wanted = 1000 + 9 * rows + 5 * np.clip(left + middle, 0, shape[1] - 1)
+    on = own.on_camera
+    # Averages over squares see a place up to 1/8 of a camera's pixel off its middle.
+    np.testing.assert_allclose(values[0][on] / pixels, wanted[on], atol=(9 + 5) / 8)
+    assert values[0][on].mean() / pixels == pytest.approx(wanted[on].mean(), abs=0.2)
+    assert on.all() == (square == "crop" or shape[0] == shape[1])
+    share = on.mean() * own.side**2 / np.prod(shape)  # of the camera
+    assert square == "crop" or share == pytest.approx(1, abs=0.05)
+
+
+def test_enlarged_is_scipys_linear_interpolation():
+    pattern = np.random.default_rng(0).integers(0, 65536, (60, 60), np.uint16)
+    places = np.clip((np.indices((120, 120)) + 0.5) / 2 - 0.5, 0, 59)
+    wanted = map_coordinates(pattern.astype(float), places, order=1)
+    values, pixels = onto_network(pattern[np.newaxis], geometry(60, 60))
+    np.testing.assert_allclose(values[0] / pixels, wanted, rtol=1e-5)
+
+
+def test_fine_detail_is_averaged_away():
+    """Stripes of one pixel become grey: nothing is sampled between them."""
+    stripes = np.zeros((1, 300, 300), np.uint16)
+    stripes[:, ::2] = 1000
+    values, pixels = onto_network(stripes, geometry(300, 300))
+    np.testing.assert_allclose(values / pixels, 500, atol=101)  # of 2.5 pixels one is half
+
+
+@pytest.mark.parametrize("binning", [1, 2, 4])
+def test_whole_blocks_are_sums_whatever_the_binning(binning):
+    patterns = np.random.default_rng(0).integers(0, 65536, (2, 480, 500), np.uint16)
+    values, pixels = onto_network(patterns, geometry(480, 500, binning=binning))
+    blocks = patterns[:, :, 10:490] if binning < 4 else patterns[:, :, 8:488]
+    wanted = blocks.reshape(2, 120, 4, 120, 4).sum(axis=(2, 4), dtype=np.uint32)
+    assert pixels == 16 and values.dtype == np.uint32
+    np.testing.assert_array_equal(values, wanted)
+    down, along = geometry(480, 500, binning=binning).weights
+    np.testing.assert_allclose(down @ patterns @ along.T, wanted / 16, rtol=1e-5)
+
+
+def test_binning_comes_first():
+    patterns = np.random.default_rng(0).integers(0, 65536, (2, 300, 360), np.uint16)
+    binned = patterns.reshape(2, 150, 2, 180, 2).mean(axis=(2, 4))
+    down, along = geometry(150, 180).weights
+    values, pixels = onto_network(patterns, geometry(300, 360, binning=2))
+    np.testing.assert_allclose(values / pixels, down @ binned @ along.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_centre_comes_back(shape):
+    for square in ("crop", "pad"):
+        own = geometry(*shape, square=square)
+        np.testing.assert_allclose(own.to_camera(own.to_square((0.4, 0.3, 0.7))), (0.4, 0.3, 0.7))
+    assert geometry(480, 480, binning=4).to_square(CENTRE) == CENTRE, "to the last digit"
+
+
+@pytest.mark.parametrize(
+    ("shape", "binning", "sentence"),
+    [
+        ((120, 122), 4, "cannot be binned by 4: set the scan's binning"),
+        ((80, 80), 5, "need 20 px a side"),
+        ((60, 300), 1, "at most 4 times"),
+    ],
+)
+def test_what_cannot_be_is_said(shape, binning, sentence):
+    with pytest.raises(PatternFileError, match=sentence):
+        geometry(*shape, binning=binning)
+
+
+def indexed(own: Geometry, rotations: Rotation, folder) -> Rotation:
+    """Orientations of patterns that kikuchipy simulates for a camera, through the stages."""
+    camera = CAMERAS_CENTRE[own.camera]
+    detector = kp.detectors.EBSDDetector(shape=own.camera, pc=camera, sample_tilt=70)
+    master = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    simulated = master.get_patterns(rotations, detector, compute=True, show_progressbar=False).data
+    scaled = 20000 + 20000 * (simulated - simulated.min()) / np.ptp(simulated)
+    files = scan_files(folder)
+    write_scan(files.raw, scaled.astype(np.uint16))
+    settings = own.scan, Preprocessing(mask="none")
+    preprocess(open_patterns(files.raw), *settings, files, step_um=1.0)
+    patterns, mask = open_patterns(files.preprocessed), np.load(files.mask)
+    settings = ScanIndexing(), Indexing()
+    return index_patterns(patterns, mask, *settings, own.to_square(camera), 1.0).rotations
+
+
+# One square by several cameras: the centre of each, computed by hand from the square's.
+CAMERAS_CENTRE = {
+    (120, 120): CENTRE,
+    (60, 60): CENTRE,
+    (480, 480): CENTRE,
+    (128, 156): ((CENTRE[0] * 128 + 14) / 156, *CENTRE[1:]),
+    (156, 128): (CENTRE[0], (CENTRE[1] * 128 + 14) / 156, CENTRE[2] * 128 / 156),
+}
+
+
+ROTATIONS_OF_CUBE = Rotation(Oh.data[~Oh.improper])
+
+
+def test_orientations_do_not_depend_on_the_camera(tmp_path):
+    rotations = Rotation.random((ROWS, COLUMNS))
+    reference = indexed(geometry(120, 120), rotations, tmp_path)
+    cases = [
+        *((shape, "crop", 0.7 if shape == (60, 60) else 0.3) for shape in CAMERAS_CENTRE),
+        ((128, 156), "pad", 0.3),
+    ]
+    for shape, square, limit_deg in cases[1:]:
+        found = indexed(geometry(*shape, square=square), rotations, tmp_path)
+        # In the sample's frame, where a shifted pattern would turn all orientations alike.
+        turns = ((~reference).outer(ROTATIONS_OF_CUBE) * found[:, np.newaxis]).data
+        turns = turns[np.arange(len(turns)), np.abs(turns[..., 0]).argmax(axis=1)]
+        turns *= np.sign(turns[:, :1])
+        angles = np.degrees(2 * np.arccos(np.minimum(turns[:, 0], 1)))
+        right = angles < 5  # a handful is indexed wrongly now and then, whatever the camera
+        offset = Rotation(turns[right].mean(axis=0))
+        assert right.mean() > 0.98 and np.median(angles) < limit_deg
+        assert np.degrees(offset.angle) < 0.1
