@@ -20,7 +20,7 @@ from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.study.layout import ModelScanFiles
 from kikuhelpers.study.scans import ScanIndexing
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.study import NICKEL, Indexing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -72,8 +72,8 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan = ScanIndexing()
-        more = mask, scan, Indexing(), scan.pattern_centre, 1.0
+        scan = ScanIndexing(phase=NICKEL)
+        more = mask, scan, Indexing(phase=NICKEL), scan.pattern_centre, 1.0
         index_patterns(patterns[:, :2], *more)
         return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()

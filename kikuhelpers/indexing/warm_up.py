@@ -22,7 +22,7 @@ def warm_up() -> None:
         from kikuhelpers.scans.virtual.scanning import ScanMaker
         from kikuhelpers.study.layout import ScanFiles
         from kikuhelpers.study.scans import Scan
-        from kikuhelpers.study.study import Indexing, Preprocessing
+        from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 
         data = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
         scan = Scan.model_validate({"data": data})
@@ -31,8 +31,9 @@ def warm_up() -> None:
         for binning in (1, 2):
             files = ScanFiles(lambda _: Path(folder))
             preprocess(raw, binning, Preprocessing(mask="none"), files, step_um=1.0)
-        calibrate_pattern_centre(raw, mask, scan.indexing, Indexing(), seed=1)
-        index_patterns(raw, mask, scan.indexing, Indexing(), scan.indexing.pattern_centre, 1.0)
+        settings = scan.indexing, Indexing(phase=NICKEL)  # what compiles is the same for all phases
+        calibrate_pattern_centre(raw, mask, *settings, seed=1)
+        index_patterns(raw, mask, *settings, scan.indexing.pattern_centre, 1.0)
         compiled_mark().touch()
 
 
