@@ -19,7 +19,7 @@ from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.study import NICKEL, Indexing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -71,7 +71,7 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        more = mask, Detector(), Indexing(), Detector().pattern_centre, 1.0
+        more = mask, Detector(), Indexing(phase=NICKEL), Detector().pattern_centre, 1.0
         index_patterns(patterns[:, :2], *more)
         return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()

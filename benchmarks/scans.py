@@ -19,7 +19,7 @@ from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ScanPreprocessing
-from kikuhelpers.study.study import Indexing, Preprocessing
+from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 
 _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
@@ -73,7 +73,7 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *PIXELS)
-    settings, detector = Indexing(), Detector()
+    settings, detector = Indexing(phase=NICKEL), Detector()
     mask = np.ones(PIXELS, bool)
     indexer = band_indexer(PIXELS, _CENTRE, detector, settings)
     bands = indexer.bandDetectPlan  # with PyEBSDIndex's own loops again:

@@ -14,11 +14,11 @@ from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.study import StudyError, load_study
 from kikuhelpers.study.scans import Scan
-from kikuhelpers.study.study import Indexing, Phase
+from kikuhelpers.study.study import NICKEL, Indexing
 
 CENTRE = (0.51, 0.34, 0.62)
 STATED = Detector(CENTRE)
-SETTINGS = Indexing(phase=Phase(lattice_nm=0.352), calibration_patterns=40)
+SETTINGS = Indexing(phase=NICKEL, calibration_patterns=40)
 MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
 CAMERA = {"pattern_shape": (128, 156)}
 

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import orix.io
-from diffpy.structure import Lattice, Structure
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
-from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.crystal_map import CrystalMap
 
-from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
+from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
+from kikuhelpers.indexing.phases import library_of, orix_phases, reflectors
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.patterns.streaming import chunks
@@ -38,7 +38,6 @@ from kikuhelpers.study.study import Indexing
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
-_ANGSTROM_PER_NM = 10.0
 _HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
 _NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 
@@ -83,21 +82,24 @@ def index_patterns(
     -------
     orix.crystal_map.CrystalMap
         (rows, columns), x and y in um; rotations from sample to crystal in kikuchipy's frame;
-        phase 0, or -1 where there is no solution or one of fewer than
-        ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean height of the Hough
-        peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
+        the phase by its place among ``settings.phases``, or -1 where there is no solution or
+        one of fewer than ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean
+        height of the Hough peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
         :mod:`kikuhelpers.indexing.confidence`), ``fit`` (degrees, 180 for no solution), ``nmatch``.
 
     Raises
     ------
+    StudyError
+        The settings name no phase, or one whose bands are not known.
     ValueError
-        The phase is not face-centred cubic, the mask does not fit, or the map is a line.
+        The mask does not fit, or the map is a line.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
-    >>> index_patterns(noise, whole, Detector(), Indexing(), centre, step_um=1.0).shape
+    >>> iron = Indexing(phase={"name": "Fe", "space_group": 229, "lattice_nm": 0.287})
+    >>> index_patterns(noise, whole, Detector(), iron, centre, step_um=1.0).shape
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
@@ -107,14 +109,15 @@ def index_patterns(
         )
     indexer = band_indexer(mask.shape, pattern_centre, detector, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
-    found = [solve(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
+    parts = (fill_outside(counts, mask) for _, counts in chunks("indexing", flat))
+    found = [solve(part, indexer, settings) for part in parts]
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
     best["fit"][weak] = _NO_FIT_DEG
     xmap = xmap_from_hough_indexing_data(
         best[np.newaxis],
-        _phases(settings),
+        orix_phases(settings),
         navigation_shape=(rows, columns),
         step_sizes=(step_um, step_um),
         scan_unit="um",
@@ -204,36 +207,33 @@ def _state_pattern_centre(ang: Path, pattern_centre: tuple[float, float, float])
         file.write(head)
 
 
-def _phases(settings: Indexing) -> PhaseList:
-    a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
-    cube = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
-    phase = Phase(settings.phase.name, settings.phase.space_group, structure=cube)
-    if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
-        raise ValueError(
-            f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
-            "knows the reflectors of face-centred cubic m-3m only; give one such as 225."
-        )
-    return PhaseList(phase)
-
-
 def band_indexer(shape, pattern_centre, detector: Detector, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     announce_compilation()
     tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
     indexer = EBSDDetector(shape, pc=pattern_centre, **tilts).get_indexer(
-        _phases(settings),
-        [list(hkl) for hkl in REFLECTORS],
+        orix_phases(settings),
+        [[list(hkl) for hkl in reflectors(phase)] for phase in settings.phases],
         nTheta=round(180 / settings.theta_step_deg),
         nRho=settings.rho_bins,
         rhoMaskFrac=(1 - settings.rho_fraction) / 2,
         nBands=settings.bands,
+        nband_earlyexit=settings.bands + 1,  # no phase goes untried because another one fits
     )
     return use_fast_kernels(indexer)
 
 
-def solve(patterns, indexer):
-    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns."""
+def solve(patterns, indexer, settings: Indexing):
+    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns.
+
+    The latter is of the phase that PyEBSDIndex chose.
+    """
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
-    plan = indexer.bandDetectPlan.radonPlan
+    plan, best = indexer.bandDetectPlan.radonPlan, data[-1]
     normals = plan.radon2pole(bands, PC=indexer.PC, vendor=indexer.vendor)
-    return data[-1], confidence_index(normals, bands["valid"] > 0)
+    confidence, valid = np.zeros(len(best), np.float32), bands["valid"] > 0
+    chosen = np.maximum(best["phase"], 0)  # bands without a solution vote for the first
+    for i, phase in enumerate(settings.phases):
+        of = chosen == i
+        confidence[of] = confidence_index(normals[of], valid[of], library_of(phase))
+    return best, confidence

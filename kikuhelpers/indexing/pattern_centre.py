@@ -13,6 +13,7 @@ from pyebsdindex import pcopt
 
 from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough import Detector, band_indexer, solve
+from kikuhelpers.indexing.phases import library_of
 from kikuhelpers.patterns.geometry import Geometry
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.study.scans import PatternCentre, Scan
@@ -120,22 +121,24 @@ def calibrate_pattern_centre(
 
     Raises
     ------
+    StudyError
+        The settings name no phase, or one whose bands are not known.
     ValueError
-        The phase cannot be indexed, or the mask does not fit.
+        The mask does not fit.
     """
     drawn = fill_outside(draw_patterns(patterns, settings.calibration_patterns, seed), mask)
     start, remark = detector.pattern_centre, ""
     indexer = band_indexer(mask.shape, start, detector, settings)
-    before, confidence = solve(drawn, indexer)
+    before, confidence = solve(drawn, indexer, settings)
     if confidence.mean() < FITS:
-        other, reached = _best_of_grid(drawn[:_GRID_PATTERNS], indexer)
+        other, reached = _best_of_grid(drawn[:_GRID_PATTERNS], indexer, settings)
         near = np.abs(np.subtract(other, start)).max() <= _A_POOR_GUESS
         if reached > FITS and (near or not stated):
             start = other
         if reached > FITS and not near:
             remark = _remark(other, detector.pattern_centre)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = solve(drawn, band_indexer(mask.shape, optimum, detector, settings))
+    after, _ = solve(drawn, band_indexer(mask.shape, optimum, detector, settings), settings)
     # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
     # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
     # the centre open, and the optimum then wanders off.
@@ -167,14 +170,17 @@ def draw_patterns(patterns: np.ndarray, count: int, seed: int) -> np.ndarray:
     return patterns[points // columns, points % columns]
 
 
-def _best_of_grid(patterns: np.ndarray, indexer) -> tuple[tuple[float, float, float], float]:
+def _best_of_grid(
+    patterns: np.ndarray, indexer, settings: Indexing
+) -> tuple[tuple[float, float, float], float]:
     """Return the centre of highest mean confidence on the grid, and that confidence."""
     bands = indexer.bandDetectPlan.find_bands(patterns)
     plan, valid = indexer.bandDetectPlan.radonPlan, bands["valid"] > 0
+    libraries = [library_of(phase) for phase in settings.phases]
 
     def confidence(centre):
         normals = plan.radon2pole(bands, PC=centre, vendor=indexer.vendor)
-        return confidence_index(normals, valid).mean()
+        return max(confidence_index(normals, valid, library).mean() for library in libraries)
 
     best = max((tuple(map(float, centre)) for centre in product(*_GRID)), key=confidence)
     return best, float(confidence(best))

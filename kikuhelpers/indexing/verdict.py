@@ -75,7 +75,7 @@ def judge(
     drawn = fill_outside(draw_patterns(patterns, _PATTERNS, seed), mask)
     drawn[:, mask] = np.random.default_rng(seed).permuted(drawn[:, mask], axis=1)
     indexer = band_indexer(mask.shape, detector.pattern_centre, detector, settings)
-    noise, confidence_of_noise = solve(fill_outside(drawn, mask), indexer)
+    noise, confidence_of_noise = solve(fill_outside(drawn, mask), indexer, settings)
     judged = xmap.prop["pq"] > 0  # an empty point has no peak
     if not judged.any():
         judged[:] = True

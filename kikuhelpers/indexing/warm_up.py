@@ -23,7 +23,7 @@ def warm_up() -> None:
         from kikuhelpers.scans.virtual.scanning import ScanMaker
         from kikuhelpers.study.layout import ScanFiles
         from kikuhelpers.study.scans import Scan
-        from kikuhelpers.study.study import Indexing, Preprocessing
+        from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 
         data = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
         scan = Scan.model_validate({"data": data})
@@ -32,8 +32,9 @@ def warm_up() -> None:
         for taken in (raw, raw.repeat(2, axis=2).repeat(2, axis=3), raw[..., 10:]):
             files = ScanFiles(lambda _: Path(folder))
             preprocess(taken, scan.preprocessing, Preprocessing(mask="none"), files, step_um=1.0)
-        calibrate_pattern_centre(raw, mask, Detector(), Indexing(), seed=1)
-        index_patterns(raw, mask, Detector(), Indexing(), Detector().pattern_centre, 1.0)
+        settings = Detector(), Indexing(phase=NICKEL)  # what compiles is the same for all phases
+        calibrate_pattern_centre(raw, mask, *settings, seed=1)
+        index_patterns(raw, mask, *settings, Detector().pattern_centre, 1.0)
         compiled_mark().touch()
 
 

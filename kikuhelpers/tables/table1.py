@@ -38,13 +38,15 @@ def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN
-        unless both are indexed) and the ratios after / before; NaN outside their
-        population and where the original is 0.
+        One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN unless
+        both are of one phase), ``off_deg`` (the same, but infinite for another phase) and the
+        ratios after / before; NaN outside their population and where the original is 0.
     """
     indexed_before, indexed = before.phase_id >= 0, after.phase_id >= 0
     points = pd.DataFrame({"indexed": indexed, "both": indexed & indexed_before})
     points["misorientation_deg"] = misorientation_map(before, after).ravel()
+    changed = points["both"] & (before.phase_id != after.phase_id)
+    points["off_deg"] = points["misorientation_deg"].mask(changed, np.inf)
     for name, prop in RATIOS.items():
         known = before.prop[prop] != 0
         if name not in _OF_ALL_POINTS:
@@ -61,7 +63,7 @@ def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
         "n": len(points),
         "n_both": int(points["both"].sum()),
         "indexed_pct": 100 * points["indexed"].mean(),
-        "wrong_pct": 100 * (misorientation > wrong_deg).mean(),
+        "wrong_pct": 100 * (points["off_deg"] > wrong_deg).mean(),
     }
     return shares | _quantiles(
         **points[["ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg"]],
@@ -147,10 +149,10 @@ def _intervals(
     """
     hits = {
         "indexed_pct": points["indexed"].to_numpy(),
-        "wrong_pct": points["misorientation_deg"].to_numpy() > wrong_deg,
+        "wrong_pct": points["off_deg"].to_numpy() > wrong_deg,
     }
     rows = [(name, *_share_intervals(hit, blocks, seed)) for name, hit in hits.items()]
-    for name, values in points.drop(columns=["indexed", "both"]).items():
+    for name, values in points.drop(columns=["indexed", "both", "off_deg"]).items():
         ends = _quantile_intervals(values.to_numpy(float), blocks, [*QUANTILES.values()], seed)
         rows += [(f"{name}_{label}", *pair) for label, pair in zip(QUANTILES, ends, strict=True)]
     return pd.DataFrame(rows, columns=["number", "low", "high"])
