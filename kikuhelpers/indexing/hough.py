@@ -30,7 +30,7 @@ from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
 from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.quality import noise_level, sharpness
-from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
@@ -85,7 +85,8 @@ def calibrate_pattern_centre(
     rows, columns = patterns.shape[:2]
     n = min(settings.calibration_patterns, rows * columns)
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
-    drawn = fill_outside(patterns[points // columns, points % columns], mask)
+    drawn = patterns[points // columns, points % columns]
+    drawn = fill_outside(drawn[~is_empty(drawn)], mask)
     start = scan.pattern_centre
     indexer = band_indexer(mask.shape, start, scan, settings)
     before, _ = _index(drawn, indexer)
@@ -95,10 +96,10 @@ def calibrate_pattern_centre(
     # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
     # the centre open, and the optimum then wanders off.
     gain = (before["fit"] - before["nmatch"]) - (after["fit"] - after["nmatch"])
-    if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(n):
+    if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(len(drawn)):
         optimum, after = start, before
     fits = (float(np.median(found["fit"])) for found in (before, after))
-    return Calibration(optimum, start, *fits, n)
+    return Calibration(optimum, start, *fits, len(drawn))
 
 
 def index_patterns(
@@ -136,6 +137,7 @@ def index_patterns(
         ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean height of the Hough
         peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
         :mod:`kikuhelpers.indexing.confidence`), ``fit`` (degrees, 180 for no solution), ``nmatch``.
+        Empty patterns are not indexed, and their quality is NaN.
 
     Raises
     ------
@@ -259,4 +261,9 @@ def _index(patterns, indexer):
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
     plan = indexer.bandDetectPlan.radonPlan
     normals = plan.radon2pole(bands, PC=indexer.PC, vendor=indexer.vendor)
-    return data[-1], confidence_index(normals, bands["valid"] > 0)
+    best, confidence = data[-1], confidence_index(normals, bands["valid"] > 0)
+    empty = is_empty(patterns)
+    best["nmatch"][empty] = 0
+    for quality in (best["pq"], best["cm"], confidence):
+        quality[empty] = np.nan
+    return best, confidence

@@ -60,6 +60,11 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
     return np.where(xmap_a.is_indexed & xmap_b.is_indexed, angles, np.nan).reshape(xmap_a.shape)
 
 
+def collected(xmap: CrystalMap) -> np.ndarray:
+    """Return (n,) bool, False for points without a pattern: their image quality is NaN."""
+    return np.isfinite(np.asarray(xmap.prop["pq"]))
+
+
 def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     """Return the grain number of every point.
 

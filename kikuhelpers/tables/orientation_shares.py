@@ -13,6 +13,7 @@ from orix.quaternion import Rotation
 from kikuhelpers.indexing.orientation_maps import (
     NOT_INDEXED,
     central_point,
+    collected,
     disorientation_deg,
     point_group,
 )
@@ -61,6 +62,7 @@ def _training_orientations(results: Results) -> tuple[Rotation, int]:
     for name in results.study.training_scans:
         xmap = results.orientations(PREPROCESSED, name)
         points = sample_points(results.study, name, xmap.shape)
+        points = points[collected(xmap)[points]]
         parts.append(xmap.rotations.data[points][xmap.is_indexed[points]])
         total += len(points)
     return Rotation(np.concatenate(parts)), total
