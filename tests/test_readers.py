@@ -103,7 +103,7 @@ def test_wrong_sizes_get_one_sentence(tmp_path, files, patterns):
         convert(array_scan(path, map_shape=(2, 4)), files)
     small = tmp_path / "small.up2"
     write_scan(small, patterns[..., :10, :10])
-    with pytest.raises(PatternFileError, match="10 x 10 px, binned by 1, are too small"):
+    with pytest.raises(PatternFileError, match="10 x 10 px cannot be used with binning 1"):
         convert(FileData(path=str(small)), files)
     assert not files.raw.exists(), "what cannot be used is not converted"
     wide = tmp_path / "data.h5"

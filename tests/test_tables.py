@@ -110,6 +110,23 @@ def give_records(study):
         stamp(study, REINDEXING, name, "wrought")
 
 
+def test_points_without_a_pattern_do_not_count(finished):
+    layout, missing = Layout(finished), [0, 0, -1, -1]
+    quality = {"pq": [100, 50, np.nan, np.nan], "fit": 0.5}
+    for name in (PREPROCESSED, *finished.decoders):
+        turn = 0 if name == PREPROCESSED else 2
+        save_map(layout.orientations(name, "wrought"), crystal_map(turn, missing, **quality))
+        if name != PREPROCESSED:
+            losses = np.array([[10, 20], [np.nan, np.nan]], np.float32)
+            save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
+    give_records(finished)
+    table, by_scan, intervals = table1(Results(finished))
+    for of in (table, by_scan):
+        assert (of["n"] == 2).all() and (of["indexed_pct"] == 100).all()
+        assert (of["residual_mean"] == 15).all()
+    assert intervals[["low", "high"]].notna().all(axis=None)
+
+
 def test_baselines_stand_below_the_models(finished):
     results = Results(finished)
     table, by_scan, intervals = table1(results)

@@ -74,8 +74,8 @@ def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple
     """View and point (row, column) of the "best" or "worst" reconstruction of several scans."""
     sign = 1 if kind == "worst" else -1
     losses = [sign * view.losses(model) for view in views]
-    at = int(np.argmax([values.max() for values in losses]))
-    return views[at], np.unravel_index(int(losses[at].argmax()), losses[at].shape)
+    at = int(np.argmax([np.nanmax(values) for values in losses]))
+    return views[at], np.unravel_index(int(np.nanargmax(losses[at])), losses[at].shape)
 
 
 def _draw_history(ax, history: pd.DataFrame) -> None:

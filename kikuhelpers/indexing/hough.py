@@ -29,7 +29,7 @@ from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.phases import library_of, orix_phases, reflectors
 from kikuhelpers.indexing.quality import noise_level, sharpness
-from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
@@ -86,6 +86,7 @@ def index_patterns(
         one of fewer than ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean
         height of the Hough peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
         :mod:`kikuhelpers.indexing.confidence`), ``fit`` (degrees, 180 for no solution), ``nmatch``.
+        Empty patterns are not indexed, and their quality is NaN.
 
     Raises
     ------
@@ -236,4 +237,8 @@ def solve(patterns, indexer, settings: Indexing):
     for i, phase in enumerate(settings.phases):
         of = chosen == i
         confidence[of] = confidence_index(normals[of], valid[of], library_of(phase))
+    empty = is_empty(patterns)
+    best["nmatch"][empty] = 0
+    for quality in (best["pq"], best["cm"], confidence):
+        quality[empty] = np.nan
     return best, confidence

@@ -61,6 +61,11 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
     return _between_deg(xmap_a, points, xmap_b, points).reshape(xmap_a.shape)
 
 
+def collected(xmap: CrystalMap) -> np.ndarray:
+    """Return (n,) bool, False for points without a pattern: their image quality is NaN."""
+    return np.isfinite(np.asarray(xmap.prop["pq"]))
+
+
 def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     """Return the grain number of every point.
 

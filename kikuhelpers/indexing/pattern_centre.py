@@ -15,7 +15,7 @@ from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough import Detector, band_indexer, solve
 from kikuhelpers.indexing.phases import library_of
 from kikuhelpers.patterns.geometry import Geometry
-from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.study.scans import PatternCentre, Scan
 from kikuhelpers.study.study import Indexing
 
@@ -131,7 +131,7 @@ def calibrate_pattern_centre(
     indexer = band_indexer(mask.shape, start, detector, settings)
     before, confidence = solve(drawn, indexer, settings)
     if confidence.mean() < FITS:
-        other, reached = _best_of_grid(drawn[:_GRID_PATTERNS], indexer, settings)
+        other, reached = best_of_grid(drawn[:_GRID_PATTERNS], indexer, settings)
         near = np.abs(np.subtract(other, start)).max() <= _A_POOR_GUESS
         if reached > FITS and (near or not stated):
             start = other
@@ -163,14 +163,18 @@ def _remark(found: tuple[float, float, float], stated: tuple[float, float, float
 
 
 def draw_patterns(patterns: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return random patterns of a map, (n, height, width), all where there are fewer."""
+    """Return random patterns of a map, (n, height, width), all where there are fewer.
+
+    Empty ones are left out.
+    """
     rows, columns = patterns.shape[:2]
     n = min(count, rows * columns)
     points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
-    return patterns[points // columns, points % columns]
+    drawn = patterns[points // columns, points % columns]
+    return drawn[~is_empty(drawn)]
 
 
-def _best_of_grid(
+def best_of_grid(
     patterns: np.ndarray, indexer, settings: Indexing
 ) -> tuple[tuple[float, float, float], float]:
     """Return the centre of highest mean confidence on the grid, and that confidence."""

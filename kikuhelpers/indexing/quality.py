@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import binary_erosion
 
-from kikuhelpers.patterns.masking import fill_outside
+from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import HALF_RANGE
 
@@ -94,5 +94,5 @@ def _over_map(measure, patterns, stage):
     flat = patterns.reshape(-1, *patterns.shape[2:])
     values = np.empty(len(flat), np.float32)
     for here, counts in chunks(stage, flat):
-        values[here] = measure(counts)
+        values[here] = np.where(is_empty(counts), np.nan, measure(counts))
     return values.reshape(patterns.shape[:2])

@@ -12,6 +12,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap
 
 from kikuhelpers.indexing.hough import Detector, band_indexer, solve
+from kikuhelpers.indexing.orientation_maps import collected
 from kikuhelpers.indexing.pattern_centre import draw_patterns
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.study.study import Indexing
@@ -76,11 +77,9 @@ def judge(
     drawn[:, mask] = np.random.default_rng(seed).permuted(drawn[:, mask], axis=1)
     indexer = band_indexer(mask.shape, detector.pattern_centre, detector, settings)
     noise, confidence_of_noise = solve(fill_outside(drawn, mask), indexer, settings)
-    judged = xmap.prop["pq"] > 0  # an empty point has no peak
-    if not judged.any():
-        judged[:] = True
+    there = collected(xmap)
     confidence, bands, peaks = (
-        float(np.median(xmap.prop[name][judged])) for name in ("ci", "nmatch", "pq")
+        float(np.median(xmap.prop[name][there])) for name in ("ci", "nmatch", "pq")
     )
     ratio = peaks / float(np.median(noise["pq"]))
     found = f"median confidence {confidence:.2f}, {bands:.0f} of {settings.bands} bands"

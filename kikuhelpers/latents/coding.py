@@ -22,7 +22,6 @@ from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.runs.files import save_array, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
-from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.losses import reconstruction_loss
 from kikuhelpers.training.vae import KikuchiVAE
@@ -55,7 +54,7 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
 def encode(
     model: KikuchiVAE, patterns: np.ndarray, precision: str, path: Path | None = None
 ) -> np.ndarray:
-    """Return the latent mean of every pattern.
+    """Return the latent mean of every pattern, NaN for empty ones.
 
     Parameters
     ----------
@@ -88,7 +87,7 @@ def encode(
         for here, counts, _ in chunks("encoding", flat, out):
             with arithmetic(precision):
                 mean, _ = model.encode(intensity_on_device(counts))
-            out[here] = mean.cpu().numpy()
+            out[here] = np.where(is_empty(counts)[:, np.newaxis], np.nan, mean.cpu().numpy())
     return np.load(path, mmap_mode="r") if path else latents
 
 
@@ -155,6 +154,8 @@ def decode_map(
 ) -> np.ndarray:
     """Write a whole map's decoded patterns as UP2 and measure the loss of every pattern.
 
+    Where the inputs are empty nothing is decoded: 0 counts, and a loss of NaN.
+
     Parameters
     ----------
     decoded
@@ -177,28 +178,26 @@ def decode_map(
         (rows, columns) float32: half the sum of squared differences inside the screen.
     """
     points, flat = (maps.reshape(-1, *maps.shape[2:]) for maps in (source, inputs))
-    losses = np.empty(len(flat), np.float32)
+    losses = np.full(len(flat), np.nan, np.float32)
     inside = torch.from_numpy(mask).to(device())
     with Up2Writer(files.decoded, inputs.shape[:2], mask.shape, step_um) as writer:
         for here, counts, part in chunks("decoding", flat, points):
-            patterns = decoded(part)
-            target = intensity_on_device(counts)
-            losses[here] = reconstruction_loss(patterns, target, inside).cpu().numpy()
-            # As kikuhelpers.patterns.up2.to_counts, but on the device.
-            counted = patterns.clamp(-1, 1).add_(1).mul_(HALF_RANGE).round_()
-            writer.append(counted.to(torch.uint16).squeeze(1).cpu().numpy())
+            there, written = ~is_empty(counts), np.zeros(counts.shape, np.uint16)
+            if there.any():
+                patterns, target = decoded(part[there]), intensity_on_device(counts[there])
+                loss = reconstruction_loss(patterns, target, inside)
+                losses[here][there] = loss.cpu().numpy()
+                # As kikuhelpers.patterns.up2.to_counts, but on the device.
+                counted = patterns.clamp(-1, 1).add_(1).mul_(HALF_RANGE).round_()
+                written[there] = counted.to(torch.uint16).squeeze(1).cpu().numpy()
+            writer.append(written)
     losses = losses.reshape(inputs.shape[:2])
     save_array(files.pattern_loss, losses)
     return losses
 
 
 def camera_residual(
-    decoded: np.ndarray,
-    inputs: np.ndarray,
-    raw: np.ndarray,
-    background: np.ndarray,
-    mask: np.ndarray,
-    scan: ScanPreprocessing,
+    decoded: np.ndarray, inputs: np.ndarray, raw: np.ndarray, background: np.ndarray, mask, scan
 ) -> dict[str, float]:
     """Return the mean absolute error of decoded patterns on the camera's scale.
 
@@ -216,7 +215,7 @@ def camera_residual(
     mask
         (height, width), True inside the screen; errors count there only.
     scan
-        Settings of the scan's preprocessing.
+        :class:`~kikuhelpers.study.scans.ScanPreprocessing`.
 
     Returns
     -------
@@ -231,8 +230,6 @@ def camera_residual(
     errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
     for _, camera, *both in chunks("residual", *flat):
         there = ~is_empty(both[1])
-        if not there.any():
-            continue
         shown, wanted = (to_intensity(part[there])[:, mask] for part in both)
         errors.append(np.abs(shown - wanted).mean(axis=1))
         values, pixels = onto_network(camera[there], geometry)
@@ -240,7 +237,8 @@ def camera_residual(
         stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
         in_counts.append(errors[-1] * (high - low) / stretched)
         means = values[:, mask] / pixels
-        lowest, highest = min(lowest, means.min()), max(highest, means.max())
+        lowest = min(lowest, means.min(initial=np.inf))
+        highest = max(highest, means.max(initial=-np.inf))
     counts = float(np.concatenate(in_counts).mean())
     return {
         "mae_rescaled": float(np.concatenate(errors).mean()),

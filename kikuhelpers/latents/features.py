@@ -115,7 +115,7 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
     Parameters
     ----------
     latents
-        (rows, columns, D).
+        (rows, columns, D), NaN where a pattern is empty: such points do not count.
     maps
         Physical maps (rows, columns) by name, for example "pq", "grod"; NaN where unknown.
     grains
@@ -129,14 +129,16 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
         with each map), ``rho_orientation`` (share of the variance between grains).
     """
     flat = latents.reshape(-1, latents.shape[-1])
+    there = np.isfinite(flat[:, 0])
+    flat = flat[there]
     variance = flat.var(axis=0)
     measures = {
         "feature": np.arange(1, flat.shape[1] + 1),
         "variance": variance,
         "active": variance > ACTIVE_VARIANCE,
         "moran_i": morans_i(latents),
-        **{f"rho_{name}": rank_correlation(flat, values.ravel()) for name, values in maps.items()},
-        "rho_orientation": variance_between(flat, grains.ravel()),
+        **{f"rho_{n}": rank_correlation(flat, v.ravel()[there]) for n, v in maps.items()},
+        "rho_orientation": variance_between(flat, grains.ravel()[there]),
     }
     return pd.DataFrame(measures)
 
@@ -157,6 +159,7 @@ def likeness(latents: np.ndarray, count: int = 10) -> float:
         Median absolute correlation of their pairs over the points; 0 with fewer than two.
     """
     flat = latents.reshape(-1, latents.shape[-1])
+    flat = flat[np.isfinite(flat[:, 0])]
     variance = flat.var(axis=0)
     largest = [i for i in np.argsort(-variance)[:count] if variance[i] > ACTIVE_VARIANCE]
     if len(largest) < 2:
@@ -169,14 +172,15 @@ def morans_i(maps: np.ndarray) -> np.ndarray:
     """Moran's I of maps (rows, columns, D) over the four neighbours, (D,).
 
     1 for a smooth map, near 0 for one without spatial structure (Moran 1950,
-    doi:10.1093/biomet/37.1-2.17).
+    doi:10.1093/biomet/37.1-2.17). Points that are NaN do not count.
     """
-    centred = maps - maps.mean(axis=(0, 1))
+    there = np.isfinite(maps[..., 0])
+    centred = np.nan_to_num(maps - np.nanmean(maps, axis=(0, 1)))
     across = (centred[1:] * centred[:-1]).sum(axis=(0, 1))
     along = (centred[:, 1:] * centred[:, :-1]).sum(axis=(0, 1))
-    rows, columns = maps.shape[:2]
-    pairs = (rows - 1) * columns + rows * (columns - 1)
-    variance = np.maximum((centred**2).mean(axis=(0, 1)), np.finfo(np.float32).tiny)
+    pairs = (there[1:] & there[:-1]).sum() + (there[:, 1:] & there[:, :-1]).sum()
+    square = (centred**2).mean(axis=(0, 1)) / there.mean()
+    variance = np.maximum(square, np.finfo(np.float32).tiny)
     return (across + along) / pairs / variance
 
 

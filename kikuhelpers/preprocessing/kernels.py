@@ -1,16 +1,17 @@
 """What preprocessing does to every pixel, compiled: binning, moments, ranges, rescaling.
 
 The patterns are the counts as stored; their mean over a bin stays a sum of counts until the
-last step, so that no rounding comes in between, where bins are whole blocks of pixels. The kernels
-run without the interpreter's lock on one thread each: :mod:`kikuhelpers.patterns.streaming` runs
-several side by side.
+last step, so that no rounding comes in between. The kernels run without the interpreter's
+lock on one thread each: :mod:`kikuhelpers.patterns.streaming` runs several side by side.
 """
 
 import numba
 import numpy as np
 
 from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.up2 import HALF_RANGE
+from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 
 _BLACK = np.uint16(0)  # counts of -1: outside the screen, as on the detector
 # Counts hold no NaN: with that promise the compiler vectorises a minimum.
@@ -20,49 +21,15 @@ _kernel = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
 def onto_network(patterns: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, int]:
     """Bring the camera's patterns (n, height, width) to the network's 120 x 120 px.
 
-    Returns
-    -------
-    values : numpy.ndarray
-        (n, 120, 120): ``patterns`` themselves where nothing is to be done, sums of counts
-        (uint32), or weighted means of them (float32).
-    pixels : int
-        Over which a value is a sum; 1 for means.
+    Returns them, and how many pixels a value sums up: counts as they are or sums (uint32), or 1 and
+    weighted means (float32). Empty patterns stay so.
     """
-    if not geometry.block:
-        return resampled(patterns, *geometry.weights), 1
-    square = np.ascontiguousarray(patterns[:, *geometry.window])
-    block = geometry.block
-    return (block_sums(square, block) if block > 1 else square), block**2
-
-
-@_kernel
-def resampled(patterns, down, along):
-    """Weight rows by ``down`` (H, h) and columns by ``along`` (W, w): (n, H, W) float32.
-
-    Of each line of weights only those from its first to its last that is not 0 are used.
-    """
-    n, _, width = patterns.shape
-    means = np.empty((n, len(down), len(along)), np.float32)
-    line = np.empty(width, np.float32)
-    ends = np.zeros((2, max(len(down), len(along)), 2), np.int64)
-    for axis, weights in enumerate((down, along)):
-        for i in range(len(weights)):
-            used = np.nonzero(weights[i])[0]
-            if len(used):
-                ends[axis, i] = used[0], used[-1] + 1
-    for p in range(n):
-        for row in range(len(down)):
-            line[:] = 0
-            for k in range(ends[0, row, 0], ends[0, row, 1]):
-                weight = down[row, k]
-                for column in range(width):
-                    line[column] += weight * np.float32(patterns[p, k, column])
-            for column in range(len(along)):
-                total = np.float32(0)
-                for k in range(ends[1, column, 0], ends[1, column, 1]):
-                    total += along[column, k] * line[k]
-                means[p, row, column] = total
-    return means
+    square, block = np.ascontiguousarray(patterns[:, *geometry.window]), geometry.block
+    if block:
+        return (block_sums(square, block) if block > 1 else square), block**2
+    means = (geometry.weights @ square.reshape(len(square), -1).T).T
+    means[is_empty(square)] = 0
+    return np.ascontiguousarray(means).reshape(-1, NETWORK_INPUT_PX, NETWORK_INPUT_PX), 1
 
 
 @_kernel

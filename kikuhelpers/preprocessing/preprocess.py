@@ -124,47 +124,32 @@ def _find_screen(std: np.ndarray) -> np.ndarray:
 
 
 def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:
-    """Bring the camera's patterns to the network's size, and find their mean and deviation.
+    """Return patterns of the network's size (n, h, w), pixels a value, mean and deviation (h, w).
 
-    The patterns are written to ``aside`` and mapped, unless ``raw`` is of that size.
-
-    Returns
-    -------
-    tuple
-        Patterns (n, h, w), how many pixels each value sums up, mean and deviation (h, w).
+    The patterns are written to ``aside`` and mapped; those of that size are ``raw`` itself.
     """
-
-    def collected(patterns):
-        return ~is_empty(patterns[:, *geometry.window])
-
-    some = next((one for one in raw[:, np.newaxis] if collected(one)), raw[:1])
-    first, pixels = onto_network(some, geometry)
-    reference = first[0].astype(np.float64)
-    same = raw.shape[1:] == reference.shape
+    some = next((pattern for pattern in raw[:, np.newaxis] if not is_empty(pattern)), raw[:1])
+    (first,), pixels = onto_network(some, geometry)
+    reference, same = first.astype(np.float64), raw.shape[1:] == first.shape
 
     def binned(chunk):
-        values, there = onto_network(chunk, geometry)[0], collected(chunk)
-        if there.all():
-            return values, len(values), moments(values, reference)
-        if not same:
-            values[~there] = 0
-        return values, there.sum(), moments(values[there], reference)
+        values, _ = onto_network(chunk, geometry)
+        there = ~is_empty(values)
+        return values, there.sum(), moments(values if there.all() else values[there], reference)
 
-    total, number = np.zeros((2, *reference.shape)), 0
-    for values, some_number, some_moments in in_order(raw, binned, "background"):
-        total += some_moments
-        number += some_number
+    total, collected = np.zeros((2, *first.shape)), 0
+    for values, number, chunk_moments in in_order(raw, binned, "background"):
+        total += chunk_moments
+        collected += number
         if not same:
             aside.write(values.data)
-    if not number:
-        raise PatternFileError(
-            "Every pattern of the scan is empty (all its pixels are equal): check its file."
-        )
+    if not collected:
+        raise PatternFileError("Every pattern of the scan is empty (all pixels equal).")
     aside.flush()
-    mean, square = total / number
+    mean, square = total / collected
     std = np.sqrt(np.maximum(square - mean**2, 0)) / pixels
     if not same:
-        raw = np.memmap(aside, first.dtype, "r", shape=(len(raw), *reference.shape))
+        raw = np.memmap(aside, first.dtype, "r", shape=(len(raw), *first.shape))
     return raw, pixels, (mean + reference) / pixels, std
 
 

@@ -222,16 +222,19 @@ def _unpack_truth(packed: Arrays) -> Arrays:
 
 
 def _pack_latents(latents: np.ndarray, structure: np.ndarray) -> Arrays:
-    active, limits, levels = [], [], []
+    active, limits, levels, there = [], [], [], np.isfinite(latents[..., 0])
     most = np.argsort(-structure, kind="stable")[:MOST_ARCHIVED_FEATURES]
     for feature in np.sort(most):  # one at a time: memory holds no whole map of all
         values = np.array(latents[..., feature])
-        if values.var() > ACTIVE_VARIANCE:
-            low, high = values.min(), values.max()
+        known = values[there]
+        if known.var() > ACTIVE_VARIANCE:
+            low, high = known.min(), known.max()
+            values = np.where(there, values, low)
             active.append(feature)
             limits.append((low, high))
             levels.append(np.round((values - low) / (high - low) * _LEVELS).astype(np.uint8))
     packed = {"shape": np.array(latents.shape), "active": np.array(active, int)}
+    packed |= {} if there.all() else {"empty": ~there}  # points without a pattern
     packed["limits"] = np.array(limits, np.float32).reshape(-1, 2)
     return packed | {"levels": np.array(levels, np.uint8).reshape(-1, *latents.shape[:2])}
 
@@ -241,6 +244,7 @@ def _unpack_latents(packed: Arrays) -> np.ndarray:
     low, high = packed["limits"].T
     levels = np.moveaxis(packed["levels"], 0, -1) / np.float32(_LEVELS)
     latents[..., packed["active"]] = low + (high - low) * levels
+    latents[packed.get("empty", np.zeros(latents.shape[:2], bool))] = np.nan
     return latents
 
 

@@ -15,6 +15,7 @@ from orix.quaternion import Rotation
 from kikuhelpers.indexing.orientation_maps import (
     NOT_INDEXED,
     central_point,
+    collected,
     disorientation_deg,
     point_groups,
 )
@@ -63,6 +64,7 @@ def _training_orientations(results: Results) -> tuple[dict[str, Rotation], int]:
     for name in results.study.training_scans:
         xmap = results.orientations(PREPROCESSED, name)
         points = sample_points(results.study, name, xmap.shape)
+        points = points[collected(xmap)[points]]
         for number, phase in xmap.phases:
             parts[phase.name].append(xmap.rotations.data[points][xmap.phase_id[points] == number])
         total += len(points)

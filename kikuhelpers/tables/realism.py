@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.fft
 from sklearn.decomposition import PCA
 
+from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -47,7 +48,8 @@ def scan_statistics(results: Results, scan: str) -> ScanStatistics:
     flat = results.patterns(PREPROCESSED, scan).reshape(-1, *mask.shape)
     rng = np.random.default_rng(seed)
     points = np.sort(rng.choice(len(flat), min(_SAMPLE, len(flat)), replace=False))
-    drawn = to_intensity(flat[points])
+    drawn = flat[points]
+    drawn = to_intensity(drawn[~is_empty(drawn)])
     xmap = results.orientations(PREPROCESSED, scan)
     pca = PCA(_COMPONENTS, svd_solver="randomized", random_state=seed)
     fit, quality = (xmap.prop[name][xmap.is_indexed] for name in ("fit", "pq"))

@@ -54,9 +54,10 @@ def residual_table(results: Results) -> pd.DataFrame:
     rows = []
     for scan in results.study.decoded_scans:
         pixels = results.scan(scan).mask.sum()
-        noise = float(np.median(results.orientations(PREPROCESSED, scan).prop["noise"]))
+        noise = float(np.nanmedian(results.orientations(PREPROCESSED, scan).prop["noise"]))
         for model in results.study.models:
-            rms = float(np.sqrt(2 * results.model_scan(model, scan).pattern_loss.mean() / pixels))
+            loss = np.nanmean(results.model_scan(model, scan).pattern_loss)
+            rms = float(np.sqrt(2 * loss / pixels))
             row = {"model": model, "scan": scan, "residual_rms": rms, "noise_rms": noise}
             rows.append(row | results.model_scan(model, scan).residual)
     return pd.DataFrame(rows)
@@ -97,7 +98,7 @@ def _linear_table(results: Results) -> pd.DataFrame:
         losses = [
             results.model_scan(name, scan).pattern_loss.ravel() for scan in study.decoded_scans
         ]
-        left, of_pca = np.concatenate(losses).mean(), spectrum.residual(active)
+        left, of_pca = np.nanmean(np.concatenate(losses)), spectrum.residual(active)
         row = {
             "model": name,
             "latent_dim": model.latent_dim,

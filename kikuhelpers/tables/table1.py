@@ -2,7 +2,8 @@
 
 Table 1 compares the maps of decoded patterns with those of the preprocessed ones they
 came from; baselines stand below the models. Populations: confidence, ``cm`` and
-misorientation over the points indexed in both, IQ, sharpness and residual over all points.
+misorientation over the points indexed in both, IQ, sharpness and residual over all points with a
+pattern; empty ones do not count.
 Table 1 of the paper prints radians under the heading degrees; both are given here.
 
 How sure the numbers are, bootstrap intervals say. Neighbouring points are of one grain and share
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
 
-from kikuhelpers.indexing.orientation_maps import misorientation_map
+from kikuhelpers.indexing.orientation_maps import collected, misorientation_map
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, Study
@@ -99,10 +100,11 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         head, scans = _head(results, name), {}
         for scan in study.decoded_scans:
             maps = [results.orientations(kind, scan) for kind in (PREPROCESSED, name)]
-            scans[scan] = compare_maps(*maps)
-            scans[scan]["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
+            points = compare_maps(*maps)
+            points["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
+            points["block"] = _block_labels(maps[0].shape)
+            scans[scan] = points[collected(maps[0])]
             scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
-            scans[scan]["block"] = _block_labels(maps[0].shape)
         points = pd.concat(scans, names=["scan"])
         blocks = points.groupby(["scan", "block"]).ngroup().to_numpy()
         rows.append(head | _numbers(study, points))
@@ -218,12 +220,13 @@ def held_out_table(results: Results) -> pd.DataFrame:
             continue
         held_out, scan = results.model(blind).held_out, model.hold_out.scan
         before = results.orientations(PREPROCESSED, scan)
+        others = ~held_out & collected(before).reshape(before.shape)
         seeing = model.recipe.model_copy(update={"hold_out": None})
         alike = [name for name, other in study.models.items() if other.recipe == seeing]
         for name in [blind, *alike]:
             points = compare_maps(before, results.orientations(name, scan))
             losses = results.model_scan(name, scan).pattern_loss
-            for label, inside in (("held out", held_out), ("others", ~held_out)):
+            for label, inside in (("held out", held_out), ("others", others)):
                 row = {"model": name, "points": label, "seen": name != blind or label == "others"}
                 row["residual_mean"] = float(losses[inside].mean())
                 rows.append(row | summarise(points[inside.ravel()], study.tables.wrong_deg))

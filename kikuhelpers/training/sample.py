@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import release, to_intensity
 from kikuhelpers.runs.devices import device, free_memory_bytes
@@ -48,7 +49,8 @@ class TrainingSet:
 def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.ndarray:
     """Draw a scan's random share of the training sample, without repetition.
 
-    A scan with fewer points than wanted gives all of them.
+    A scan with fewer points than wanted gives all of them. Of those drawn, empty patterns are left
+    out when they are read.
 
     Returns
     -------
@@ -89,9 +91,10 @@ def load_training_set(results: Results, model: str | None = None) -> TrainingSet
 
             points = points[~held_out_points(results, model).ravel()[points]]
         for _, some in chunks("reading the sample", points, pattern_bytes=flat[0].nbytes):
-            parts.append(to_intensity(flat[some]).astype(np.float16))
+            drawn = flat[some]
+            parts.append(to_intensity(drawn[~is_empty(drawn)]).astype(np.float16))
             release(flat)
-    if not parts:
+    if not any(map(len, parts)):
         raise TrainingError("The training sample is empty: give a scan more training patterns.")
     return TrainingSet(np.concatenate(parts), mask)
 
