@@ -5,6 +5,7 @@ stopped or killed at any point goes on with the same command: the lock is the op
 system's and dies with its process, and incomplete outputs are made again. Jobs named behind
 the study (``04_training.vae-16``) are run alone, with what they need.
 
+``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--archive`` writes the
 study's results there. Further options go to Snakemake.
@@ -18,6 +19,7 @@ import time
 from collections.abc import Collection
 from urllib.parse import quote
 
+import yaml
 from filelock import FileLock, Timeout
 
 from kikuhelpers.runs import fork_server
@@ -54,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
+        if arguments.study == "new":
+            return _look(*arguments.jobs)
         results = Results(load_study(arguments.study))
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
@@ -87,6 +91,18 @@ def main(arguments: list[str] | None = None) -> int:
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
+
+
+def _look(path: str = "", *settings: str) -> int:
+    """Write a study of a scan's file and a picture of it; settings are ``name=value``."""
+    if not path or not all("=" in setting for setting in settings):
+        raise StudyError("Give a scan's file: python -m kikuhelpers new scan.up2 map_shape=[9,10].")
+    from kikuhelpers.figures.first_look import new_study  # imports what a run of a study does not
+
+    given = dict(setting.split("=", 1) for setting in settings)
+    study, picture = new_study(path, **{name: yaml.safe_load(v) for name, v in given.items()})
+    print(f"Look at {picture} and correct {study}, then: python -m kikuhelpers {study}")
+    return 0
 
 
 def _job(study, name: str) -> Job:

@@ -138,7 +138,7 @@ def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None, **sett
     ...     open_scan(path).shape
     (2, 3, 60, 60)
     """
-    return _open(FileData(path=str(path), map_shape=map_shape, **settings))[0]
+    return open_data(FileData(path=str(path), map_shape=map_shape, **settings))[0]
 
 
 def survey(path: Path) -> Overview:
@@ -190,7 +190,7 @@ def _in_one_sentence(name: str):
         raise PatternFileError(sentence) from error
 
 
-def _open(data: FileData | ArrayData | PublicData) -> tuple:
+def open_data(data: FileData | ArrayData | PublicData) -> tuple:
     """Return patterns (rows, columns, height, width), read when sliced, and what the file says."""
     if isinstance(data, FileData) and Path(data.path).suffix.lower() in _UP_ENDINGS:
         return _open_up(data)
@@ -280,19 +280,19 @@ def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
     if isinstance(data, PublicData) and data.name == public.IN718:
         shape = (*public.in718_shape(data.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
         return shape, public.in718_rows(data.rows), {}
-    patterns, said = _open(data)
+    patterns, said = open_data(data)
     return patterns.shape, _counts(data, patterns), said
 
 
 def _counts(data: Data, patterns) -> Iterator[np.ndarray]:
     with _in_one_sentence(Path(getattr(data, "path", data.source)).name):
-        to_uint16 = _scaling(patterns)
+        to_uint16 = scaling(patterns)
         for _, part in chunks("converting", patterns):
             counts = to_uint16(np.asarray(part))
             yield counts[..., ::-1, :] if getattr(data, "flip", False) else counts
 
 
-def _scaling(patterns):
+def scaling(patterns):
     """Return the map to uint16: integers as they are, floats by the scan's own range."""
     if patterns.dtype.kind not in "uif":
         raise PatternFileError(f"The patterns are of {patterns.dtype}, which is no number.")
