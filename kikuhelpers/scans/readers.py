@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.files import save_json
@@ -67,11 +67,13 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
 
         simulate(data, files.raw, files.truth)
     elif _is_ready(data):
-        Geometry(open_patterns(data.path, data.map_shape).shape[2:], own)  # which checks the size
+        geometry_of(
+            open_patterns(data.path, data.map_shape).shape[2:], own
+        )  # which checks the size
         _link(Path(data.path), files.raw)
     else:
         shape, rows = _source(data)
-        Geometry(shape[2:], own)
+        geometry_of(shape[2:], own)
         with Up2Writer(files.raw, shape[:2], shape[2:], data.step_um) as writer:
             for patterns in rows:
                 writer.append(patterns.reshape(-1, *shape[2:]))
