@@ -129,6 +129,9 @@ def test_what_a_map_or_sample_does_not_allow_is_one_sentence():
     study = study_of(patterns, wide={"method": "nlpar", "search_radius": 4})
     with pytest.raises(BaselineError, match="at least 13 x 13 points, not 12 x 14"):
         run(study, "wide")
+    patterns[3, 4] = OUTSIDE  # 0 counts
+    with pytest.raises(BaselineError, match="mixes points without a pattern"):
+        run(study_of(patterns), "nlpar")
     few = study_of(patterns[:2, :2])
     with pytest.raises(BaselineError, match="6 components are more than a sample of 4 patterns"):
         run(few, "nmf-6")

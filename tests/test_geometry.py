@@ -8,7 +8,7 @@ from orix.quaternion.symmetry import Oh
 from scipy.ndimage import map_coordinates
 
 from kikuhelpers.indexing.hough import index_patterns
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import Geometry, geometry_of
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
 from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import preprocess
@@ -21,7 +21,7 @@ CENTRE = (0.48, 0.31, 0.62)  # Bruker's, of the square that all cameras hold
 
 
 def geometry(height: int, width: int, **settings) -> Geometry:
-    return Geometry((height, width), ScanPreprocessing(**settings))
+    return geometry_of((height, width), ScanPreprocessing(**settings))
 
 
 SHAPES = [(60, 60), (128, 156), (156, 128), (480, 480), (480, 640), (100, 333), (240, 120)]
@@ -109,20 +109,19 @@ def test_what_cannot_be_is_said(shape, binning, sentence):
         geometry(*shape, binning=binning)
 
 
-def indexed(own: Geometry, rotations: Rotation, folder) -> Rotation:
+def indexed(shape: tuple[int, int], square: str, rotations: Rotation, folder) -> Rotation:
     """Orientations of patterns that kikuchipy simulates for a camera, through the stages."""
-    camera = CAMERAS_CENTRE[own.camera]
-    detector = kp.detectors.EBSDDetector(shape=own.camera, pc=camera, sample_tilt=70)
+    camera, scan = CAMERAS_CENTRE[shape], ScanPreprocessing(square=square)
+    detector = kp.detectors.EBSDDetector(shape=shape, pc=camera, sample_tilt=70)
     master = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
     simulated = master.get_patterns(rotations, detector, compute=True, show_progressbar=False).data
     scaled = 20000 + 20000 * (simulated - simulated.min()) / np.ptp(simulated)
     files = scan_files(folder)
     write_scan(files.raw, scaled.astype(np.uint16))
-    settings = own.scan, Preprocessing(mask="none")
-    preprocess(open_patterns(files.raw), *settings, files, step_um=1.0)
+    preprocess(open_patterns(files.raw), scan, Preprocessing(mask="none"), files, step_um=1.0)
     patterns, mask = open_patterns(files.preprocessed), np.load(files.mask)
-    settings = ScanIndexing(), Indexing()
-    return index_patterns(patterns, mask, *settings, own.to_square(camera), 1.0).rotations
+    settings, centre = (ScanIndexing(), Indexing()), geometry_of(shape, scan).to_square(camera)
+    return index_patterns(patterns, mask, *settings, centre, 1.0).rotations
 
 
 # One square by several cameras: the centre of each, computed by hand from the square's.
@@ -140,13 +139,13 @@ ROTATIONS_OF_CUBE = Rotation(Oh.data[~Oh.improper])
 
 def test_orientations_do_not_depend_on_the_camera(tmp_path):
     rotations = Rotation.random((ROWS, COLUMNS))
-    reference = indexed(geometry(120, 120), rotations, tmp_path)
+    reference = indexed((120, 120), "crop", rotations, tmp_path)
     cases = [
         *((shape, "crop", 0.7 if shape == (60, 60) else 0.3) for shape in CAMERAS_CENTRE),
         ((128, 156), "pad", 0.3),
     ]
     for shape, square, limit_deg in cases[1:]:
-        found = indexed(geometry(*shape, square=square), rotations, tmp_path)
+        found = indexed(shape, square, rotations, tmp_path)
         # In the sample's frame, where a shifted pattern would turn all orientations alike.
         turns = ((~reference).outer(ROTATIONS_OF_CUBE) * found[:, np.newaxis]).data
         turns = turns[np.arange(len(turns)), np.abs(turns[..., 0]).argmax(axis=1)]

@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA, non_negative_factorization
 from torch import Tensor
 
 from kikuhelpers.latents.coding import Decoder, decode_map, intensity_on_device
+from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
@@ -211,6 +212,12 @@ def _average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: P
             f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
             f"least {settings.smallest_map} x {settings.smallest_map} points, not {shape[0]} x "
             f"{shape[1]}: lower search_radius."
+        )
+    flat = open_patterns(source).reshape(-1, *mask.shape)
+    if any(is_empty(some).any() for _, some in chunks("empty points", flat)):
+        raise BaselineError(
+            "PyEBSDIndex's NLPAR mixes points without a pattern into their neighbours: leave this "
+            "baseline out of the study."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     # The class for CPUs, also where there is a GPU: the same result everywhere.

@@ -25,7 +25,7 @@ from kikuhelpers.indexing.hough import band_indexer, index_patterns, solve
 from kikuhelpers.indexing.pattern_centre import FITS, best_of_grid, detector_of
 from kikuhelpers.indexing.phases import reflectors
 from kikuhelpers.indexing.warm_up import warm_up
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_intensity
 from kikuhelpers.preprocessing.preprocess import preprocess
@@ -117,7 +117,7 @@ class FirstLook:
         self.phase = max(self.fits, key=lambda phase: self.fits[phase][0])
         self.confidence, self.detector, best = self.fits[self.phase]
         self.best = np.unravel_index(best, self.patterns.shape[:2])
-        self.on_camera = Geometry(self.pattern_shape, self.scan.preprocessing).to_camera(
+        self.on_camera = geometry_of(self.pattern_shape, self.scan.preprocessing).to_camera(
             self.detector.pattern_centre
         )
         self.centre_by = f"said by {self.sources['pattern_centre']}"

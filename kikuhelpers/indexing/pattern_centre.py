@@ -14,7 +14,7 @@ from pyebsdindex import pcopt
 from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough import Detector, band_indexer, solve
 from kikuhelpers.indexing.phases import library_of
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.study.scans import PatternCentre, Scan
 from kikuhelpers.study.study import Indexing
@@ -85,7 +85,7 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
             card["pattern_shape"], pc=centre.values, convention=centre.convention, **pixel
         )
         centre = camera.pc[0].tolist()
-    square = Geometry(tuple(card["pattern_shape"]), scan.preprocessing)
+    square = geometry_of(card["pattern_shape"], scan.preprocessing)
     return Detector(**found | {"pattern_centre": square.to_square(tuple(centre))}), sources
 
 

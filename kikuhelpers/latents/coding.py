@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, to_intensity
@@ -225,7 +225,7 @@ def camera_residual(
         ``mae_camera``: the error if these two are mapped to -1 and 1, as neural-EBSD
         (arXiv:2606.10352) prints it.
     """
-    geometry = Geometry(raw.shape[2:], scan)
+    geometry = geometry_of(raw.shape[2:], scan)
     flat = (patterns.reshape(-1, *patterns.shape[2:]) for patterns in (raw, decoded, inputs))
     errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
     for _, camera, *both in chunks("residual", *flat):

@@ -178,8 +178,8 @@ def morans_i(maps: np.ndarray) -> np.ndarray:
     centred = np.nan_to_num(maps - np.nanmean(maps, axis=(0, 1)))
     across = (centred[1:] * centred[:-1]).sum(axis=(0, 1))
     along = (centred[:, 1:] * centred[:, :-1]).sum(axis=(0, 1))
-    pairs = (there[1:] & there[:-1]).sum() + (there[:, 1:] & there[:, :-1]).sum()
-    square = (centred**2).mean(axis=(0, 1)) / there.mean()
+    pairs = int((there[1:] & there[:-1]).sum() + (there[:, 1:] & there[:, :-1]).sum())
+    square = (centred**2).mean(axis=(0, 1)) / float(there.mean())
     variance = np.maximum(square, np.finfo(np.float32).tiny)
     return (across + along) / pairs / variance
 

@@ -22,56 +22,29 @@ Centre = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a scan's patterns become the network's.
+    """How a scan's patterns become the network's; see :func:`geometry_of`.
 
     Pattern centres are in Bruker's convention: x from the left over the width, y from the top over
     the height, distance over the height. Of the camera they become those of the square exactly:
     x' = (x w - left) / side, y' = (y h - top) / side, z' = z h / side.
-
-    Raises
-    ------
-    PatternFileError
-        The binning leaves pixels over, or the patterns are too small or too narrow.
     """
 
-    camera: tuple[int, int]  # height, width of a pattern as in the file
-    scan: ScanPreprocessing
-
-    def __post_init__(self):
-        (height, width), binning = sorted(self.camera), self.scan.binning
-        too_small = height < _SMALLEST_PX * binning or width > _LONGEST_ASPECT * height
-        if height % binning or width % binning or too_small:
-            raise PatternFileError(
-                f"Patterns of {self.camera[0]} x {self.camera[1]} px cannot be used with binning "
-                f"{binning}: it must divide both sides and leave {_SMALLEST_PX} px of each, and no "
-                f"side may be over {_LONGEST_ASPECT} times the other."
-            )
-
-    @property
-    def binned(self) -> tuple[int, int]:
-        """(height, width) after the binning, the pixels in which the square is given."""
-        return self.camera[0] // self.scan.binning, self.camera[1] // self.scan.binning
-
-    @property
-    def side(self) -> int:
-        return max(self.binned) if self.scan.square == "pad" else min(self.binned)
-
-    @property
-    def corner(self) -> tuple[int, int]:
-        """(top, left) of the square; negative where it is padded."""
-        return (self.binned[0] - self.side) // 2, (self.binned[1] - self.side) // 2
+    binning: int
+    binned: tuple[int, int]  # height, width after it, the pixels of what follows
+    side: int  # of the square
+    corner: tuple[int, int]  # its top, left; negative where it is padded
 
     @property
     def window(self) -> tuple[slice, slice]:
         """Rows and columns of the camera that the square holds."""
-        ends = np.multiply(self.scan.binning, [(max(0, n), n + self.side) for n in self.corner])
+        ends = [(self.binning * max(0, n), self.binning * (n + self.side)) for n in self.corner]
         return slice(*ends[0]), slice(*ends[1])
 
     @property
     def block(self) -> int:
         """Side in camera pixels of the block behind a network's pixel; 0 where it is no whole."""
         whole = min(self.corner) >= 0 and self.side % NETWORK_INPUT_PX == 0
-        return self.scan.binning * self.side // NETWORK_INPUT_PX if whole else 0
+        return self.binning * self.side // NETWORK_INPUT_PX if whole else 0
 
     @cached_property
     def weights(self) -> sparse.csr_array:
@@ -109,5 +82,25 @@ class Geometry:
         else:  # beyond the middles of the outermost pixels these alone
             middle = np.clip(((first + last) / unit - 1) / 2, pixel[0], pixel[-1])
             weights = np.maximum(1 - np.abs(middle - pixel), 0)
-        weights = weights * ((first >= 0) & (last <= unit * size)) / self.scan.binning
-        return sparse.csr_array(np.repeat(weights, self.scan.binning, axis=1).astype(np.float32))
+        weights = weights * ((first >= 0) & (last <= unit * size)) / self.binning
+        return sparse.csr_array(np.repeat(weights, self.binning, axis=1).astype(np.float32))
+
+
+def geometry_of(camera: tuple[int, int], scan: ScanPreprocessing) -> Geometry:
+    """Return the geometry of a scan with patterns of (height, width) px.
+
+    Raises
+    ------
+    PatternFileError
+        The binning leaves pixels over, or the patterns are too small or too narrow.
+    """
+    height, width = binned = tuple(n // scan.binning for n in camera)
+    whole = all(n % scan.binning == 0 for n in camera) and min(binned) >= _SMALLEST_PX
+    if not whole or max(binned) > _LONGEST_ASPECT * min(binned):
+        raise PatternFileError(
+            f"Patterns of {camera[0]} x {camera[1]} px cannot be used with binning {scan.binning}: "
+            f"it must divide both sides and leave {_SMALLEST_PX} px of each, and no side may be "
+            f"over {_LONGEST_ASPECT} times the other."
+        )
+    side = max(binned) if scan.square == "pad" else min(binned)
+    return Geometry(scan.binning, binned, side, ((height - side) // 2, (width - side) // 2))

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from scipy import ndimage
 
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import Geometry, geometry_of
 from kikuhelpers.patterns.masking import is_empty, round_mask
 from kikuhelpers.patterns.streaming import in_order
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
@@ -60,7 +60,7 @@ def preprocess(
     ValueError
         A mask that leaves no pixel, or a map without a signal to find the screen by.
     PatternFileError
-        Patterns that do not fit (:class:`~kikuhelpers.patterns.geometry.Geometry`), or all empty.
+        Patterns that do not fit (:func:`~kikuhelpers.patterns.geometry.geometry_of`), or all empty.
 
     Examples
     --------
@@ -72,14 +72,14 @@ def preprocess(
     ...     np.load(files.background).shape
     (120, 120)
     """
-    geometry, folder = Geometry(raw.shape[2:], scan), files.preprocessed.parent
+    geometry, folder = geometry_of(raw.shape[2:], scan), files.preprocessed.parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as aside:
         flat = raw.reshape(-1, *raw.shape[2:])
         binned, pixels, mean, std = _bin(flat, geometry, aside)
         mask = screen_mask(std, settings) & geometry.on_camera
         if other_mean is not None:
-            mean = _as_bright(other_mean, mean, mask)
+            mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
@@ -105,10 +105,6 @@ def screen_mask(std: np.ndarray, settings: Preprocessing) -> np.ndarray:
     if settings.mask == "find":
         return _find_screen(std)
     return round_mask(std.shape, settings.mask.centre, settings.mask.radius)
-
-
-def _as_bright(mean: np.ndarray, own: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return mean * (own[mask].mean() / mean[mask].mean())
 
 
 def _find_screen(std: np.ndarray) -> np.ndarray:

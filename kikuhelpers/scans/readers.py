@@ -18,7 +18,7 @@ import dask.array as da
 import h5py
 import numpy as np
 
-from kikuhelpers.patterns.geometry import Geometry
+from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.errors import SentenceError
@@ -81,7 +81,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
         simulate(data, files.raw, files.truth)
     else:
         shape, rows, said = _source(data)
-        Geometry(shape[2:], own)  # which checks the size
+        geometry_of(shape[2:], own)  # which checks the size
         step_um = _step(data, said, name)
         if _is_ready(data):
             _link(Path(data.path), files.raw)
