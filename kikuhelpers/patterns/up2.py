@@ -33,7 +33,7 @@ class PatternFileError(SentenceError):
 
 @dataclass(frozen=True)
 class UpHeader:
-    """What the head of a UP file says, and how many patterns its size holds."""
+    """What the head of a UP file says, and what its size holds."""
 
     path: Path
     version: int
@@ -43,25 +43,17 @@ class UpHeader:
     map_shape: tuple[int, int] | None  # rows, columns
     step_um: tuple[float, float] | None  # x, y
     hexagonal: bool
-    patterns: int  # whole ones from the offset on
+    patterns: int  # as many whole ones as the file's size holds
     left_over: int  # bytes after them
 
 
 def read_header(path: str | Path, offset: int | None = None) -> UpHeader:
-    """Read the header of a UP1 or UP2 file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    offset
-        Bytes before the first pattern, where the header is wrong about it. Of an offset inside
-        the header the rest of the header is taken for patterns.
+    """Read the header of a UP1 or UP2 file; ``offset`` stands in for the one that it states.
 
     Raises
     ------
     PatternFileError
-        Not there, not UP1/UP2, of an unknown version or cut off in its header.
+        Not there, not UP1/UP2, of an unknown version, or cut off in its header.
     """
     path = Path(path)
     if path.suffix.lower() not in _PIXEL_TYPES:
@@ -80,19 +72,14 @@ def read_header(path: str | Path, offset: int | None = None) -> UpHeader:
             f"{path.name} is no UP file this reader knows "
             f"(version {version}, {width} x {height} px); write it again as version 1 or 3."
         )
-    first = head["offset"] if offset is None else offset
-    says_more = version >= 3 and (offset is None or first >= _HEAD.itemsize)
+    first, map_shape, step = head["offset"] if offset is None else offset, None, None
+    if version >= 3 and (offset is None or offset >= _HEAD.itemsize):
+        map_shape = (head["rows"], head["columns"])
+        step = (head["x_step_um"], head["y_step_um"])
+    hexagonal = bool(map_shape and head["hexagonal"])
     pattern_bytes = width * height * _PIXEL_TYPES[path.suffix.lower()].itemsize
-    return UpHeader(
-        path,
-        version,
-        (height, width),
-        first,
-        (head["rows"], head["columns"]) if says_more else None,
-        (head["x_step_um"], head["y_step_um"]) if says_more else None,
-        bool(says_more and head["hexagonal"]),
-        *divmod(max(0, size - first), pattern_bytes),
-    )
+    held = divmod(max(0, size - first), pattern_bytes)
+    return UpHeader(path, version, (height, width), first, map_shape, step, hexagonal, *held)
 
 
 def open_patterns(
@@ -107,12 +94,11 @@ def open_patterns(
     ----------
     path
         The file.
-    map_shape
-        (rows, columns), where the header does not say, or is wrong.
-    offset
-        Bytes before the first pattern, where the header is wrong.
+    map_shape, offset
+        (rows, columns) and bytes before the first pattern, where the header does not say, or is
+        wrong.
     rows
-        First and one past the last map row to open; then no others need be there.
+        First and one past the last map row to open: then no others need be there.
 
     Returns
     -------
@@ -126,17 +112,9 @@ def open_patterns(
         the offset or the map: the sentence says what fits.
     """
     header = read_header(path, offset)
-    shape, name = map_shape or header.map_shape, f"{header.path.name} (version {header.version})"
-    wrong = _contradiction(header, shape, rows, offset is not None)
-    if offset is None and (wrong or header.left_over) and (fits := _what_fits(header, map_shape)):
-        raise PatternFileError(
-            f"{name} states that its patterns begin at byte {header.offset}, from where they do "
-            f"not fill the file: set {fits}."
-        )
-    if header.hexagonal and not map_shape:
-        raise PatternFileError(f"{name} is on a hexagonal grid; export it on a square one.")
-    if wrong:
-        raise PatternFileError(f"{name} {wrong}.")
+    if wrong := _contradiction(header, map_shape, rows, offset is not None):
+        raise PatternFileError(f"{header.path.name} (version {header.version}) {wrong}.")
+    shape = map_shape or header.map_shape
     first, last = rows or (0, shape[0])
     pixel, whole = _PIXEL_TYPES[header.path.suffix.lower()], (last, shape[1])
     return np.memmap(path, pixel, "r", header.offset, (*whole, *header.pattern_shape))[first:]
@@ -146,31 +124,28 @@ def _head_bytes(version: int) -> int:
     return _HEAD.itemsize if version >= 3 else _VERSION_1_BYTES
 
 
-def _contradiction(header: UpHeader, shape, rows, offset_is_given: bool) -> str:
+def _contradiction(header: UpHeader, given, rows, offset_is_given: bool) -> str:
     """Say how the size of a file contradicts its offset or map, and what to do; "" if not."""
-    held, start, what_to_do = header.patterns, header.offset, "copy it again"
-    if start < _head_bytes(header.version) and not offset_is_given:
+    held, start, shape = header.patterns, header.offset, given or header.map_shape
+    points = shape[0] * shape[1] if shape else held
+    fills = held == points > 0 and not header.left_over
+    if not fills and not offset_is_given and (fitting := _what_fits(header, given)):
+        return f"does not hold its patterns from byte {start} on, as it states: set {fitting}"
+    if not offset_is_given and start < _head_bytes(header.version):
         return f"states that its patterns begin at byte {start}, in its header: set offset"
-    if not held or (shape is None and header.left_over):
-        return f"is truncated, with {held:,} whole patterns after byte {start}: {what_to_do}"
+    if header.hexagonal and not given:
+        return "is on a hexagonal grid: export it on a square one"
     set_shape = f"set map_shape: [rows, columns] with {held:,} points in all"
     if shape is None:
         return f"does not state its map's shape: {set_shape}"
-    of_map, points = f"a map of {shape[0]} x {shape[1]} points", shape[0] * shape[1]
-    if not points:
-        return f"states {of_map}: {set_shape}"
-    if whole_rows := min(held // shape[1], shape[0]):
-        what_to_do += f", or set rows: [0, {whole_rows}] to use whole rows alone"
-    if rows:
-        wrong = f"holds {whole_rows} whole rows of {of_map}: correct rows: [{rows[0]}, {rows[1]}]"
-        return "" if 0 <= rows[0] < rows[1] <= whole_rows else wrong
-    if held < points:
-        return f"is truncated: it holds {held:,} patterns of {of_map}: {what_to_do}"
-    if held > points:
-        left = f"{held - points:,} patterns left over by {of_map}"
-        return f"holds {held:,} patterns, {left}: {set_shape}, or {what_to_do}"
-    bare = f"holds {header.left_over:,} bytes after its last pattern: {what_to_do}"
-    return bare if header.left_over else ""
+    whole_rows = min(held // shape[1], shape[0]) if points else 0
+    if 0 <= rows[0] < rows[1] <= whole_rows if rows else fills:
+        return ""
+    excess = f"{held - points:,} patterns" if held > points else f"{header.left_over} bytes"
+    wrong = f"{excess} left over" if held >= points else f"{points - held:,} patterns missing"
+    sizes = f"it holds {held:,}, a map of {shape[0]} x {shape[1]} points has {points:,}"
+    to_do = f"{set_shape}, or rows: [0, {whole_rows}] to use whole rows alone, or copy it again"
+    return f"has {wrong} ({sizes}): {to_do}"
 
 
 def _what_fits(header: UpHeader, given: tuple[int, int] | None) -> str:

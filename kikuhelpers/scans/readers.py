@@ -24,8 +24,7 @@ from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns,
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_json
 from kikuhelpers.scans import public
-from kikuhelpers.scans.images import open_images
-from kikuhelpers.scans.signals import map_of, open_signal, plausible_step, said_by
+from kikuhelpers.scans.formats import map_of, open_signal, plausible_step, said_by
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
@@ -61,7 +60,7 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     -------
     card : dict
         Source, map and pattern shape, step in micrometres, SHA-256 of the UP2; what the file
-        says of step, phases and camera (:func:`kikuhelpers.scans.signals.said_by`).
+        says of step, phases and camera (:func:`kikuhelpers.scans.formats.said_by`).
     overview : Overview
         The scan's mean pattern and brightness, from the reading that hashes it.
 
@@ -186,8 +185,8 @@ def _in_one_sentence(name: str):
         raise
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
-        sentence = f"{name} cannot be read ({words}); check it, or export the scan as UP2."
-        raise PatternFileError(sentence) from error
+        what_to_do = "check it and its settings, or export the scan as UP2"
+        raise PatternFileError(f"{name} cannot be read ({words}): {what_to_do}.") from error
 
 
 def open_data(data: FileData | ArrayData | PublicData) -> tuple:
@@ -212,9 +211,8 @@ def _open_up(data: FileData) -> tuple:
             print(f"{stated.path.name}: {what} {mine} as the study says; the file says {files}.")
     step = plausible_step(header.step_um or ())
     if header.step_um and not step and not data.step_um:
-        raise PatternFileError(
-            f"{stated.path.name} states a step of {header.step_um} um: set step_um."
-        )
+        name = stated.path.name
+        raise PatternFileError(f"{name} states a step of {header.step_um} um: set step_um.")
     return patterns, {"step_um": step} if step else {}
 
 
@@ -222,10 +220,9 @@ def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:
     if isinstance(data, PublicData):
         signal = public.open_kikuchipy_scan(name)
         return map_of(signal, name), said_by(signal)
-    path, is_file = Path(data.path), isinstance(data, FileData)
-    if is_file and (path.is_dir() or (has_magic(name) and not path.is_file())):
-        return open_images(path, data.map_shape), {}
-    if not path.is_file():
+    path = Path(data.path)
+    is_file = isinstance(data, FileData)
+    if not path.is_file() and not (is_file and (path.is_dir() or has_magic(name))):
         raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
     if not is_file:
         return _open_array(data, path), {}
@@ -304,9 +301,8 @@ def scaling(patterns):
         values = np.asarray(part, wide)
         low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
-        raise PatternFileError(
-            f"The patterns range from {low} to {high}: they are constant or hold NaN."
-        )
+        what = "they are constant or hold NaN"
+        raise PatternFileError(f"The patterns range from {low} to {high}: {what}.")
     scale = 65535 / (high - low)
     return lambda chunk: np.round((chunk.astype(wide) - low) * scale).astype(np.uint16)
 

@@ -17,15 +17,13 @@ def decoded_scan(study: Study) -> str:
 
 
 def fine_scan(study: Study) -> str | None:
-    """Return the AM scan of the smallest step, if it is finer than the first AM scan.
-
-    A scan counts whose study states its step: files are not read here.
-    """
+    """Return the AM scan of the smallest step, if finer than the first and all steps are stated."""
     scans = {name: study.scan(name) for name in study.mapped_scans}
     steps = {n: scan.data.step_um for n, scan in scans.items() if scan.figures.role == "am"}
-    stated = {name: step for name, step in steps.items() if step}
-    finest, first = min(stated, key=stated.get, default=None), scan_of(study, "am")
-    return finest if first in stated and finest != first else None  # of equal steps the first
+    if not all(steps.values()):
+        return None  # a step stands in a file, which is not read here
+    finest = min(steps, key=steps.get, default=None)  # of equal steps the first scan
+    return finest if finest != scan_of(study, "am") else None
 
 
 def mapped_in_figures(study: Study) -> set[str]:
