@@ -116,6 +116,8 @@ class Dependencies:
 
     def _training(self, model: str):
         own = self.study.model(model)
+        if own.weights:
+            return {"model": own}, []
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model)

@@ -178,7 +178,8 @@ class Study(Settings):
                 raise ValueError(f"background_of of {name}: that scan has no own background")
         if self.models and not self.decoded_scans:
             raise ValueError("no scan serves for all, so Table 1 would be empty")
-        if self.models and not self.training_scans:
+        trained = [name for name, model in self.models.items() if not model.weights]
+        if (trained or self.baselines) and not self.training_scans:
             raise ValueError("the training sample is empty: no scan gives training patterns")
         sample = sum(scan.training.patterns for scan in self.scans.values())
         if self.baselines and not self.models:
@@ -191,7 +192,7 @@ class Study(Settings):
                     f"baseline '{name}': {components} components are more than the {sample} "
                     "patterns of the training sample"
                 )
-        for name in self.models:
+        for name in trained:
             training = self.training_of(name)
             if training.epochs is None and training.presentations is None:
                 raise ValueError(f"model '{name}' needs epochs or presentations")
