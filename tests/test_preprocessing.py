@@ -12,12 +12,21 @@ from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, resca
 from kikuhelpers.preprocessing.preprocess import OUTSIDE, preprocess
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
+from kikuhelpers.scans.virtual.scanning import ScanMaker
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.study.study import Preprocessing, ScreenMask
 from kikuhelpers.training.sample import load_training_set, sample_points
-from tests.conftest import make_study, scan_files, screen, stamp, with_training_patterns, write_scan
+from tests.conftest import (
+    make_study,
+    scan_files,
+    screen,
+    stamp,
+    virtual_scan,
+    with_training_patterns,
+    write_scan,
+)
 
 SHAPE = (3, 4, 120, 120)
 
@@ -61,6 +70,20 @@ def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path)
     np.testing.assert_allclose(background.mean(), own.mean((0, 1))[screen()].mean(), rtol=1e-6)
     shape = np.load(other.background)[screen()]
     np.testing.assert_allclose(background / shape, (background / shape)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width_um", "one_grain"), [(60.0, True), (6.0, False)])
+def test_a_window_inside_one_grain_is_noticed(files, capsys, width_um, one_grain):
+    specimen = {"alloy": "wrought", "grains": {"median_width_um": width_um}, "size_um": [60, 60]}
+    scan = virtual_scan(map_shape=(12, 12), step_um=3.0, specimen=specimen | {"twins": None})
+    patterns, _ = ScanMaker(scan).chunk(0)
+    patterns = patterns.reshape(12, 12, 120, 120)
+    patterns[-3:] = 0  # empty points change nothing
+    run(files, patterns)
+    assert ("The map lies in one or two grains" in capsys.readouterr().out) is one_grain
+    run(files, patterns, background="none")
+    run(files, patterns, other_mean=patterns[0].mean(axis=0))
+    assert "grains" not in capsys.readouterr().out
 
 
 def test_map_rescaling_keeps_patterns_comparable(files):
