@@ -86,8 +86,8 @@ def preprocess(
         own_mean = other_mean is None and settings.background == "map mean"
         if own_mean and (held := bands_in_mean(binned, mean, mask)) > _MOST_HELD:
             print(
-                f"The map lies in one or two grains: its mean pattern holds {held:.0%} of the bands "
-                "of a typical one and takes them away. Name another scan in the scan's "
+                f"The map lies in one or two grains: its mean pattern holds {held:.0%} of the "
+                "bands of a typical one and takes them away. Name another scan in the scan's "
                 "preprocessing.background_of, or set preprocessing.background to none."
             )
         if other_mean is not None:
