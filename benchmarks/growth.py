@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.scans import PIXELS, files_in, preprocess_noise, write_noise
 from benchmarks.settings import Sizes
 from benchmarks.simulation import virtual_scan
-from kikuhelpers.indexing.hough import index_patterns
+from kikuhelpers.indexing.hough import Detector, index_patterns
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.latents.coding import decode_map, decoder_of, encode
 from kikuhelpers.patterns.up2 import open_patterns
@@ -19,8 +19,7 @@ from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import peak_memory_bytes
 from kikuhelpers.scans.virtual.scanning import ScanMaker, simulate
 from kikuhelpers.study.layout import ModelScanFiles
-from kikuhelpers.study.scans import ScanIndexing
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.study import NICKEL, Indexing
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.vae import KikuchiVAE
 
@@ -72,8 +71,7 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan = ScanIndexing()
-        more = mask, scan, Indexing(), scan.pattern_centre, 1.0
+        more = mask, Detector(), Indexing(phase=NICKEL), Detector().pattern_centre, 1.0
         index_patterns(patterns[:, :2], *more)
         return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()

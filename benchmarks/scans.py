@@ -13,13 +13,13 @@ import numpy as np
 from benchmarks.settings import Sizes
 from benchmarks.simulation import MAP_ROWS, projection
 from benchmarks.timing import compare
-from kikuhelpers.indexing.hough import band_indexer, index_patterns
+from kikuhelpers.indexing.hough import Detector, band_indexer, index_patterns
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts
 from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import ScanIndexing, ScanPreprocessing
-from kikuhelpers.study.study import Indexing, Preprocessing
+from kikuhelpers.study.scans import ScanPreprocessing
+from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 
 _READ_BYTES = 4 << 20
 _CENTRE = (0.51, 0.34, 0.62)  # Bruker's convention; of the simulated patterns
@@ -73,13 +73,13 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *PIXELS)
-    settings, scan = Indexing(), ScanIndexing(pattern_centre=_CENTRE)
+    settings, detector = Indexing(phase=NICKEL), Detector()
     mask = np.ones(PIXELS, bool)
-    indexer = band_indexer(PIXELS, _CENTRE, scan, settings)
+    indexer = band_indexer(PIXELS, _CENTRE, detector, settings)
     bands = indexer.bandDetectPlan  # with PyEBSDIndex's own loops again:
     del bands._grey_dilation, bands.radonPlan.rdn_loops
     jobs = {
-        "ours": partial(index_patterns, patterns, mask, scan, settings, _CENTRE, 1.0),
+        "ours": partial(index_patterns, patterns, mask, detector, settings, _CENTRE, 1.0),
         "plain": partial(indexer.index_pats, flat),
     }
     yield {

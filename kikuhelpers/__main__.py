@@ -5,6 +5,7 @@ stopped or killed at any point goes on with the same command: the lock is the op
 system's and dies with its process, and incomplete outputs are made again. Jobs named behind
 the study (``04_training.vae-16``) are run alone, with what they need.
 
+``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--archive`` writes the
 study's results there. Further options go to Snakemake.
@@ -18,12 +19,14 @@ import time
 from collections.abc import Collection
 from urllib.parse import quote
 
+import yaml
 from filelock import FileLock, Timeout
 
 from kikuhelpers.runs import fork_server
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.fork_server import visible_gpus
+from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
 from kikuhelpers.study.layout import Layout
@@ -53,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
+        if arguments.study == "new":
+            return _look(*arguments.jobs)
         results = Results(load_study(arguments.study))
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
@@ -72,15 +77,32 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
-            with fork_server.running(PROJECT_ROOT / "notebooks"):
+            notebooks = PROJECT_ROOT / "notebooks"
+            to_do = [] if _is_plan(for_snakemake) else _to_do(results)
+            with Progress(layout, to_do), fork_server.running(notebooks):
                 failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
+            results = Results(results.study)  # read anew
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
-            _remove_checkpoints(Results(results.study))  # read anew
+            elif not _is_plan(for_snakemake):
+                print(*_last_words(results), sep="\n")
+            _remove_checkpoints(results)
             return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
+
+
+def _look(path: str = "", *settings: str) -> int:
+    """Write a study of a scan's file and a picture of it; settings are ``name=value``."""
+    if not path or not all("=" in setting for setting in settings):
+        raise StudyError("Give a scan's file: python -m kikuhelpers new scan.up2 map_shape=[9,10].")
+    from kikuhelpers.figures.first_look import new_study  # imports what a run of a study does not
+
+    given = dict(setting.split("=", 1) for setting in settings)
+    study, picture = new_study(path, **{name: yaml.safe_load(v) for name, v in given.items()})
+    print(f"Look at {picture} and correct {study}, then: python -m kikuhelpers {study}")
+    return 0
 
 
 def _job(study, name: str) -> Job:
@@ -114,12 +136,17 @@ def _snakemake(
         *("--rerun-triggers", *_RERUN_TRIGGERS),
         *(("--forcerun", *map(_record, anew)) if anew else ()),
         *("--nolock", "--rerun-incomplete", "--keep-going"),
-        *("--quiet", "host", "reason", "rules"),
+        *("--quiet", *(("host", "reason", "rules") if _is_plan(more) else ("all",))),
         *as_many_as_gpus,
         *("--config", *config),
         *more,
         *(("--", *map(_record, jobs)) if jobs else ()),
     ]
+
+
+def _is_plan(arguments: list[str]) -> bool:
+    """Tell whether Snakemake is asked what it would do: only then it speaks itself."""
+    return bool({"-n", "--dry-run", "--dryrun"} & {*arguments})
 
 
 def _record(job: Job) -> str:
@@ -153,6 +180,31 @@ def _tables_and_figures(results: Results) -> list[Job]:
     behind += [Job(stages.DATA, job.parts) for job in needed]
     there = needed and not any(map(results.lacks, [*needed, *behind]))
     return [*jobs, truth] if there else jobs
+
+
+def _to_do(results: Results) -> list[Job]:
+    """Jobs that lack results, and all that follow from them, in the order of the data."""
+    needs, to_do = results.layout.dependencies.needs, []
+    for job in jobs_of(results.study):
+        if results.lacks(job) or any(other in to_do for other in needs(job)):
+            to_do.append(job)
+    return to_do
+
+
+def _last_words(results: Results) -> list[str]:
+    """Say what the results warn of, and where to look."""
+    layout, study = results.layout, results.study
+    warnings = [
+        f"Look at {job}: {warning}"
+        for job, record in results.all_records().items()
+        for warning in record.get("warnings", ())
+    ]
+    table = layout.figures / "table1.md"
+    where = [f"Figures: {layout.figures}"]
+    where += [f"Table 1: {table}"] if study.models and table.is_file() else []
+    where += ["To look into it: make lab, then notebooks/05_latent_maps.ipynb with "]
+    where[-1] += f'study_name = "{study.origin.source}"'
+    return [*warnings, *where]
 
 
 def _remove_checkpoints(results: Results) -> None:

@@ -79,7 +79,7 @@ def random_map(phase_id) -> CrystalMap:
 def test_a_map_comes_back(study, kind, indexed):
     path = Layout(study).orientations(kind, "wrought")
     path.parent.mkdir(parents=True)
-    save_map(path, random_map(np.where(np.arange(12) < indexed, 0, -1)))
+    save_map(path, random_map(np.where(np.arange(12) < indexed, 0, -1)), (0.5, 0.3, 0.6))
     if kind == PREPROCESSED:
         save_json(Layout(study).scan("wrought").pattern_centre, {})
         stamp(study, INDEXING, "wrought")
@@ -365,7 +365,7 @@ def test_the_archive_of_a_study_is_read_without_its_results(study, tmp_path, mon
 
 @pytest.mark.parametrize("name", ["in718_rx", "virtual"])
 def test_what_git_holds_is_of_the_studies_as_they_are(name, monkeypatch):
-    """A new setting must not make hours of training stale: see ``came_later`` in study/values.py."""
+    """A new setting must not make hours of training stale: see ``came_later`` of its class."""
     monkeypatch.delenv("KIKUHELPERS_ARCHIVE", raising=False)
     archive = Archive(Layout(load_study(name)))
     jobs = [job for job in jobs_of(archive.layout.study) if job.parts]

@@ -6,11 +6,15 @@ from orix.quaternion import Rotation
 from orix.quaternion.symmetry import O
 
 from kikuhelpers.indexing import confidence
+from kikuhelpers.indexing.phases import library_of
+from kikuhelpers.study.phases import NICKEL
+
+LIBRARY = library_of(NICKEL)
 
 
 def bands_of(rng, patterns, bands=9, noise_deg=0.0):
     """Normals of random reflectors of randomly turned crystals, (patterns, bands, 3)."""
-    poles = confidence._LIBRARY[0]
+    poles = LIBRARY[0]
     turned = [
         poles[rng.permutation(len(poles))[:bands]] @ matrix
         for matrix in Rotation.random(patterns).to_matrix()
@@ -24,7 +28,7 @@ def all_valid(normals):
 
 
 def test_library_has_the_reflectors_and_rotations_of_the_cube():
-    poles, angles, _, _, rotations = confidence._LIBRARY
+    poles, angles, _, _, rotations = LIBRARY
     assert len(poles) == 4 + 3 + 6 + 12
     assert np.all(np.diff(angles) >= 0)
     assert len(np.unique(rotations, axis=0)) == 24
@@ -37,13 +41,13 @@ def test_clean_bands_near_one_and_random_planes_near_zero():
     clean = bands_of(rng, 300, noise_deg=0.3)
     noise = rng.normal(size=(300, 9, 3))
     noise /= np.linalg.norm(noise, axis=-1, keepdims=True)
-    assert np.median(confidence.confidence_index(clean, all_valid(clean))) > 0.8
-    assert confidence.confidence_index(noise, all_valid(noise)).mean() < 0.03
+    assert np.median(confidence.confidence_index(clean, all_valid(clean), LIBRARY)) > 0.8
+    assert confidence.confidence_index(noise, all_valid(noise), LIBRARY).mean() < 0.03
 
 
 def test_every_triplet_of_exact_bands_votes_for_the_truth():
     normals = bands_of(np.random.default_rng(1), 50)
-    first, second, triplets = confidence._triplet_votes(normals, all_valid(normals))
+    first, second, triplets = confidence._triplet_votes(normals, all_valid(normals), LIBRARY)
     assert np.all(triplets == 84)
     assert np.all(first == 84)
     assert np.all(second < first)
@@ -52,7 +56,7 @@ def test_every_triplet_of_exact_bands_votes_for_the_truth():
 def test_three_bands_of_one_zone_cannot_decide():
     # (111), (1-10) x 2 ... of zone [11-2]: its half turn is the twin of the <111> axis.
     zone = np.array([[1, 1, 1], [1, -1, 0], [3, -1, 1]]) / np.sqrt([[3], [2], [11]])
-    first, second, _ = confidence._triplet_votes(zone[np.newaxis], np.ones((1, 3), bool))
+    first, second, _ = confidence._triplet_votes(zone[np.newaxis], np.ones((1, 3), bool), LIBRARY)
     assert first[0] == second[0] == 1
 
 
@@ -61,9 +65,9 @@ def test_undetected_bands_do_not_vote():
     valid = all_valid(normals)
     valid[:, 4:] = False
     valid[0, 2:] = False
-    _, _, triplets = confidence._triplet_votes(normals, valid)
+    _, _, triplets = confidence._triplet_votes(normals, valid, LIBRARY)
     assert triplets.tolist() == [0, 4, 4, 4, 4]
-    assert confidence.confidence_index(normals, valid)[0] == 0
+    assert confidence.confidence_index(normals, valid, LIBRARY)[0] == 0
 
 
 @settings(deadline=None, max_examples=25)
@@ -72,10 +76,10 @@ def test_signs_and_frame_do_not_matter(seed):
     rng = np.random.default_rng(seed)
     normals = bands_of(rng, 1)
     other = normals @ Rotation.random().to_matrix()[0] * rng.choice([-1, 1], (1, 9, 1))
-    votes, again = (confidence._triplet_votes(n, all_valid(n)) for n in (normals, other))
+    votes, again = (confidence._triplet_votes(n, all_valid(n), LIBRARY) for n in (normals, other))
     assert votes == again
 
 
 def test_shapes_that_disagree_are_named():
     with pytest.raises(ValueError, match="do not belong together"):
-        confidence.confidence_index(np.zeros((2, 9, 3)), np.zeros((2, 8), bool))
+        confidence.confidence_index(np.zeros((2, 9, 3)), np.zeros((2, 8), bool), LIBRARY)

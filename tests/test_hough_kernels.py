@@ -5,15 +5,16 @@ import pytest
 from pyebsdindex.band_detect import BandDetect
 
 from kikuhelpers.indexing import hough, hough_kernels
-from kikuhelpers.study.scans import ScanIndexing
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.study import NICKEL, Indexing
 
 
 @pytest.mark.parametrize("shape", [(60, 60), (40, 52)])
 @pytest.mark.parametrize("normalise", [0.0, 1.0])
 @pytest.mark.parametrize("count", [1, 33])
 def test_the_radon_transform_is_pyebsdindexs(shape, normalise, count):
-    plan = hough.band_indexer(shape, (0.5, 0.4, 0.6), ScanIndexing(), Indexing()).bandDetectPlan
+    plan = hough.band_indexer(
+        shape, (0.5, 0.4, 0.6), hough.Detector(), Indexing(phase=NICKEL)
+    ).bandDetectPlan
     radon, images = plan.radonPlan, np.random.default_rng(0).uniform(0, 9e4, (count, *shape))
     flat, padding = images.astype(np.float32).ravel(), np.array([11, 11])
     found = []
@@ -36,6 +37,8 @@ def test_the_dilation_is_pyebsdindexs(size):
 
 
 def test_an_indexer_uses_them():
-    indexer = hough.band_indexer((60, 60), (0.5, 0.4, 0.6), ScanIndexing(), Indexing())
+    indexer = hough.band_indexer(
+        (60, 60), (0.5, 0.4, 0.6), hough.Detector(), Indexing(phase=NICKEL)
+    )
     assert indexer.bandDetectPlan._grey_dilation is hough_kernels._grey_dilation
     assert indexer.bandDetectPlan.radonPlan.rdn_loops is hough_kernels._radon

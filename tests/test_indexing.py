@@ -7,17 +7,19 @@ from orix.quaternion.symmetry import Oh
 
 from kikuhelpers.indexing import hough as indexing
 from kikuhelpers.indexing import orientation_maps as maps
+from kikuhelpers.indexing import pattern_centre
 from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.runs import compilation
-from kikuhelpers.study.scans import ScanIndexing
-from kikuhelpers.study.study import Indexing, Phase
+from kikuhelpers.study.study import NICKEL, Indexing
 
 CENTRE = (0.51, 0.34, 0.62)
 SHAPE = (4, 10)
 STEP_UM = 0.5
-NI = Indexing(phase=Phase(lattice_nm=0.352), calibration_patterns=30)
+NI = Indexing(
+    phase={"name": "Ni", "space_group": 225, "lattice_nm": 0.352}, calibration_patterns=30
+)
 MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
 
 
@@ -40,7 +42,7 @@ def patterns(truth):
 
 @pytest.fixture(scope="module")
 def scan():
-    return ScanIndexing(pattern_centre=(0.5, 0.35, 0.6))
+    return indexing.Detector(pattern_centre=(0.5, 0.35, 0.6))
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +81,25 @@ def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
 
 
 def test_rho_fraction_is_the_share_of_rho_searched():
-    settings = Indexing(rho_bins=200)
-    plan = indexing.band_indexer((120, 120), CENTRE, ScanIndexing(), settings).bandDetectPlan
+    settings = Indexing(phase=NICKEL, rho_bins=200)
+    plan = indexing.band_indexer((120, 120), CENTRE, indexing.Detector(), settings).bandDetectPlan
     assert plan.rdnmask[:, 90].sum() == 0.85 * 200
     assert plan.nTheta == 180
     assert tuple(plan.peakPad) == (11, 11)  # the peak distance that the docstring states
 
 
 def test_calibration_finds_the_centre(patterns, scan):
-    found = indexing.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
+    found = pattern_centre.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
     assert found.pattern_centre == pytest.approx(CENTRE, abs=0.015)
     assert found.fit_after_deg < found.fit_before_deg
     assert found.patterns == 30
 
 
 def test_calibration_keeps_a_start_that_fits_better(monkeypatch, patterns, scan):
-    monkeypatch.setattr(indexing.pcopt, "optimize", lambda *_, **__: np.array([0.2, 0.8, 0.9]))
-    found = indexing.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
+    monkeypatch.setattr(
+        pattern_centre.pcopt, "optimize", lambda *_, **__: np.array([0.2, 0.8, 0.9])
+    )
+    found = pattern_centre.calibrate_pattern_centre(patterns, MASK, scan, NI, seed=1)
     assert found.pattern_centre == found.start == scan.pattern_centre
     assert found.fit_after_deg == found.fit_before_deg
 
@@ -105,7 +109,7 @@ def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, sc
     strict = NI.model_copy(update={"minimum_matched_bands": bands})
     xmap = indexing.index_patterns(patterns, MASK, scan, strict, CENTRE, STEP_UM)
     assert (~xmap.is_indexed).sum() > 0
-    indexing.save_map(tmp_path / "map.h5", xmap)
+    indexing.save_map(tmp_path / "map.h5", xmap, CENTRE)
     again = orix.io.load(str(tmp_path / "map.h5"))
     assert again.shape == xmap.shape and again.scan_unit == "um"
     assert np.array_equal(again.phase_id, xmap.phase_id)
@@ -148,11 +152,8 @@ def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):
     assert not lock.is_locked
 
 
-def test_other_lattices_and_lines_are_named(scan, patterns):
-    iron = Indexing(phase=Phase(name="Fe", space_group=229))
-    with pytest.raises(ValueError, match="face-centred"):
-        indexing.index_patterns(patterns, MASK, scan, iron, CENTRE, STEP_UM)
+def test_lines_and_other_formats_are_named(scan, patterns):
     with pytest.raises(ValueError, match="is a line"):
         indexing.index_patterns(patterns[:1], MASK, scan, NI, CENTRE, STEP_UM)
     with pytest.raises(ValueError, match=r"must end in \.h5"):
-        indexing.save_map("map.ang", None)
+        indexing.save_map("map.ang", None, CENTRE)

@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 from kikuhelpers.latents.coding import decode, decode_map, decoder_of, encode, generate
 from kikuhelpers.latents.features import (
     feature_measures,
+    likeness,
     morans_i,
     rank_correlation,
     variance_between,
@@ -128,6 +129,14 @@ def test_variance_between_grains():
     labels = np.array([0, 0, 1, 1, -1])
     features = np.array([[1.0, 0], [1, 1], [3, 0], [3, 1], [99, 99]])
     np.testing.assert_allclose(variance_between(features, labels), [1, 0])
+
+
+def test_likeness_tells_one_feature_from_many():
+    rng = np.random.default_rng(0)
+    one, many = rng.standard_normal((20, 30, 1)), rng.standard_normal((20, 30, 12))
+    assert likeness(one * np.linspace(1, 2, 12)) == pytest.approx(1)
+    assert likeness(many) < 0.1
+    assert likeness(1e-3 * many) == 0  # none is active
 
 
 def test_measures_find_the_feature_that_shows_a_map():

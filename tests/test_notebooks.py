@@ -25,3 +25,10 @@ def test_a_missing_result_is_one_sentence(tmp_path):
         "python -m kikuhelpers smoke 01_diffraction_data.wrought"
     )
     assert not Layout(load_study("smoke")).scan("wrought").preprocessed.exists()
+
+
+def test_an_unknown_parameter_is_an_error(tmp_path):
+    notebook, executed = PROJECT_ROOT / "notebooks" / "02_preprocessing.ipynb", tmp_path / "o.ipynb"
+    given = {"study_name": "smoke", "scna": "wrought", "overrides": {"seed": 2}}
+    with pytest.raises(PapermillExecutionError, match="has no parameter scna; it has study_name"):
+        papermill.execute_notebook(notebook, executed, given, progress_bar=False)

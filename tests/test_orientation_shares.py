@@ -6,7 +6,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arr
 from orix.quaternion import Rotation
 
 from kikuhelpers.figures.learning import learned_orientations
-from kikuhelpers.indexing.hough import save_map
+from kikuhelpers.indexing.hough import Detector, save_map
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
 from kikuhelpers.runs.files import save_array, save_json
 from kikuhelpers.runs.results import Results
@@ -47,7 +47,7 @@ def finished(monkeypatch):
     for kind, xmap in ((PREPROCESSED, strips()), ("vae-16", decoded)):
         path = Layout(study).orientations(kind, "wrought")
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_map(path, xmap)
+        save_map(path, xmap, Detector().pattern_centre)
     stamp(study, INDEXING, "wrought")
     stamp(study, REINDEXING, "vae-16", "wrought")
     return study

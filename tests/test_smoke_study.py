@@ -22,6 +22,7 @@ def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
     done = run_study("smoke", folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    (folder / "said.txt").write_text(done.stdout)
     return folder
 
 
@@ -74,6 +75,18 @@ def test_every_notebook_says_first_what_it_needs(smoke):
         several = r"(1 earlier result|(?!1 )\d+ earlier results); there: \d"
         known = r"no earlier result\." if first else several
         assert re.search(f"It needs {known}", said), said
+
+
+def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
+    said = (smoke / "said.txt").read_text()
+    assert re.search(r"03_indexing.wrought took \d+ s: \d+ of 16 jobs", said)
+    assert "jobid" not in said
+    assert re.search(r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train longer", said)
+    assert "Look at 08_reindexing.vae-16.wrought: The " in said  # it has learned next to nothing
+    assert "Look at 03_indexing.wrought" not in said
+    assert re.search(r"Table 1: .*table1.md\nTo look into it: make lab, then notebooks/05_", said)
+    runs = json.loads((smoke / "figures/smoke/run.json").read_text())["runs"]
+    assert runs["03_indexing.wrought"]["verdict"]["kind"] == "sound"
 
 
 def test_no_checkpoint_outlives_a_finished_study(smoke):

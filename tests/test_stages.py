@@ -89,10 +89,22 @@ WORDS = (
     ),
 )
 FILLED = (
-    *(1, 5, 0.5, [0.5, 0.6], [1, 3], "w", {"presentations": 16}, {"scan": "w"}, {"rows": [0, 20]}),
+    *(
+        1,
+        5,
+        20,
+        0.5,
+        [0.5, 0.6],
+        [1, 3],
+        "w",
+        {"presentations": 16},
+        {"scan": "w"},
+        {"rows": [0, 20]},
+    ),
     *({"centre": [60, 60], "radius": 50}, {"scan": "w", "length": 5}, {"median_width_um": 4.0}),
     *({"strain_percent": 2.0}, {"grain_fraction": 0.5}, {"size_um": [1, 2]}, {"count": 2}),
     *({"per_1000_um2": 1.0}, "dataset", "small"),
+    *([0.5, 0.3, 0.7], [90, 90, 90], [[1, 1, 1]], [["Ni", 0, 0, 0]]),
 )
 
 SCAN_W = {
@@ -148,6 +160,7 @@ RICH = {
         "nmf-2": {"method": "nmf", "components": 2},
         "nlpar": {"method": "nlpar"},
     },
+    "indexing": {"phase": {"name": "Ni", "space_group": 225, "lattice_nm": 0.36}},
     "comparison": {"measured": "p", "virtual": "w"},
     "figures": {
         "regions": {

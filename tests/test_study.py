@@ -48,7 +48,7 @@ def test_five_lines_are_a_study(tmp_path):
         ({"baselines": {"vae-16": {"method": "nlpar"}}}, "baseline 'vae-16': that name is taken"),
         ({"baselines": {"preprocessed": {"method": "nlpar"}}}, "that name is taken"),
         ({"baselines": {"b": {"method": "pca", "components": 16001}}}, "more than the 16000"),
-        ({"baselines": {"b": {"method": "pca"}}}, "baselines.b.pca.components: is missing"),
+        ({"baselines": {"b": {"method": "pca"}}}, "baselines.b.components: is missing"),
         ({"baselines": {"b": {"method": "nlpar", "components": 3}}}, "is not a known setting"),
         ({"baselines": {"b": {"method": "ica", "components": 3}}}, "baselines.b"),
         ({"training": {"epochs": 1, "presentations": 2}}, "epochs or presentations, not both"),

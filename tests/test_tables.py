@@ -7,7 +7,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
 from kikuhelpers.baselines.methods import principal_components
-from kikuhelpers.indexing.hough import save_map
+from kikuhelpers.indexing.hough import Detector, save_map
 from kikuhelpers.runs.files import load_json, save_array, save_json
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PREPROCESSED
@@ -84,7 +84,9 @@ def finished():
     for name in (PREPROCESSED, *study.models, *study.baselines):
         path = layout.orientations(name, "wrought")
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_map(path, crystal_map(0 if name == PREPROCESSED else 2, fit=0.5))
+        save_map(
+            path, crystal_map(0 if name == PREPROCESSED else 2, fit=0.5), Detector().pattern_centre
+        )
         if name != PREPROCESSED:
             losses = np.array([[10, 20], [30, 40]], np.float32)
             save_array(layout.model_scan(name, "wrought").pattern_loss, losses)

@@ -9,7 +9,7 @@ from orix.crystal_map import Phase
 from orix.quaternion import Orientation, Rotation, symmetry
 from scipy.stats import norm, qmc
 
-from kikuhelpers.indexing.hough import index_patterns
+from kikuhelpers.indexing.hough import Detector, index_patterns
 from kikuhelpers.patterns.up2 import open_patterns, to_counts
 from kikuhelpers.scans.virtual import scanning
 from kikuhelpers.scans.virtual.fields_and_rotations import from_vectors, multiply
@@ -34,8 +34,8 @@ from kikuhelpers.scans.virtual.specimen import (
     components,
     interaction_offsets,
 )
-from kikuhelpers.study.scans import Microscope, ScanIndexing, VirtualData
-from kikuhelpers.study.study import Indexing
+from kikuhelpers.study.scans import Microscope, VirtualData
+from kikuhelpers.study.study import NICKEL, Indexing
 from tests.conftest import load_truth
 
 MASK = screen_mask()
@@ -170,7 +170,9 @@ def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
     low, high = inside.min(axis=1, keepdims=True), inside.max(axis=1, keepdims=True)
     counts = np.zeros((*scan.map_shape, *MASK.shape), np.uint16)
     counts[..., MASK] = to_counts(2 * (inside - low) / (high - low) - 1).reshape(20, 20, -1)
-    found = index_patterns(counts, MASK, ScanIndexing(), Indexing(), PATTERN_CENTRE, scan.step_um)
+    found = index_patterns(
+        counts, MASK, Detector(), Indexing(phase=NICKEL), PATTERN_CENTRE, scan.step_um
+    )
     orientations = [
         Orientation(q.reshape(-1, 4), symmetry.Oh) for q in (found.rotations.data, truth.rotation)
     ]

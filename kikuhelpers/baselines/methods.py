@@ -121,7 +121,7 @@ def decode_scan(
     """
     study, files = results.study, results.layout.model_scan(name, scan)
     mask = np.logical_and.reduce([results.scan(other).mask for other in study.training_scans])
-    inputs, step_um = results.patterns(PREPROCESSED, scan), study.scan(scan).data.step_um
+    inputs, step_um = results.patterns(PREPROCESSED, scan), results.step_um(scan)
     decoder = _decoder(projection, mask)
     if projection is not None:
         return decode_map(decoder, inputs, inputs, mask, files, step_um)

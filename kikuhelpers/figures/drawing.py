@@ -139,18 +139,16 @@ def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> N
     ax.set_title(title, loc="left", fontsize=size_pt)
 
 
-def add_ipf_key(host: Axes):
-    """Draw the colour key of m-3m inverse pole figures inside an empty axes.
+def add_ipf_key(host: Axes, symmetry):
+    """Draw the colour key of inverse pole figures of a Laue group inside an empty axes.
 
     Returns
     -------
     orix.plot.InversePoleFigurePlot
     """
-    from orix.quaternion.symmetry import Oh  # late: a notebook without orientations needs no orix
-
     host.set_axis_off()
     room_for_labels = (0.1, 0.22, 0.8, 0.62)
-    key = host.inset_axes(room_for_labels, projection="ipf", symmetry=Oh)
+    key = host.inset_axes(room_for_labels, projection="ipf", symmetry=symmetry)
     key.set_in_layout(False)  # its labels stay inside the host; the layout need not know
     key.plot_ipf_color_key(show_title=False)
     for text in key.texts:

@@ -6,18 +6,20 @@ differs from it, and V_ideal triplets in all, CI = (V1 - V2) / V_ideal (Field, U
 67 (1997) 1, doi:10.1016/S0304-3991(96)00104-0). PyEBSDIndex returns only its own ``cm``.
 """
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numba
 import numpy as np
-from orix.quaternion.symmetry import O
 
-REFLECTORS = ((1, 1, 1), (2, 0, 0), (2, 2, 0), (3, 1, 1))  # strongest of a face-centred cubic
 ANGLE_TOLERANCE_DEG = 2.0  # between a measured and a true interplanar angle
 SAME_ORIENTATION_DEG = 5.0  # votes closer than this count for one orientation
+_PARALLEL = 1 - 1e-9  # cosine
+
+Library = tuple[np.ndarray, ...]  # what build_library returns
 
 
-def confidence_index(normals: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def confidence_index(normals: np.ndarray, valid: np.ndarray, library: Library) -> np.ndarray:
     """Return the confidence index of patterns from their detected bands.
 
     Parameters
@@ -27,6 +29,8 @@ def confidence_index(normals: np.ndarray, valid: np.ndarray) -> np.ndarray:
         either sign, strongest band first.
     valid
         (patterns, bands), True where a band was detected.
+    library
+        Of the patterns' phase, see :func:`build_library`.
 
     Returns
     -------
@@ -40,14 +44,14 @@ def confidence_index(normals: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    For cubic crystals whose bands are :data:`REFLECTORS`. Three bands of one zone cannot tell
-    an orientation from its half turn about the zone axis, and vote for both.
+    Three bands of one zone cannot tell an orientation from its half turn about the zone axis,
+    and vote for both.
     """
-    first, second, triplets = _triplet_votes(normals, valid)
+    first, second, triplets = _triplet_votes(normals, valid, library)
     return ((first - second) / np.maximum(triplets, 1)).astype(np.float32)
 
 
-def _triplet_votes(normals, valid):
+def _triplet_votes(normals, valid, library):
     """Return V1, V2 and V_ideal of each pattern, (patterns,) int64; see `confidence_index`."""
     normals, valid = np.asarray(normals, np.float64), np.asarray(valid, bool)
     if normals.ndim != 3 or normals.shape != (*valid.shape, 3):
@@ -56,29 +60,33 @@ def _triplet_votes(normals, valid):
             "together; give (patterns, bands, 3) and (patterns, bands)."
         )
     triplets = np.array([*combinations(range(valid.shape[1]), 3)], np.int64).reshape(-1, 3)
-    return tuple(_vote(normals, valid, triplets, _LIBRARY).T)
+    return tuple(_vote(normals, valid, triplets, library).T)
 
 
-def _build_library():
-    """Return the reflectors and their pairs, one of each set that symmetry makes equal.
+def build_library(
+    families: Sequence[tuple[int, int, int]], turns: np.ndarray, frame: np.ndarray
+) -> Library:
+    """Return the reflectors of a phase and their pairs, one of each set that symmetry makes equal.
 
-    These are one unit normal of each +/- pair (25, 3); of the pairs, ordered and signed, the
-    angles in radians, ascending, the members' rows (pairs, 2) and the triads (pairs, 3, 3);
-    and the rotations of the cube (24, 3, 3).
+    These are one unit normal of each +/- pair (reflectors, 3); of the pairs, ordered and signed,
+    the angles in radians, ascending, the members' rows (pairs, 2) and the triads (pairs, 3, 3);
+    and the rotations (n, 3, 3). ``families`` are one (h, k, l) each, ``turns`` (n, 3, 3) the
+    rotations of the Laue group as they act on these; ``frame`` (3, 3) leads to Cartesian axes.
     """
-    rotations = np.rint(O.to_matrix()).astype(int)
 
     def images(hkl):
-        return [tuple(image) for image in (rotations @ hkl).tolist()]
+        return [tuple(image) for image in (turns @ hkl).tolist()]
 
-    signed = sorted({image for hkl in REFLECTORS for image in images(hkl)}, reverse=True)
-    unit = {hkl: np.array(hkl) / np.linalg.norm(hkl) for hkl in signed}
+    opposites = [tuple(-i for i in hkl) for hkl in families]
+    heads = [*families, *opposites]  # no rotation need lead from one to the other
+    signed = sorted({image for hkl in heads for image in images(hkl)}, reverse=True)
+    unit = {hkl: frame @ hkl / np.linalg.norm(frame @ hkl) for hkl in signed}
     poles = [hkl for hkl in signed if hkl > (0, 0, 0)]
     row = {hkl: i for i, hkl in enumerate(poles)}
     row |= {tuple(-i for i in hkl): i for hkl, i in row.items()}
     seen, pairs = set(), []
-    for first, second in product(REFLECTORS, signed):
-        if row[first] != row[second] and (first, second) not in seen:
+    for first, second in product(heads, signed):
+        if abs(unit[first] @ unit[second]) < _PARALLEL and (first, second) not in seen:
             pairs.append((first, second))
             seen.update(zip(images(first), images(second), strict=True))
     angles = np.array([np.arccos(unit[a] @ unit[b]) for a, b in pairs])
@@ -86,7 +94,8 @@ def _build_library():
     members = np.array([(row[a], row[b]) for a, b in pairs])
     triads = np.array([_triad.py_func(unit[a], unit[b]) for a, b in pairs])
     normals = np.array([unit[hkl] for hkl in poles])
-    return normals, angles[order], members[order], triads[order], rotations.astype(float)
+    rotations = np.ascontiguousarray(frame @ turns @ np.linalg.inv(frame))
+    return normals, angles[order], members[order], triads[order], rotations
 
 
 @numba.njit(cache=True)
@@ -191,4 +200,3 @@ _TOLERANCE = np.deg2rad(ANGLE_TOLERANCE_DEG)
 _NEAR_POLE = np.cos(_TOLERANCE)
 _SAME = np.cos(np.deg2rad(SAME_ORIENTATION_DEG))
 _DIFFERENT = np.cos(np.deg2rad(2 * SAME_ORIENTATION_DEG))
-_LIBRARY = _build_library()

@@ -1,4 +1,4 @@
-"""Hough indexing with PyEBSDIndex: pattern centre, orientations, and their files.
+"""Hough indexing with PyEBSDIndex: orientations and their files.
 
 Rowenhorst, Callahan & Anes, J. Appl. Cryst. 57 (2024) 3, doi:10.1107/S1600576723010221, in
 the conventions of kikuchipy, which converts its results. The paper's settings (EDAX OIM):
@@ -20,92 +20,41 @@ from pathlib import Path
 
 import numpy as np
 import orix.io
-from diffpy.structure import Lattice, Structure
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
-from orix.crystal_map import CrystalMap, Phase, PhaseList
-from pyebsdindex import pcopt
+from orix.crystal_map import CrystalMap
 
-from kikuhelpers.indexing.confidence import REFLECTORS, confidence_index
+from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
+from kikuhelpers.indexing.phases import library_of, orix_phases, reflectors
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
-from kikuhelpers.study.scans import Scan, ScanIndexing
 from kikuhelpers.study.study import Indexing
 
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
-SIGNIFICANT = 3.0  # standard errors that a calibrated pattern centre must gain
-_ANGSTROM_PER_NM = 10.0
+_HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
 _NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """A calibrated pattern centre, in Bruker's convention, and what it gained."""
+class Detector:
+    """Where the camera stands; the values are the usual ones."""
 
-    pattern_centre: tuple[float, float, float]  # fractions of the detector, from the top left
-    start: tuple[float, float, float]
-    fit_before_deg: float  # median over the patterns; 180 for one without solution
-    fit_after_deg: float
-    patterns: int
-
-
-def calibrate_pattern_centre(
-    patterns: np.ndarray, mask: np.ndarray, scan: ScanIndexing, settings: Indexing, seed: int
-) -> Calibration:
-    """Find the pattern centre that indexes random patterns of a scan best.
-
-    Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map.
-    The guess is kept where the optimum does not match better by more than chance.
-
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) counts; a memory map is read only where drawn.
-    mask
-        (height, width), True on the screen.
-    scan
-        Geometry of the scan's detector, its pattern centre a first guess.
-    settings
-        Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
-    seed
-        Of the draw.
-
-    Raises
-    ------
-    ValueError
-        The phase is not face-centred cubic, or the mask does not fit.
-    """
-    rows, columns = patterns.shape[:2]
-    n = min(settings.calibration_patterns, rows * columns)
-    points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
-    drawn = patterns[points // columns, points % columns]
-    drawn = fill_outside(drawn[~is_empty(drawn)], mask)
-    start = scan.pattern_centre
-    indexer = band_indexer(mask.shape, start, scan, settings)
-    before, _ = _index(drawn, indexer)
-    optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = _index(drawn, band_indexer(mask.shape, optimum, scan, settings))
-    # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
-    # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
-    # the centre open, and the optimum then wanders off.
-    gain = (before["fit"] - before["nmatch"]) - (after["fit"] - after["nmatch"])
-    if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(len(drawn)):
-        optimum, after = start, before
-    fits = (float(np.median(found["fit"])) for found in (before, after))
-    return Calibration(optimum, start, *fits, len(drawn))
+    pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)  # Bruker's convention
+    sample_tilt_deg: float = 70.0
+    detector_tilt_deg: float = 0.0
 
 
 def index_patterns(
     patterns: np.ndarray,
     mask: np.ndarray,
-    scan: ScanIndexing,
+    detector: Detector,
     settings: Indexing,
     pattern_centre: tuple[float, float, float],
     step_um: float,
@@ -118,8 +67,8 @@ def index_patterns(
         (rows, columns, height, width) counts, read some at a time.
     mask
         (height, width), True on the screen.
-    scan
-        Geometry of the scan's detector: its tilts.
+    detector
+        Its tilts count.
     settings
         Settings of the indexing.
     pattern_centre
@@ -133,22 +82,25 @@ def index_patterns(
     -------
     orix.crystal_map.CrystalMap
         (rows, columns), x and y in um; rotations from sample to crystal in kikuchipy's frame;
-        phase 0, or -1 where there is no solution or one of fewer than
-        ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean height of the Hough
-        peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
+        the phase by its place among ``settings.phases``, or -1 where there is no solution or
+        one of fewer than ``settings.minimum_matched_bands`` bands. Properties: ``pq`` (mean
+        height of the Hough peaks), ``cm`` (PyEBSDIndex's own confidence), ``ci`` (see
         :mod:`kikuhelpers.indexing.confidence`), ``fit`` (degrees, 180 for no solution), ``nmatch``.
         Empty patterns are not indexed, and their quality is NaN.
 
     Raises
     ------
+    StudyError
+        The settings name no phase, or one whose bands are not known.
     ValueError
-        The phase is not face-centred cubic, the mask does not fit, or the map is a line.
+        The mask does not fit, or the map is a line.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
-    >>> index_patterns(noise, whole, ScanIndexing(), Indexing(), centre, step_um=1.0).shape
+    >>> iron = Indexing(phase={"name": "Fe", "space_group": 229, "lattice_nm": 0.287})
+    >>> index_patterns(noise, whole, Detector(), iron, centre, step_um=1.0).shape
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
@@ -156,16 +108,17 @@ def index_patterns(
         raise ValueError(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
-    indexer = band_indexer(mask.shape, pattern_centre, scan, settings)
+    indexer = band_indexer(mask.shape, pattern_centre, detector, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
-    found = [_index(fill_outside(counts, mask), indexer) for _, counts in chunks("indexing", flat)]
+    parts = (fill_outside(counts, mask) for _, counts in chunks("indexing", flat))
+    found = [solve(part, indexer, settings) for part in parts]
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
     best["fit"][weak] = _NO_FIT_DEG
     xmap = xmap_from_hough_indexing_data(
         best[np.newaxis],
-        _phases(settings),
+        orix_phases(settings),
         navigation_shape=(rows, columns),
         step_sizes=(step_um, step_um),
         scan_unit="um",
@@ -175,18 +128,22 @@ def index_patterns(
 
 
 def index_and_measure(
-    patterns: np.ndarray, mask: np.ndarray, scan: Scan, settings: Indexing, centre: dict
+    patterns: np.ndarray,
+    mask: np.ndarray,
+    detector: Detector,
+    settings: Indexing,
+    centre: dict,
+    step_um: float,
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
 
     Parameters
     ----------
-    patterns, mask, settings
+    patterns, mask, detector, settings, step_um
         As of :func:`index_patterns`.
-    scan
-        Settings of the scan.
     centre
-        Fields of :class:`Calibration`, one for a scan's patterns of every kind.
+        Fields of :class:`kikuhelpers.indexing.pattern_centre.Calibration`, one for a scan's
+        patterns of every kind.
 
     Returns
     -------
@@ -195,7 +152,7 @@ def index_and_measure(
         ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
     found = tuple(centre["pattern_centre"])
-    xmap = index_patterns(patterns, mask, scan.indexing, settings, found, scan.data.step_um)
+    xmap = index_patterns(patterns, mask, detector, settings, found, step_um)
     grains = label_grains(xmap, settings.grain_deg)
     xmap.prop["grain"] = grains.ravel()
     xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
@@ -205,8 +162,19 @@ def index_and_measure(
     return xmap
 
 
-def save_map(path: str | Path, xmap: CrystalMap) -> None:
+def save_map(
+    path: str | Path, xmap: CrystalMap, pattern_centre: tuple[float, float, float]
+) -> None:
     """Write a map as orix HDF5 (``.h5``) and beside it as ``.ang`` for OIM and MTEX.
+
+    Parameters
+    ----------
+    path
+        Of the HDF5 file.
+    xmap
+        Of :func:`index_patterns`.
+    pattern_centre
+        In Bruker's convention, of a square pattern. The .ang file states it in EDAX's.
 
     In the .ang file the image quality is ``pq`` and the confidence index ``ci``; a point that
     is not indexed has the quality 0, the confidence -1 and the fit 180. The HDF5 file is
@@ -224,44 +192,51 @@ def save_map(path: str | Path, xmap: CrystalMap) -> None:
         orix.io.save(
             str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
         )
+        _state_pattern_centre(ang, pattern_centre)
         orix.io.save(str(whole), xmap, overwrite=True)
 
 
-def _phases(settings: Indexing) -> PhaseList:
-    a = settings.phase.lattice_nm * _ANGSTROM_PER_NM
-    cube = Structure(lattice=Lattice(a, a, a, 90, 90, 90))
-    phase = Phase(settings.phase.name, settings.phase.space_group, structure=cube)
-    if phase.point_group.laue.name != "m-3m" or not phase.space_group.short_name.startswith("F"):
-        raise ValueError(
-            f"Phase '{phase.name}' has space group {settings.phase.space_group}, but indexing "
-            "knows the reflectors of face-centred cubic m-3m only; give one such as 225."
-        )
-    return PhaseList(phase)
+def _state_pattern_centre(ang: Path, pattern_centre: tuple[float, float, float]) -> None:
+    """Write the centre over the zeros that orix leaves in the head of an .ang file."""
+    x, y, z = pattern_centre
+    with ang.open("r+b") as file:
+        head = file.read(_HEAD_BYTES)
+        for name, value in (("x", x), ("y", 1 - y), ("z", z)):
+            zero = f"{name}-star                 0.000000"
+            head = head.replace(zero.encode(), f"{zero[:-8]}{value:8.6f}"[: len(zero)].encode())
+        file.seek(0)
+        file.write(head)
 
 
-def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
+def band_indexer(shape, pattern_centre, detector: Detector, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
     announce_compilation()
-    detector = EBSDDetector(
-        shape, pc=pattern_centre, sample_tilt=scan.sample_tilt_deg, tilt=scan.detector_tilt_deg
-    )
-    indexer = detector.get_indexer(
-        _phases(settings),
-        [list(hkl) for hkl in REFLECTORS],
+    tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
+    indexer = EBSDDetector(shape, pc=pattern_centre, **tilts).get_indexer(
+        orix_phases(settings),
+        [[list(hkl) for hkl in reflectors(phase)] for phase in settings.phases],
         nTheta=round(180 / settings.theta_step_deg),
         nRho=settings.rho_bins,
         rhoMaskFrac=(1 - settings.rho_fraction) / 2,
         nBands=settings.bands,
+        nband_earlyexit=settings.bands + 1,  # no phase goes untried because another one fits
     )
     return use_fast_kernels(indexer)
 
 
-def _index(patterns, indexer):
-    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns."""
+def solve(patterns, indexer, settings: Indexing):
+    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns.
+
+    The latter is of the phase that PyEBSDIndex chose.
+    """
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
-    plan = indexer.bandDetectPlan.radonPlan
+    plan, best = indexer.bandDetectPlan.radonPlan, data[-1]
     normals = plan.radon2pole(bands, PC=indexer.PC, vendor=indexer.vendor)
-    best, confidence = data[-1], confidence_index(normals, bands["valid"] > 0)
+    confidence, valid = np.zeros(len(best), np.float32), bands["valid"] > 0
+    chosen = np.maximum(best["phase"], 0)  # bands without a solution vote for the first
+    for i, phase in enumerate(settings.phases):
+        of = chosen == i
+        confidence[of] = confidence_index(normals[of], valid[of], library_of(phase))
     empty = is_empty(patterns)
     best["nmatch"][empty] = 0
     for quality in (best["pq"], best["cm"], confidence):

@@ -1,5 +1,7 @@
 """Maps from orientations: misorientation, grains, GROD, KAM and IPF colours.
 
+Each phase has its own symmetry; between two phases there is no disorientation.
+
 Conventions of MTEX (Bachmann, Hielscher & Schaeben, Ultramicroscopy 111 (2011) 1720,
 doi:10.1016/j.ultramic.2011.08.002), but angles in degrees. Every map is (rows, columns);
 points that are not indexed are NaN (-1 for grains, black for colours).
@@ -11,7 +13,6 @@ import numpy as np
 from orix.crystal_map import CrystalMap
 from orix.plot import IPFColorKeyTSL
 from orix.quaternion import Orientation, Quaternion, Rotation, Symmetry
-from orix.quaternion.symmetry import C1
 from orix.vector import Vector3d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -39,12 +40,12 @@ def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) 
 
 
 def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
-    """Return the disorientation between two maps of the same points.
+    """Return the disorientation between two maps of the same points and phases.
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns) in degrees, NaN where either is not indexed.
+        (rows, columns) in degrees, NaN where either is not indexed or the phases differ.
 
     Raises
     ------
@@ -56,8 +57,8 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
             f"Maps of {xmap_a.shape} and {xmap_b.shape} points have no misorientation; index "
             "the same scan twice."
         )
-    angles = disorientation_deg(xmap_a.rotations, xmap_b.rotations, point_group(xmap_a))
-    return np.where(xmap_a.is_indexed & xmap_b.is_indexed, angles, np.nan).reshape(xmap_a.shape)
+    points = np.arange(xmap_a.size)
+    return _between_deg(xmap_a, points, xmap_b, points).reshape(xmap_a.shape)
 
 
 def collected(xmap: CrystalMap) -> np.ndarray:
@@ -69,7 +70,7 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     """Return the grain number of every point.
 
     A grain is what remains connected, from neighbour to neighbour in the four directions of
-    the grid, by steps of less than the threshold.
+    the grid, by steps of less than the threshold. It is of one phase.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     """
     pairs = [_neighbours(xmap.shape, *offset) for offset in ((0, 1), (1, 0))]
     here, there = np.concatenate(pairs, axis=1)
-    joined = _step_deg(xmap, here, there) < threshold_deg  # False where NaN
+    joined = _between_deg(xmap, here, xmap, there) < threshold_deg  # False where NaN
     ends = here[joined], there[joined]
     graph = coo_array((np.ones(joined.sum(), bool), ends), shape=(xmap.size, xmap.size))
     labels = connected_components(graph, directed=False)[1]
@@ -120,11 +121,12 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
             "grains of this map."
         )
     deviation = np.full(xmap.size, np.nan)
-    inside = grains.ravel() != NOT_INDEXED
-    if inside.any():
+    for phase, group in point_groups(xmap).items():
+        inside = (grains.ravel() != NOT_INDEXED) & (xmap.phase_id == phase)
+        if not inside.any():
+            continue
         _, member, grain = np.unique(grains.ravel()[inside], return_index=True, return_inverse=True)
         rotations = xmap.rotations[inside]
-        group = point_group(xmap)
         mean = rotations.data[member]  # any member to begin with
         for _ in range(2):  # again from the first mean, as a member may lie far out
             folded = _nearest_equivalents(rotations.data, mean[grain], group)
@@ -156,7 +158,7 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
     # Of each pair of opposite offsets one is enough.
     for offset in ((d, r) for d, r in offsets if d + abs(r) <= order and (d or r > 0)):
         here, there = _neighbours(xmap.shape, *offset)
-        angles = _step_deg(xmap, here, there)
+        angles = _between_deg(xmap, here, xmap, there)
         near = angles <= limit_deg  # False where NaN
         for end in (here[near], there[near]):
             total[end] += angles[near]
@@ -167,7 +169,7 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
 
 
 def ipf_colours(xmap: CrystalMap) -> np.ndarray:
-    """Return the inverse pole figure colours of the sample's x (IPF-X), in the TSL colour key.
+    """Return the inverse pole figure colours of the sample's x (IPF-X), in each phase's TSL key.
 
     Parameters
     ----------
@@ -179,9 +181,25 @@ def ipf_colours(xmap: CrystalMap) -> np.ndarray:
     numpy.ndarray
         (rows, columns, 3) in [0, 1], black where not indexed.
     """
-    key = IPFColorKeyTSL(point_group(xmap).laue, direction=Vector3d.xvector())
-    colours = key.orientation2color(Orientation(xmap.rotations.data, symmetry=point_group(xmap)))
-    return np.where(xmap.is_indexed[:, np.newaxis], colours, 0).reshape(*xmap.shape, 3)
+    colours = np.zeros((xmap.size, 3))
+    for phase, group in point_groups(xmap).items():
+        of = xmap.phase_id == phase
+        turned = Orientation(xmap.rotations.data[of], symmetry=group)
+        colours[of] = IPFColorKeyTSL(group, Vector3d.xvector()).orientation2color(turned)
+    return colours.reshape(*xmap.shape, 3)
+
+
+def colour_maps(xmap: CrystalMap) -> dict[str, np.ndarray]:
+    """Return pictures of a map by title: IPF-X, and of several phases a phase map.
+
+    Each is (rows, columns, 3) in [0, 1], black where not indexed.
+    """
+    pictures, colours, names = {"IPF-X": ipf_colours(xmap)}, np.zeros((xmap.size, 3)), []
+    for i in point_groups(xmap):
+        colours[xmap.phase_id == i] = xmap.phases[i].color_rgb
+        names.append(f"{xmap.phases[i].name} {xmap.phases[i].color.removeprefix('tab:')}")
+    phases = {", ".join(names): colours.reshape(*xmap.shape, 3)}
+    return pictures | (phases if len(names) > 1 else {})
 
 
 def central_point(xmap: CrystalMap, grain: int) -> int:
@@ -193,10 +211,9 @@ def central_point(xmap: CrystalMap, grain: int) -> int:
     return int(inside[np.argmin(np.asarray(xmap.prop["grod_deg"])[inside])])
 
 
-def point_group(xmap: CrystalMap) -> Symmetry:
-    """Return the point group of the map's phase."""
-    groups = (phase.point_group for i, phase in xmap.phases if i != NOT_INDEXED)
-    return next(groups, C1)  # orix drops an unused phase; then no angle is kept anyway
+def point_groups(xmap: CrystalMap) -> dict[int, Symmetry]:
+    """Return the Laue group of each phase of a map, by the phase's number."""
+    return {int(i): phase.point_group.laue for i, phase in xmap.phases if i != NOT_INDEXED}
 
 
 def _neighbours(shape, down, right):
@@ -207,10 +224,14 @@ def _neighbours(shape, down, right):
     return here, here + down * shape[1] + right
 
 
-def _step_deg(xmap, here, there):
-    """Return disorientations in degrees between points by flat index, NaN if not indexed."""
-    angles = disorientation_deg(xmap.rotations[here], xmap.rotations[there], point_group(xmap))
-    return np.where(xmap.is_indexed[here] & xmap.is_indexed[there], angles, np.nan)
+def _between_deg(xmap_a, here, xmap_b, there):
+    """Return disorientations in degrees of points by flat index, NaN if not of one phase."""
+    angles, phases = np.full(len(here), np.nan), xmap_a.phase_id[here]
+    for phase, group in point_groups(xmap_a).items():
+        of = (phases == phase) & (xmap_b.phase_id[there] == phase)
+        pair = xmap_a.rotations[here[of]], xmap_b.rotations[there[of]]
+        angles[of] = disorientation_deg(*pair, group)
+    return angles
 
 
 def _nearest_equivalents(quaternions, references, group):

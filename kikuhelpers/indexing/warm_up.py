@@ -17,12 +17,13 @@ def warm_up() -> None:
         # Imported under the lock, since the import itself compiles.
         import numpy as np
 
-        from kikuhelpers.indexing.hough import calibrate_pattern_centre, index_patterns
+        from kikuhelpers.indexing.hough import Detector, index_patterns
+        from kikuhelpers.indexing.pattern_centre import calibrate_pattern_centre
         from kikuhelpers.preprocessing.preprocess import preprocess
         from kikuhelpers.scans.virtual.scanning import ScanMaker
         from kikuhelpers.study.layout import ScanFiles
         from kikuhelpers.study.scans import Scan
-        from kikuhelpers.study.study import Indexing, Preprocessing
+        from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 
         data = {"source": "virtual", "map_shape": (2, 2), "specimen": {"alloy": "am"}}
         scan = Scan.model_validate({"data": data})
@@ -31,8 +32,9 @@ def warm_up() -> None:
         for taken in (raw, raw.repeat(2, axis=2).repeat(2, axis=3), raw[..., 10:]):
             files = ScanFiles(lambda _: Path(folder))
             preprocess(taken, scan.preprocessing, Preprocessing(mask="none"), files, step_um=1.0)
-        calibrate_pattern_centre(raw, mask, scan.indexing, Indexing(), seed=1)
-        index_patterns(raw, mask, scan.indexing, Indexing(), scan.indexing.pattern_centre, 1.0)
+        settings = Detector(), Indexing(phase=NICKEL)  # what compiles is the same for all phases
+        calibrate_pattern_centre(raw, mask, *settings, seed=1)
+        index_patterns(raw, mask, *settings, Detector().pattern_centre, 1.0)
         compiled_mark().touch()
 
 

@@ -16,6 +16,7 @@ from scipy.stats import kurtosis
 from kikuhelpers.latents.view import View
 from kikuhelpers.study.models import ACTIVE_VARIANCE
 
+ALIKE = 0.9  # likeness from which on features are said to be one
 BLOCK = 16  # features measured at a time, to bound memory on large maps
 
 
@@ -140,6 +141,31 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
         "rho_orientation": variance_between(flat, grains.ravel()[there]),
     }
     return pd.DataFrame(measures)
+
+
+def likeness(latents: np.ndarray, count: int = 10) -> float:
+    """Return how alike the features of largest variance are: near 1, they are one feature.
+
+    Parameters
+    ----------
+    latents
+        (rows, columns, D).
+    count
+        So many features.
+
+    Returns
+    -------
+    float
+        Median absolute correlation of their pairs over the points; 0 with fewer than two.
+    """
+    flat = latents.reshape(-1, latents.shape[-1])
+    flat = flat[np.isfinite(flat[:, 0])]
+    variance = flat.var(axis=0)
+    largest = [i for i in np.argsort(-variance)[:count] if variance[i] > ACTIVE_VARIANCE]
+    if len(largest) < 2:
+        return 0.0
+    related = np.abs(np.corrcoef(flat[:, largest].T))
+    return float(np.median(related[np.triu_indices(len(largest), 1)]))
 
 
 def morans_i(maps: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
+from orix.quaternion.symmetry import Oh, Symmetry
 
-from kikuhelpers.indexing.orientation_maps import ipf_colours
+from kikuhelpers.indexing.orientation_maps import ipf_colours, point_groups
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -38,7 +39,7 @@ class View:
 
     @property
     def step_um(self) -> float:
-        return self.results.study.scan(self.scan).data.step_um
+        return self.results.step_um(self.scan)
 
     @property
     def is_virtual(self) -> bool:
@@ -93,6 +94,11 @@ class View:
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
         return self.crop(ipf_colours(self.orientations(kind)))
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """Laue group of the first phase, for the colour key of IPF-X."""
+        return next(iter(point_groups(self.orientations()).values()), Oh)
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

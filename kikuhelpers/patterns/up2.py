@@ -33,24 +33,27 @@ class PatternFileError(SentenceError):
 
 @dataclass(frozen=True)
 class UpHeader:
-    """What the head of a UP file says."""
+    """What the head of a UP file says, and what its size holds."""
 
     path: Path
     version: int
     pattern_shape: tuple[int, int]  # height, width
     offset: int  # bytes before the first pattern
-    map_shape: tuple[int, int] | None  # rows, columns; version 1 does not say
+    # Version 1 says none of these; nor does a head in whose place patterns stand.
+    map_shape: tuple[int, int] | None  # rows, columns
     step_um: tuple[float, float] | None  # x, y
-    patterns: int  # as many as the file's size holds
+    hexagonal: bool
+    patterns: int  # as many whole ones as the file's size holds
+    left_over: int  # bytes after them
 
 
-def read_header(path: str | Path) -> UpHeader:
-    """Read and check the header of a UP1 or UP2 file.
+def read_header(path: str | Path, offset: int | None = None) -> UpHeader:
+    """Read the header of a UP1 or UP2 file; ``offset`` stands in for the one that it states.
 
     Raises
     ------
     PatternFileError
-        Not there, not UP1/UP2, of an unknown version, hexagonal or truncated.
+        Not there, not UP1/UP2, of an unknown version, or cut off in its header.
     """
     path = Path(path)
     if path.suffix.lower() not in _PIXEL_TYPES:
@@ -62,41 +65,40 @@ def read_header(path: str | Path) -> UpHeader:
         start = file.read(_HEAD.itemsize).ljust(_HEAD.itemsize, b"\0")
     head = dict(zip(_HEAD.names, np.frombuffer(start, _HEAD)[0].item(), strict=True))
     version, width, height = head["version"], head["width"], head["height"]
-    if size < (_HEAD.itemsize if version >= 3 else _VERSION_1_BYTES):
+    if size < _head_bytes(version):
         raise PatternFileError(f"{path.name} ends inside its header ({size} bytes); copy it again.")
     if version == 2 or not 1 <= version <= 100 or not width or not height:
         raise PatternFileError(
             f"{path.name} is no UP file this reader knows "
             f"(version {version}, {width} x {height} px); write it again as version 1 or 3."
         )
-    map_shape = step = None
-    if version >= 3:
+    first, map_shape, step = head["offset"] if offset is None else offset, None, None
+    if version >= 3 and (offset is None or offset >= _HEAD.itemsize):
         map_shape = (head["rows"], head["columns"])
         step = (head["x_step_um"], head["y_step_um"])
-        if head["hexagonal"]:
-            raise PatternFileError(
-                f"{path.name} is on a hexagonal grid; export it on a square one."
-            )
+    hexagonal = bool(map_shape and head["hexagonal"])
     pattern_bytes = width * height * _PIXEL_TYPES[path.suffix.lower()].itemsize
-    held = max(0, size - head["offset"]) // pattern_bytes
-    stated = map_shape[0] * map_shape[1] if map_shape else held
-    if held < stated or not held:
-        raise PatternFileError(
-            f"{path.name} is truncated: it holds {held} whole patterns, its header states "
-            f"{stated or 'some'}; copy it again from the microscope."
-        )
-    return UpHeader(path, version, (height, width), head["offset"], map_shape, step, held)
+    held = divmod(max(0, size - first), pattern_bytes)
+    return UpHeader(path, version, (height, width), first, map_shape, step, hexagonal, *held)
 
 
-def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) -> np.memmap:
+def open_patterns(
+    path: str | Path,
+    map_shape: tuple[int, int] | None = None,
+    offset: int | None = None,
+    rows: tuple[int, int] | None = None,
+) -> np.memmap:
     """Map a UP1/UP2 file into memory, read-only.
 
     Parameters
     ----------
     path
         The file.
-    map_shape
-        (rows, columns), needed where the header does not say.
+    map_shape, offset
+        (rows, columns) and bytes before the first pattern, where the header does not say, or is
+        wrong.
+    rows
+        First and one past the last map row to open: then no others need be there.
 
     Returns
     -------
@@ -106,23 +108,57 @@ def open_patterns(path: str | Path, map_shape: tuple[int, int] | None = None) ->
     Raises
     ------
     PatternFileError
-        See :func:`read_header`; also a map shape that the file cannot fill.
+        See :func:`read_header`; or the grid is hexagonal, or the size of the file contradicts
+        the offset or the map: the sentence says what fits.
     """
-    header = read_header(path)
+    header = read_header(path, offset)
+    if wrong := _contradiction(header, map_shape, rows, offset is not None):
+        raise PatternFileError(f"{header.path.name} (version {header.version}) {wrong}.")
     shape = map_shape or header.map_shape
+    first, last = rows or (0, shape[0])
+    pixel, whole = _PIXEL_TYPES[header.path.suffix.lower()], (last, shape[1])
+    return np.memmap(path, pixel, "r", header.offset, (*whole, *header.pattern_shape))[first:]
+
+
+def _head_bytes(version: int) -> int:
+    return _HEAD.itemsize if version >= 3 else _VERSION_1_BYTES
+
+
+def _contradiction(header: UpHeader, given, rows, offset_is_given: bool) -> str:
+    """Say how the size of a file contradicts its offset or map, and what to do; "" if not."""
+    held, start, shape = header.patterns, header.offset, given or header.map_shape
+    points = shape[0] * shape[1] if shape else held
+    fills = held == points > 0 and not header.left_over
+    if not fills and not offset_is_given and (fitting := _what_fits(header, given)):
+        return f"does not hold its patterns from byte {start} on, as it states: set {fitting}"
+    if not offset_is_given and start < _head_bytes(header.version):
+        return f"states that its patterns begin at byte {start}, in its header: set offset"
+    if header.hexagonal and not given:
+        return "is on a hexagonal grid: export it on a square one"
+    set_shape = f"set map_shape: [rows, columns] with {held:,} points in all"
     if shape is None:
-        raise PatternFileError(
-            f"{header.path.name} (version 1) does not state its map's shape: "
-            f"give map_shape: [rows, columns], together {header.patterns} points."
-        )
-    other = header.map_shape and tuple(shape) != header.map_shape
-    if other or shape[0] * shape[1] > header.patterns:
-        raise PatternFileError(
-            f"{header.path.name} holds {header.map_shape or header.patterns} points, "
-            f"not the map_shape {tuple(shape)} that was given."
-        )
-    pixel = _PIXEL_TYPES[header.path.suffix.lower()]
-    return np.memmap(path, pixel, "r", header.offset, (*shape, *header.pattern_shape))
+        return f"does not state its map's shape: {set_shape}"
+    whole_rows = min(held // shape[1], shape[0]) if points else 0
+    if 0 <= rows[0] < rows[1] <= whole_rows if rows else fills:
+        return ""
+    excess = f"{held - points:,} patterns" if held > points else f"{header.left_over} bytes"
+    wrong = f"{excess} left over" if held >= points else f"{points - held:,} patterns missing"
+    sizes = f"it holds {held:,}, a map of {shape[0]} x {shape[1]} points has {points:,}"
+    to_do = f"{set_shape}, or rows: [0, {whole_rows}] to use whole rows alone, or copy it again"
+    return f"has {wrong} ({sizes}): {to_do}"
+
+
+def _what_fits(header: UpHeader, given: tuple[int, int] | None) -> str:
+    """Return the settings by which patterns fill their file to the end; "" if none do."""
+    for offset in (_HEAD.itemsize, _VERSION_1_BYTES):
+        found = read_header(header.path, offset)
+        shape = given or found.map_shape
+        of_map = bool(shape) and shape[0] * shape[1] == found.patterns
+        fits = found.patterns and not found.left_over and (of_map or not found.map_shape)
+        if fits and header.offset != offset <= _head_bytes(header.version):
+            more = f" and map_shape: [rows, columns] with {found.patterns:,} points in all"
+            return f"offset: {offset}" + more * (not of_map)
+    return ""
 
 
 def release(patterns: np.ndarray) -> None:

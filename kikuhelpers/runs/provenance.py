@@ -5,6 +5,7 @@ the notebook closes the job's record, one small JSON file that tells every later
 the results. ``collect`` gathers the records of a study into the ``run.json`` beside its tables.
 """
 
+import ast
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,7 @@ import psutil
 
 from kikuhelpers.runs.files import digest, load_json, save_json
 from kikuhelpers.runs.results import MissingResultError, Results, name_of
-from kikuhelpers.study import Study
+from kikuhelpers.study import Study, StudyError
 from kikuhelpers.study.layout import GATHERED
 from kikuhelpers.study.load import PROJECT_ROOT
 from kikuhelpers.study.stages import TRAINING, Job, plain
@@ -47,10 +48,15 @@ class Record:
 
     def __init__(self, results: Results, job: Job):
         self.results, self.layout, self.job = results, results.layout, job
-        self._start = time.monotonic()
+        self._start, self._warnings = time.monotonic(), []
 
-    def close(self) -> float:
-        """Write the record; return the seconds since the job began."""
+    def warn(self, sentence: str) -> None:
+        """Print a warning, which the record keeps and a run of the study repeats at its end."""
+        print(f"Warning: {sentence}")
+        self._warnings.append(sentence)
+
+    def close(self, **found) -> float:
+        """Write the record, and what else was found; return the seconds since the job began."""
         layout, dependencies = self.layout, self.layout.dependencies
         _, needed = dependencies.of(self.job)
         outputs = [path for path in layout.outputs(self.job) if path.name not in GATHERED]
@@ -72,6 +78,7 @@ class Record:
             "seconds": seconds,
             "peak_memory_mb": round(peak_memory_bytes() / 2**20),
         }
+        record |= ({"warnings": self._warnings} if self._warnings else {}) | found
         save_json(layout.record(self.job.stage, *self.job.parts), record)
         return seconds
 
@@ -95,6 +102,8 @@ def begin(
     ------
     MissingResultError
         Something is missing; the message names the single command that makes it.
+    StudyError
+        papermill was given a parameter that the notebook does not have.
 
     Examples
     --------
@@ -105,6 +114,7 @@ def begin(
     >>> run.layout.scan("wrought").raw.name
     'scan.up2'
     """
+    _check_parameters(stage)
     record = Record(Results(study, archive), Job(stage, parts))
     print(f"{record.job} of study '{study.name}': results go to {record.layout.folder}")
     if archive:
@@ -131,6 +141,22 @@ def begin(
     return record
 
 
+def _check_parameters(stage: str) -> None:
+    """Refuse what papermill set and the notebook does not know: papermill itself only warns."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    cells = shell.user_ns["In"] if shell else []
+    if len(cells) < 3 or not cells[2].startswith("# Parameters\n"):
+        return  # In[0] is empty; then come the notebook's own parameters, then papermill's
+    known, given = (
+        [line.targets[0].id for line in ast.parse(cell).body if isinstance(line, ast.Assign)]
+        for cell in cells[1:3]
+    )
+    if unknown := [name for name in given if name not in known]:
+        raise StudyError(
+            f"{stage} has no parameter {', '.join(unknown)}; it has {', '.join(known)}."
+        )
+
+
 def collect(results: Results) -> dict:
     """Gather the records of a study: what all share once, the rest per notebook.
 
@@ -144,6 +170,7 @@ def collect(results: Results) -> dict:
     for job, record in results.all_records().items():
         own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]
+        own += [key for key in ("verdict", "warnings") if key in record]
         runs[str(job)] = {key: record[key] for key in own}
         if job.stage == TRAINING and results.has(results.layout.model(*job.parts).card):
             # Of a training that was killed and taken up the card counts all, its record not.

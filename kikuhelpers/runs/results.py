@@ -139,6 +139,10 @@ class Results:
         """What a PCA found of the sample, see ``SampleFiles`` in the same module."""
         return Opened(self, self.layout.sample)
 
+    def step_um(self, scan: str) -> float:
+        """The step of a scan: the study's, or what notebook 01 found in the scan's file."""
+        return self.study.scan(scan).data.step_um or self.scan(scan).card["step_um"]
+
     def patterns(self, kind: str, scan: str) -> np.ndarray:
         """Preprocessed patterns, or a model's or baseline's, uint16 counts, mapped from file."""
         return self.open(self.layout.patterns(kind, scan))

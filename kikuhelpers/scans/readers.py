@@ -1,29 +1,38 @@
 """Any scan in, one UP2 file out: all later stages read that one file.
 
-A scan comes from what kikuchipy reads (lazily), from an EDAX UP1/UP2 file (memory-mapped), from a
-bare array, a public scan or a virtual specimen. Patterns are read a few map rows at a time, so
-that memory does not grow with the map.
+A scan comes from what kikuchipy reads (lazily), from an EDAX UP1/UP2 file (memory-mapped), from
+images, a bare array, a public scan or a virtual specimen. Patterns are read a few map rows at a
+time, so that memory does not grow with the map. What the study says counts before what the file
+says, and a line says so.
 """
 
 import hashlib
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
+import dask.array as da
+import h5py
 import numpy as np
 
 from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_json
 from kikuhelpers.scans import public
+from kikuhelpers.scans.formats import map_of, open_signal, plausible_step, said_by
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
 from kikuhelpers.study.stages import plain
 
 _UP_ENDINGS = {".up1", ".up2"}
+_STEP_OF_NO_WORD_UM = 1.0
+_SAME_STEP = 0.01  # steps that differ by less, relatively, are rounded alike
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     Returns
     -------
     card : dict
-        Source, map and pattern shape, step in micrometres, SHA-256 of the UP2.
+        Source, map and pattern shape, step in micrometres, SHA-256 of the UP2; what the file
+        says of step, phases and camera (:func:`kikuhelpers.scans.formats.said_by`).
     overview : Overview
         The scan's mean pattern and brightness, from the reading that hashes it.
 
@@ -61,45 +71,51 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     """
     data, own = scan.data, scan.preprocessing
     files.raw.parent.mkdir(parents=True, exist_ok=True)
+    said: dict = {}
     if isinstance(data, VirtualData):
         # The microscope takes seconds to import: only virtual scans wait for it.
         from kikuhelpers.scans.virtual.scanning import simulate
 
+        step_um = data.step_um
         simulate(data, files.raw, files.truth)
-    elif _is_ready(data):
-        geometry_of(
-            open_patterns(data.path, data.map_shape).shape[2:], own
-        )  # which checks the size
-        _link(Path(data.path), files.raw)
     else:
-        shape, rows = _source(data)
-        geometry_of(shape[2:], own)
-        with Up2Writer(files.raw, shape[:2], shape[2:], data.step_um) as writer:
-            for patterns in rows:
-                writer.append(patterns.reshape(-1, *shape[2:]))
+        shape, rows, said = _source(data)
+        geometry_of(shape[2:], own)  # which checks the size
+        step_um = _step(data, said, name)
+        if _is_ready(data):
+            _link(Path(data.path), files.raw)
+        else:
+            with Up2Writer(files.raw, shape[:2], shape[2:], step_um) as writer:
+                for patterns in rows:
+                    writer.append(patterns.reshape(-1, *shape[2:]))
     overview = survey(files.raw)
+    if empty := (overview.brightness == 0).sum():
+        print(f"{empty:,} of {overview.brightness.size:,} points hold zeros: never measured.")
     patterns = open_patterns(files.raw)
     card = {
         "scan": name,
         "source": plain(data),
         "map_shape": patterns.shape[:2],
         "pattern_shape": patterns.shape[2:],
-        "step_um": data.step_um,
+        "step_um": step_um,
+        "file": said,
         "sha256": overview.sha256,
     }
     save_json(files.card, card)
     return card, overview
 
 
-def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None):
-    """Open any scan file that kikuchipy reads, or an EDAX UP1/UP2 file.
+def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None, **settings):
+    """Open any scan file that kikuchipy reads, an EDAX UP1/UP2 file, or images.
 
     Parameters
     ----------
     path
-        The file.
+        The file; of images their folder or a glob.
     map_shape
         (rows, columns), needed where the file does not say.
+    **settings
+        Others of :class:`~kikuhelpers.study.scans.FileData`: offset, rows, processed.
 
     Returns
     -------
@@ -121,7 +137,7 @@ def open_scan(path: str | Path, map_shape: tuple[int, int] | None = None):
     ...     open_scan(path).shape
     (2, 3, 60, 60)
     """
-    return _open(FileData(path=str(path), map_shape=map_shape))
+    return open_data(FileData(path=str(path), map_shape=map_shape, **settings))[0]
 
 
 def survey(path: Path) -> Overview:
@@ -140,11 +156,13 @@ def survey(path: Path) -> Overview:
     return Overview(hashed.hexdigest(), total / len(flat), brightness.reshape(patterns.shape[:2]))
 
 
-def _is_ready(scan: Data) -> bool:
-    """Tell whether the source is already a UP2 file that states its map."""
-    if not isinstance(scan, FileData) or Path(scan.path).suffix.lower() != ".up2":
+def _is_ready(data: Data) -> bool:
+    """Tell whether the source is already a UP2 file that states all that its patterns need."""
+    if not isinstance(data, FileData) or Path(data.path).suffix.lower() != ".up2":
         return False
-    return read_header(Path(scan.path)).version >= 3
+    header = read_header(data.path)
+    as_stated = data.map_shape in (None, header.map_shape) and data.offset in (None, header.offset)
+    return bool(as_stated and header.map_shape and not (data.rows or data.flip or header.hexagonal))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -158,55 +176,67 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _open(scan: Data):
-    """Return patterns (rows, columns, height, width) that are read when sliced by rows."""
-    if isinstance(scan, PublicData):
-        return _signal_data(public.open_kikuchipy_scan(scan.name), scan.name)
-    path = Path(scan.path)
-    if not path.is_file():
-        raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
-    if isinstance(scan, ArrayData):
-        return _open_array(scan, path)
-    if path.suffix.lower() in _UP_ENDINGS:
-        return open_patterns(path, scan.map_shape)
-    import kikuchipy  # takes seconds: only a scan that needs it waits
-
+@contextmanager
+def _in_one_sentence(name: str):
+    """Make one sentence of whatever a library raises over a file."""
     try:
-        signal = kikuchipy.load(path, lazy=True)
-    except (OSError, ValueError, KeyError) as error:
-        sentence = f"kikuchipy cannot read {path.name} ({error}); export the scan as UP2."
-        raise PatternFileError(sentence) from error
-    return _signal_data(signal, path.name, scan.map_shape)
+        yield
+    except SentenceError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        what_to_do = "check it and its settings, or export the scan as UP2"
+        raise PatternFileError(f"{name} cannot be read ({words}): {what_to_do}.") from error
 
 
-def _signal_data(signal, name: str, map_shape: tuple[int, int] | None = None):
-    data = signal.data
-    if data.ndim == 3 and map_shape:
-        data = data.reshape(*map_shape, *data.shape[1:])
-    if data.ndim != 4:
-        raise PatternFileError(
-            f"{name} is not a map of patterns (its shape is {data.shape}); give its map_shape."
-        )
-    return data
+def open_data(data: FileData | ArrayData | PublicData) -> tuple:
+    """Return patterns (rows, columns, height, width), read when sliced, and what the file says."""
+    if isinstance(data, FileData) and Path(data.path).suffix.lower() in _UP_ENDINGS:
+        return _open_up(data)
+    name = data.name if isinstance(data, PublicData) else Path(data.path).name
+    with _in_one_sentence(name):
+        patterns, said = _open_other(data, name)
+    first, last = data.rows or (0, len(patterns))
+    if not 0 <= first < last <= len(patterns):
+        raise PatternFileError(f"{name} has {len(patterns)} map rows: correct [{first}, {last}].")
+    return patterns[first:last], said
+
+
+def _open_up(data: FileData) -> tuple:
+    stated, header = read_header(data.path), read_header(data.path, data.offset)
+    patterns = open_patterns(data.path, data.map_shape, data.offset, data.rows)
+    for what in ("offset", "map_shape"):
+        mine, files = getattr(data, what), getattr(stated, what)
+        if mine and files and mine != files:
+            print(f"{stated.path.name}: {what} {mine} as the study says; the file says {files}.")
+    step = plausible_step(header.step_um or ())
+    if header.step_um and not step and not data.step_um:
+        name = stated.path.name
+        raise PatternFileError(f"{name} states a step of {header.step_um} um: set step_um.")
+    return patterns, {"step_um": step} if step else {}
+
+
+def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:
+    if isinstance(data, PublicData):
+        signal = public.open_kikuchipy_scan(name)
+        return map_of(signal, name), said_by(signal)
+    path = Path(data.path)
+    is_file = isinstance(data, FileData)
+    if not path.is_file() and not (is_file and (path.is_dir() or has_magic(name))):
+        raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
+    if not is_file:
+        return _open_array(data, path), {}
+    signal = open_signal(path, data.processed)
+    return map_of(signal, name, data.map_shape), said_by(signal)
 
 
 def _open_array(scan: ArrayData, path: Path):
-    """Open .npy, .h5, .mat or flat binary without reading it whole where the format allows."""
-    import h5py
-    import scipy.io
-
-    ending, shape = path.suffix.lower(), (*scan.map_shape, *scan.pattern_shape)
-    if ending == ".npy":
+    """Open .npy, HDF5, .mat or flat binary without reading it whole where the format allows."""
+    shape = (*scan.map_shape, *scan.pattern_shape)
+    if path.suffix.lower() == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    elif ending in {".h5", ".hdf5", ".mat"}:
-        old_mat = ending == ".mat" and not h5py.is_hdf5(path)
-        datasets = (scipy.io.loadmat if old_mat else h5py.File)(path)
-        if scan.dataset is None or scan.dataset not in datasets:
-            names = ", ".join(name for name in datasets if not name.startswith("__"))
-            raise PatternFileError(
-                f"{path.name} has no dataset '{scan.dataset}'; set dataset to one of: {names}."
-            )
-        array = datasets[scan.dataset]
+    elif path.suffix.lower() == ".mat" or h5py.is_hdf5(path):
+        array = _dataset(path, scan.dataset)
     else:
         expected = int(np.prod(shape)) * np.dtype(scan.dtype).itemsize
         if path.stat().st_size != expected:
@@ -215,34 +245,73 @@ def _open_array(scan: ArrayData, path: Path):
                 f"take {expected}; correct map_shape, pattern_shape or dtype."
             )
         array = np.memmap(path, scan.dtype, "r", shape=shape)
-    if int(np.prod(array.shape)) != int(np.prod(shape)):
-        raise PatternFileError(f"{path.name} holds an array of {array.shape}, not {shape}.")
-    if array.shape == shape:
-        return array
-    return (array[()] if isinstance(array, h5py.Dataset) else array).reshape(shape)
+    one_by_one = (shape[0] * shape[1], *shape[2:])
+    if array.shape not in (shape, one_by_one):
+        raise PatternFileError(
+            f"{path.name} holds an array of {array.shape}, not {shape} or {one_by_one}: correct "
+            "map_shape and pattern_shape, or save its axes in this order."
+        )
+    if isinstance(array, h5py.Dataset):  # row by row
+        array = da.from_array(array, (1, *shape[1:]) if array.ndim == 4 else shape[1:])
+    return array.reshape(shape)
 
 
-def _source(scan: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
-    """Return a map's shape and its patterns as uint16, some rows at a time."""
-    if isinstance(scan, PublicData) and scan.name == public.IN718:
-        shape = (*public.in718_shape(scan.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
-        return shape, public.in718_rows(scan.rows)
-    patterns = _open(scan)
-    to_uint16 = _scaling(patterns)
-    rows = (to_uint16(np.asarray(part)) for _, part in chunks("converting", patterns))
-    return patterns.shape, rows
+def _dataset(path: Path, name: str | None):
+    import scipy.io
+
+    if h5py.is_hdf5(path):
+        file, names = h5py.File(path), []
+        file.visit(lambda n: names.append(n) if getattr(file[n], "ndim", 0) >= 3 else None)
+    else:
+        file = scipy.io.loadmat(path)
+        names = [name for name in file if not name.startswith("__")]
+    if name not in names:
+        raise PatternFileError(
+            f"{path.name} has no dataset '{name}'; set dataset to one of: {', '.join(names)}."
+        )
+    return file[name]
 
 
-def _scaling(patterns):
+def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
+    """Return a map's shape, its patterns as uint16, some rows at a time, and what its file says."""
+    if isinstance(data, PublicData) and data.name == public.IN718:
+        shape = (*public.in718_shape(data.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
+        return shape, public.in718_rows(data.rows), {}
+    patterns, said = open_data(data)
+    return patterns.shape, _counts(data, patterns), said
+
+
+def _counts(data: Data, patterns) -> Iterator[np.ndarray]:
+    with _in_one_sentence(Path(getattr(data, "path", data.source)).name):
+        to_uint16 = scaling(patterns)
+        for _, part in chunks("converting", patterns):
+            counts = to_uint16(np.asarray(part))
+            yield counts[..., ::-1, :] if getattr(data, "flip", False) else counts
+
+
+def scaling(patterns):
     """Return the map to uint16: integers as they are, floats by the scan's own range."""
-    if patterns.dtype in (np.uint8, np.uint16):
+    if patterns.dtype.kind not in "uif":
+        raise PatternFileError(f"The patterns are of {patterns.dtype}, which is no number.")
+    if patterns.dtype.kind == "u" and patterns.dtype.itemsize <= 2:
         return lambda chunk: chunk.astype(np.uint16)
+    wide = np.promote_types(patterns.dtype, np.float32)  # float16 would overflow
     low, high = np.inf, -np.inf
     for _, part in chunks("range", patterns):
-        values = np.asarray(part)
+        values = np.asarray(part, wide)
         low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
-        raise PatternFileError(
-            f"The patterns range from {low} to {high}: they are constant or hold NaN."
-        )
-    return lambda chunk: np.round((chunk - low) * (65535 / (high - low))).astype(np.uint16)
+        what = "they are constant or hold NaN"
+        raise PatternFileError(f"The patterns range from {low} to {high}: {what}.")
+    scale = 65535 / (high - low)
+    return lambda chunk: np.round((chunk.astype(wide) - low) * scale).astype(np.uint16)
+
+
+def _step(data: FileData | ArrayData | PublicData, said: dict, name: str) -> float:
+    """Return the step in um: the study's, else the file's, else 1; a line says what is doubtful."""
+    mine, files = data.step_um, said.get("step_um")
+    if mine and files and abs(mine - files) > _SAME_STEP * files:
+        print(f"Scan '{name}': step {mine:g} um as the study says, not {files:g} as the file does.")
+    if not mine and not files:
+        print(f"Scan '{name}': neither study nor file states a step; 1 um is taken: set step_um.")
+    return mine or files or _STEP_OF_NO_WORD_UM

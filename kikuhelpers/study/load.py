@@ -113,7 +113,7 @@ def _validated(path: Path, content: dict) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise StudyError(f"{path.name}: {_one_sentence(error)}") from None
+        raise StudyError(f"{path.name}: {_one_sentence(error, content)}") from None
 
 
 def _check_that_scans_lie_elsewhere(study: Study) -> None:
@@ -142,12 +142,20 @@ def _override(content: dict, key: str, value: Any) -> None:
     node[rest] = value
 
 
-def _one_sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the study"
+def _one_sentence(error: ValidationError, content: Any) -> str:
+    """Name the first error's key as it stands in the file, without the kinds that were tried."""
+    first, keys = error.errors()[0], []
+    for part in first["loc"]:
+        known = range(len(content)) if isinstance(content, list) else content
+        if isinstance(content, dict | list) and part in known:
+            content = content[part]
+            keys.append(str(part))
+    keys += [str(first["loc"][-1])] if first["type"] == "missing" else []
+    where = ".".join(keys) or "the study"
     what = {
         "extra_forbidden": "is not a known setting",
         "missing": "is missing",
+        "model_type": "must hold settings, each a line 'key: value'",
     }.get(first["type"], first["msg"].removeprefix("Value error, "))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {what}{more}."

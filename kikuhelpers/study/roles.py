@@ -17,9 +17,11 @@ def decoded_scan(study: Study) -> str:
 
 
 def fine_scan(study: Study) -> str | None:
-    """Return the AM scan of the smallest step, if it is finer than the first AM scan."""
+    """Return the AM scan of the smallest step, if finer than the first and all steps are stated."""
     scans = {name: study.scan(name) for name in study.mapped_scans}
     steps = {n: scan.data.step_um for n, scan in scans.items() if scan.figures.role == "am"}
+    if not all(steps.values()):
+        return None  # a step stands in a file, which is not read here
     finest = min(steps, key=steps.get, default=None)  # of equal steps the first scan
     return finest if finest != scan_of(study, "am") else None
 

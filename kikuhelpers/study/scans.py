@@ -6,35 +6,60 @@ what follows it, and nothing else: see :mod:`kikuhelpers.study.stages`.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 
-FIRST_GUESS = (0.5, 0.3, 0.6)  # of a pattern centre that nobody gave
+_SHORTEST_UP_HEADER = 16  # bytes, of version 1
+# Ranges of a pattern centre, in fractions of the camera. The beam's foot lies within a half
+# pattern of the screen, and the camera is not nearer than a fifth of it, in any set-up known.
+_FOOT, _DISTANCE = (-0.5, 1.5), (0.2, 3.0)
+
+
+def _plausible(centre: tuple[float, float, float]) -> tuple[float, float, float]:
+    for value, (low, high) in zip(centre, (_FOOT, _FOOT, _DISTANCE), strict=True):
+        if not low <= value <= high:
+            raise ValueError(
+                f"{list(centre)} is no pattern centre in fractions of the pattern: {value:g} lies "
+                f"outside {low:g} to {high:g}; per cent and pixels are to be divided first"
+            )
+    return centre
+
+
+ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(_plausible)]
 
 
 class FileData(Settings):
-    """A scan that kikuchipy reads, or an EDAX UP1/UP2 file."""
+    """A scan that kikuchipy reads, an EDAX UP1/UP2 file, or a folder (or glob) of images."""
 
+    came_later: ClassVar = {"rows": None, "offset": None, "processed": True, "flip": False}
     source: Literal["file"] = "file"
     path: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None  # None: the file's, else 1, see the scan's card
     # (rows, columns), for files that do not say (UP2 version 1)
     map_shape: tuple[Count, Count] | None = None
+    rows: tuple[int, int] | None = None  # first and one past the last map row to use
+    # Bytes before the first pattern of a UP file whose header is wrong
+    offset: Annotated[int, Field(ge=_SHORTEST_UP_HEADER)] | None = None
+    processed: bool = True  # of .h5oina, which may hold processed and unprocessed patterns
+    flip: bool = False  # patterns are upside down: turn them
 
 
 class ArrayData(Settings):
-    """Bare patterns: .npy, .h5, .mat or flat binary, map rows x columns x pattern."""
+    """Bare patterns: .npy, HDF5, .mat or flat binary, map rows x columns x pattern."""
 
+    came_later: ClassVar = {"rows": None, "flip": False}
     source: Literal["array"]
     path: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None
     map_shape: tuple[Count, Count]
     pattern_shape: tuple[Count, Count]
     dtype: Literal["uint8", "uint16", "float32"] = "uint16"  # of flat binary only
-    dataset: str | None = None  # name inside .h5 or .mat
+    dataset: str | None = None  # name inside HDF5 or .mat
+    rows: tuple[int, int] | None = None
+    flip: bool = False
 
 
 class PublicData(Settings):
@@ -42,7 +67,7 @@ class PublicData(Settings):
 
     source: Literal["public"]
     name: str
-    step_um: Positive = 1.0
+    step_um: Positive | None = None
     rows: tuple[int, int] | None = None  # first and one past the last map row to use
 
 
@@ -120,13 +145,60 @@ class ScanTraining(Settings):
     patterns: Annotated[int, Field(ge=0)] = 16000  # drawn at random; the paper's number
 
 
-class ScanIndexing(Settings):
-    """Geometry of the detector. The pattern centre is a first guess: indexing calibrates it."""
+class PatternCentre(Settings):
+    """A pattern centre of the camera in one vendor's convention, as kikuchipy defines it.
 
-    # Bruker's convention, fractions of the detector.
-    pattern_centre: tuple[float, float, float] = FIRST_GUESS
-    sample_tilt_deg: float = 70.0
-    detector_tilt_deg: float = 0.0
+    Fractions of the camera: Bruker's from the upper left corner, EDAX's and Oxford's from the
+    lower left one. EMsoft's (5.0 and later) are the pixels from the middle to the right and up,
+    and the distance in micrometres; they need the size of a pixel.
+    """
+
+    bruker: ThreeFractions | None = None
+    edax: ThreeFractions | None = None
+    oxford: ThreeFractions | None = None
+    emsoft: tuple[float, float, Positive] | None = None
+    pixel_um: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_convention(self):
+        given = [name for name, value in self if value is not None and name != "pixel_um"]
+        if len(given) != 1:
+            raise ValueError("give one of bruker, edax, oxford, emsoft")
+        if (self.emsoft is None) != (self.pixel_um is None):
+            raise ValueError(
+                "emsoft goes with pixel_um, the size of a pixel, and nothing else does"
+            )
+        return self
+
+    @property
+    def convention(self) -> str:
+        """The convention's name in kikuchipy."""
+        return next(name for name, value in self if value is not None and name != "pixel_um")
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """The three numbers."""
+        return getattr(self, self.convention)
+
+
+class ScanIndexing(Settings):
+    """Geometry of the detector; what is not said is taken from the scan's file, if it says it.
+
+    The pattern centre is a first guess: indexing calibrates it.
+    """
+
+    # Three numbers are Bruker's convention, of the camera.
+    pattern_centre: (
+        Annotated[
+            Annotated[ThreeFractions, Tag("numbers")] | Annotated[PatternCentre, Tag("convention")],
+            Discriminator(
+                lambda given: "numbers" if isinstance(given, list | tuple) else "convention"
+            ),
+        ]
+        | None
+    ) = None
+    sample_tilt_deg: float | None = None
+    detector_tilt_deg: float | None = None
 
 
 class ScanFigures(Settings):
@@ -161,8 +233,11 @@ class Scan(Settings):
         known = {"figures": {"role": alloy if alloy in ("wrought", "am") else "other"}}
         microscope = data.get("microscope")
         if isinstance(microscope, dict):
-            geometry = set(ScanIndexing.model_fields) & set(microscope)
-            known["indexing"] = {name: microscope[name] for name in geometry}
+            fields = Microscope.model_fields
+            known["indexing"] = {
+                name: microscope.get(name, fields[name].default)
+                for name in ScanIndexing.model_fields
+            }
         for stage, values in known.items():
             if isinstance(given.get(stage, {}), dict):
                 whole[stage] = values | given.get(stage, {})

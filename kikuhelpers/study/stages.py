@@ -104,8 +104,8 @@ class Dependencies:
 
     def _indexing(self, scan: str):
         study = self.study
-        settings = {"study": study.indexing, "scan": study.scan(scan).indexing, "seed": study.seed}
-        return settings, [Job(PREPROCESSING, (scan,))]
+        settings = {"study": study.indexing_of(scan), "scan": study.scan(scan).indexing}
+        return settings | {"seed": study.seed}, [Job(PREPROCESSING, (scan,))]
 
     def _sample(self):
         """The training sample: how many patterns of which scans, and the seed of the draw."""
@@ -153,7 +153,8 @@ class Dependencies:
 
     def _reindexing(self, decoder: str, scan: str):
         jobs = [self.decoding(decoder, scan), Job(INDEXING, (scan,))]
-        return {"study": self.study.indexing, "scan": self.study.scan(scan).indexing}, jobs
+        own = self.study.indexing_of(scan)
+        return {"study": own, "scan": self.study.scan(scan).indexing}, jobs
 
     def _table1(self):
         study = self.study
@@ -201,6 +202,8 @@ def plain(value, without: Collection[str] = ()):
     """
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
     if not isinstance(value, Settings):
         return value
     content = {name: plain(part) for name, part in value if name not in without}

@@ -8,14 +8,17 @@ says "departure".
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.study.models import Baseline, Model, Pca, Training
+from kikuhelpers.study.phases import NICKEL, Phase, Phases
 from kikuhelpers.study.scans import Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Settings
 
 PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
+# Sources and public scans whose phase is known.
+_OF_NICKEL = {"virtual", "in718_rx", "nickel_ebsd_small", "nickel_ebsd_large", "ni_gain"}
 
 
 class StudyError(SentenceError):
@@ -35,16 +38,11 @@ class Preprocessing(Settings):
     mask: ScreenMask | Literal["find", "none"] = "find"
 
 
-class Phase(Settings):
-    name: str = "Ni"
-    space_group: Annotated[int, Field(ge=1, le=230)] = 225
-    lattice_nm: Positive = 0.36  # cubic a; fits the measured IN718 crop
-
-
 class Indexing(Settings):
     """Hough indexing; names of the paper's settings where it has them."""
 
-    phase: Phase = Phase()
+    # None: nickel where the data are known to be, else what the scan's file says, else an error.
+    phase: Phases | None = None
     theta_step_deg: Positive = 1.0
     rho_fraction: Fraction = 0.85
     rho_bins: Count = 90
@@ -54,6 +52,17 @@ class Indexing(Settings):
     grain_deg: Positive = 5.0  # boundary threshold of grains, for GROD
     kam_order: Count = 1
     kam_limit_deg: Positive = 5.0  # neighbours further off belong to another grain
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that indexing looks for."""
+        return self.phase if isinstance(self.phase, tuple) else (self.phase,) * bool(self.phase)
+
+    @model_validator(mode="after")
+    def _each_phase_once(self):
+        if len({phase.name for phase in self.phases}) < len(self.phases):
+            raise ValueError("give each phase a name of its own")
+        return self
 
 
 class Tables(Settings):
@@ -215,6 +224,24 @@ class Study(Settings):
     def training_of(self, name: str) -> Training:
         """Return the training settings of a model: its own, or the study's."""
         return self.model(name).training or self.training
+
+    def indexing_of(self, scan: str, of_file: list[dict] | None = None) -> Indexing:
+        """Return the settings of a scan's indexing, with its phases if anything names them.
+
+        ``of_file`` are the phases that the scan's file names, as settings of a phase. They count
+        where the study names none; StudyError where they cannot be used.
+        """
+        phase, data = self.indexing.phase, self.scan(scan).data
+        if phase is None:
+            known = getattr(data, "name", data.source) in _OF_NICKEL
+            phase = NICKEL if known else of_file or None
+        try:
+            return Indexing.model_validate(dict(self.indexing) | {"phase": phase})
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise StudyError(
+                f"The file of scan '{scan}' names phases of no use ({what}): give indexing.phase."
+            ) from None
 
     @property
     def origin(self) -> Origin:

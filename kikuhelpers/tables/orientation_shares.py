@@ -5,6 +5,8 @@ share of the training set. Here the share counts every training pattern, of whic
 whose orientation is that of the grain.
 """
 
+from collections import defaultdict
+
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
@@ -15,7 +17,7 @@ from kikuhelpers.indexing.orientation_maps import (
     central_point,
     collected,
     disorientation_deg,
-    point_group,
+    point_groups,
 )
 from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
@@ -40,7 +42,7 @@ def _share_table(results: Results) -> pd.DataFrame:
         shares = _shares(before, sample, study.indexing.grain_deg) / total
         for name, model in study.models.items():
             points = compare_maps(before, results.orientations(name, scan))
-            wrong = points["misorientation_deg"] > study.tables.wrong_deg
+            wrong = points["off_deg"] > study.tables.wrong_deg
             points["wrong"] = wrong.astype(float).where(points["both"])
             points["grain"] = before.prop["grain"]
             by_grain = points[points["grain"].isin(shares.index)].groupby("grain")
@@ -56,24 +58,29 @@ def _share_table(results: Results) -> pd.DataFrame:
     return pd.concat(tables, names=["model", "beta", "scan"]).reset_index()
 
 
-def _training_orientations(results: Results) -> tuple[Rotation, int]:
-    """Orientations of the indexed training patterns, and the number of all."""
-    parts, total = [], 0
+def _training_orientations(results: Results) -> tuple[dict[str, Rotation], int]:
+    """Orientations of the indexed training patterns by their phase, and the number of all."""
+    parts, total = defaultdict(list), 0
     for name in results.study.training_scans:
         xmap = results.orientations(PREPROCESSED, name)
         points = sample_points(results.study, name, xmap.shape)
         points = points[collected(xmap)[points]]
-        parts.append(xmap.rotations.data[points][xmap.is_indexed[points]])
+        for number, phase in xmap.phases:
+            parts[phase.name].append(xmap.rotations.data[points][xmap.phase_id[points] == number])
         total += len(points)
-    return Rotation(np.concatenate(parts)), total
+    return {name: Rotation(np.concatenate(part)) for name, part in parts.items()}, total
 
 
-def _shares(xmap: CrystalMap, sample: Rotation, near_deg: float) -> pd.Series:
+def _shares(xmap: CrystalMap, sample: dict[str, Rotation], near_deg: float) -> pd.Series:
     """Count the orientations of a sample that lie near each grain's, by the grain's label."""
     labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
     labels = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
-    middles, group = (xmap.rotations[[central_point(xmap, g)]] for g in labels), point_group(xmap)
-    near = [(disorientation_deg(sample, middle, group) < near_deg).sum() for middle in middles]
+    groups, near = point_groups(xmap), []
+    for middle in (central_point(xmap, grain) for grain in labels):
+        phase = int(xmap.phase_id[middle])
+        alike = sample.get(xmap.phases[phase].name, Rotation.empty())
+        angles = disorientation_deg(alike, xmap.rotations[[middle]], groups[phase])
+        near.append((angles < near_deg).sum())
     return pd.Series(near, labels, float)
 
 

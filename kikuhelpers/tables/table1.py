@@ -39,13 +39,15 @@ def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN
-        unless both are indexed) and the ratios after / before; NaN outside their
-        population and where the original is 0.
+        One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN unless
+        both are of one phase), ``off_deg`` (the same, but infinite for another phase) and the
+        ratios after / before; NaN outside their population and where the original is 0.
     """
     indexed_before, indexed = before.phase_id >= 0, after.phase_id >= 0
     points = pd.DataFrame({"indexed": indexed, "both": indexed & indexed_before})
     points["misorientation_deg"] = misorientation_map(before, after).ravel()
+    changed = points["both"] & (before.phase_id != after.phase_id)
+    points["off_deg"] = points["misorientation_deg"].mask(changed, np.inf)
     for name, prop in RATIOS.items():
         known = before.prop[prop] != 0
         if name not in _OF_ALL_POINTS:
@@ -62,7 +64,7 @@ def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
         "n": len(points),
         "n_both": int(points["both"].sum()),
         "indexed_pct": 100 * points["indexed"].mean(),
-        "wrong_pct": 100 * (misorientation > wrong_deg).mean(),
+        "wrong_pct": 100 * (points["off_deg"] > wrong_deg).mean(),
     }
     return shares | _quantiles(
         **points[["ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg"]],
@@ -83,14 +85,16 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
-    has no such model. ``residual_...`` are of half the sum of squared
-    differences inside the screen. The third table holds the bootstrap intervals of the first
-    one's numbers.
+    has no such model, or the study none of its specimens. ``residual_...`` are of half the sum
+    of squared differences inside the screen. The third table holds the bootstrap intervals of
+    the first one's numbers.
     """
     study, paper = results.study, pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
         radians = paper[f"paper_misorientation_rad_{label}"]
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
+    if all(study.scan(scan).figures.role == "other" for scan in study.decoded_scans):
+        paper = paper[:0]  # none of its specimens, so none of its rows
     rows, scan_rows, intervals = [], [], []
     for name in study.decoders:
         head, scans = _head(results, name), {}
@@ -147,10 +151,10 @@ def _intervals(
     """
     hits = {
         "indexed_pct": points["indexed"].to_numpy(),
-        "wrong_pct": points["misorientation_deg"].to_numpy() > wrong_deg,
+        "wrong_pct": points["off_deg"].to_numpy() > wrong_deg,
     }
     rows = [(name, *_share_intervals(hit, blocks, seed)) for name, hit in hits.items()]
-    for name, values in points.drop(columns=["indexed", "both"]).items():
+    for name, values in points.drop(columns=["indexed", "both", "off_deg"]).items():
         ends = _quantile_intervals(values.to_numpy(float), blocks, [*QUANTILES.values()], seed)
         rows += [(f"{name}_{label}", *pair) for label, pair in zip(QUANTILES, ends, strict=True)]
     return pd.DataFrame(rows, columns=["number", "low", "high"])

@@ -14,14 +14,14 @@ from kikuhelpers.indexing.orientation_maps import (
     NOT_INDEXED,
     central_point,
     disorientation_deg,
-    point_group,
+    point_groups,
 )
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, StudyError
 
 # Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
 # doi:10.1016/0001-6160(66)90168-4).
-_TWIN_DEG = 60.0
+_CUBIC, _TWIN_DEG = "m-3m", 60.0
 _TWIN_AXES = [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
 _TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
 _SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
@@ -45,7 +45,8 @@ def held_out_points(results: Results, model: str) -> np.ndarray:
     Raises
     ------
     StudyError
-        No pair of neighbouring grains is a twin, or each takes too much of the map.
+        The map is not of one cubic phase, no pair of neighbouring grains is a twin, or each takes
+        too much of the map.
     """
     settings = results.study.model(model).hold_out
     xmap = results.orientations(PREPROCESSED, settings.scan)
@@ -57,7 +58,13 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
 
     (rows, columns) bool; ``largest_share`` is of the indexed points.
     """
-    pairs, group = _twin_pairs(xmap), point_group(xmap)
+    groups = point_groups(xmap).values()
+    if {group.name for group in groups} != {_CUBIC} or len(groups) > 1:
+        raise StudyError(
+            f"hold_out knows the twins of one {_CUBIC} phase only, not of {xmap.phases.names}: "
+            "leave it out."
+        )
+    pairs = _twin_pairs(xmap)
     if not len(pairs):
         raise StudyError(
             "hold_out finds no two neighbouring grains that are twins: take another scan."
@@ -65,7 +72,7 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
     near = {}
     for grain in np.unique(pairs):
         middle = xmap.rotations[central_point(xmap, grain)]
-        near[grain] = disorientation_deg(xmap.rotations, middle, group) < near_deg
+        near[grain] = disorientation_deg(xmap.rotations, middle, *groups) < near_deg
     taken = [(near[one] | near[other]) & xmap.is_indexed for one, other in pairs]
     shares = np.array([points.sum() for points in taken]) / xmap.is_indexed.sum()
     if shares.min() > largest_share:
@@ -88,5 +95,5 @@ def _twin_pairs(xmap: CrystalMap) -> np.ndarray:
     pairs = np.unique(np.sort(pairs, axis=0), axis=1)
     one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs)
     twins = Rotation.from_axes_angles(Vector3d(_TWIN_AXES), _TWIN_DEG, degrees=True)
-    off = [disorientation_deg(twin * one, other, point_group(xmap)) for twin in twins]
+    off = [disorientation_deg(twin * one, other, *point_groups(xmap).values()) for twin in twins]
     return pairs.T[np.min(off, axis=0) < _TWIN_TOLERANCE_DEG]

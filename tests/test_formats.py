@@ -1,0 +1,562 @@
+"""Files of every vendor through one door: patterns, and what the file says.
+
+Those in kikuchipy's data folder that a vendor's software wrote are EDAX's and EMsoft's HDF5 and
+NORDIF's; others are written here or by kikuchipy's own makers of test files.
+"""
+
+import shutil
+import struct
+from pathlib import Path
+
+import dask.array as da
+import h5py
+import imageio.v3 as iio
+import kikuchipy
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kikuchipy.data._dummy_files import bruker_h5ebsd, oxford_h5ebsd
+
+from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
+from kikuhelpers.scans import readers
+from kikuhelpers.scans.formats import plausible_step
+from kikuhelpers.scans.readers import convert_scan, open_scan
+from kikuhelpers.study.scans import ArrayData, FileData, PublicData, Scan
+from tests.conftest import PIXELS, scan_files, write_scan
+
+VENDORS = Path(kikuchipy.data.__file__).parent
+NICKEL = kikuchipy.data.nickel_ebsd_small().data  # the patterns of most of these files
+NI = {"space_group": 225, "lattice_nm": [0.356] * 3, "angles_deg": [90.0] * 3}
+MATCHED = {"name": "Nickel", **NI}
+MADE = {
+    "bruker.h5": bruker_h5ebsd.create_dummy_bruker_h5ebsd_file,
+    "bruker_roi.h5": bruker_h5ebsd.create_dummy_bruker_h5ebsd_roi_file,
+    "bruker_hole.h5": bruker_h5ebsd.create_dummy_bruker_h5ebsd_nonrectangular_roi_file,
+    "oxford.h5oina": oxford_h5ebsd.create_dummy_oxford_h5ebsd_file,
+}
+
+
+@pytest.fixture
+def any_size(monkeypatch):
+    """Vendors' small files have 60 x 60 px."""
+    monkeypatch.setattr(readers, "_check_size", lambda *_: None, raising=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return scan_files(tmp_path / "result")
+
+
+def opened(path, **settings):
+    """The patterns, read whole, and what the file says."""
+    patterns, said = readers._open(FileData(path=str(path), **settings))
+    return np.asarray(patterns), said
+
+
+def made(folder: Path, name: str) -> Path:
+    MADE[name](folder / name)
+    return folder / name
+
+
+def numbered(shape=(3, 4), side=20, dtype=np.uint16) -> np.ndarray:
+    """Patterns that all differ; none is all zeros."""
+    count = shape[0] * shape[1]
+    first = np.arange(1, count + 1)[:, None, None] * 50
+    patterns = first + np.arange(side * side).reshape(side, side) % 47
+    return patterns.reshape(*shape, side, side).astype(dtype)
+
+
+# ------------------------------------------------------------- what vendors' files say
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        # y* and z* of this file are 0: its pattern centre was never set.
+        (
+            "edax_h5ebsd/patterns.h5",
+            {
+                "step_um": 1.5,
+                "sample_tilt_deg": 75.7,
+                "phases": [MATCHED | {"space_group": None}],
+            },
+        ),
+        (
+            "kikuchipy_h5ebsd/patterns.h5",
+            {
+                "step_um": 1.5,
+                "pattern_centre": [0.424146, 0.213695, 0.500689],
+                "phases": [{"name": "ni", **NI, "lattice_nm": [0.35236] * 3}],
+            },
+        ),
+        (
+            "nordif/Pattern.dat",
+            {"step_um": 1.5},
+        ),
+        ("oxford_binary/patterns.ebsp", {"step_um": 1.5}),
+        # kikuchipy says a sample tilt of 0 of these. Their pattern centre is (1, 1, 1).
+        (
+            "bruker.h5",
+            {
+                "step_um": 1.5,
+                "phases": [MATCHED],
+            },
+        ),
+        (
+            "oxford.h5oina",
+            {"step_um": 1.5, "sample_tilt_deg": 69.9, "detector_tilt_deg": 1.5},
+        ),
+    ],
+)
+def test_patterns_and_word_of_vendors_files(tmp_path, name, said):
+    path = made(tmp_path, name) if name in MADE else VENDORS / name
+    patterns, found = opened(path)
+    if name != "oxford.h5oina":  # whose processed patterns have no background
+        np.testing.assert_array_equal(patterns, NICKEL)
+    assert patterns.shape == NICKEL.shape
+    tilts = found.pop("detector_tilt_deg", 0), said.pop("detector_tilt_deg", 0)
+    assert tilts[0] == pytest.approx(tilts[1], abs=1e-4)
+    assert found == said
+
+
+def test_simulated_patterns_of_emsoft():
+    path = VENDORS / "emsoft_ebsd"
+    with pytest.raises(PatternFileError, match=r"holds 10 patterns.* set map_shape"):
+        opened(path / "simulated_ebsd.h5")
+    patterns, said = opened(path / "simulated_ebsd.h5", map_shape=(2, 5))
+    with h5py.File(path / "simulated_ebsd.h5") as file:
+        np.testing.assert_array_equal(
+            patterns.reshape(10, 10, 10), file["EMData/EBSD/EBSDPatterns"]
+        )
+    (phase,) = said["phases"]
+    assert (phase["space_group"], phase["lattice_nm"]) == (140, [0.5949, 0.5949, 0.5821])
+    patterns, said = opened(path / "EBSD_TEST_Ni.h5", map_shape=(1, 1))
+    assert patterns.shape == (1, 1, 480, 640)
+    assert said["detector_tilt_deg"] == 10.0
+    # EMsoft's (20 px, 20 px, 15,000 um at 50 um) in Bruker's convention
+    assert said["pattern_centre"] == pytest.approx([0.5 - 20 / 640, 0.5 - 20 / 480, 300 / 480])
+
+
+def test_oxford_phases_are_in_angstrom_and_radians(tmp_path):
+    path = made(tmp_path, "oxford.h5oina")
+    with h5py.File(path, "r+") as file:
+        phase = file.create_group("1/EBSD/Header/Phases/1")
+        phase["Phase Name"], phase["Space Group"] = [b"Titanium"], np.array([194])
+        phase["Lattice Dimensions"] = np.array([[2.95, 2.95, 4.68]], np.float32)
+        phase["Lattice Angles"] = np.deg2rad(np.array([[90, 90, 120]], np.float32))
+        for name, value in {"Pattern Center X": 0.52, "Pattern Center Y": 0.6}.items():
+            file[f"1/EBSD/Data/{name}"][:] = value
+        file["1/EBSD/Data/Detector Distance"][:] = 0.7
+        file["1/EBSD/Data/Pattern Center X"][4] = np.nan  # a point outside the acquisition
+    _, said = opened(path)
+    assert said["phases"] == [
+        {
+            "name": "Titanium",
+            "space_group": 194,
+            "lattice_nm": pytest.approx([0.295, 0.295, 0.468]),
+            "angles_deg": pytest.approx([90, 90, 120]),
+        }
+    ]
+    assert said["pattern_centre"] == pytest.approx([0.52, 1 - 0.6, 0.7], abs=1e-5)
+
+
+def test_processed_or_unprocessed_patterns_by_choice(tmp_path):
+    path = made(tmp_path, "oxford.h5oina")
+    processed, raw = opened(path)[0], opened(path, processed=False)[0]
+    np.testing.assert_array_equal(raw, processed + 1)  # as kikuchipy's maker writes them
+    only_raw = shutil.copy(path, tmp_path / "raw.h5oina")
+    with h5py.File(only_raw, "r+") as file:
+        del file["1/EBSD/Data/Processed Patterns"]
+    np.testing.assert_array_equal(opened(only_raw, processed=False)[0], raw)
+    with pytest.raises(PatternFileError, match="EBSD/Data/Processed Patterns"):
+        opened(only_raw)
+
+
+def test_edax_files_by_another_ending(tmp_path):
+    shutil.copy(VENDORS / "edax_h5ebsd" / "patterns.h5", tmp_path / "scan.oh5")
+    patterns, said = opened(tmp_path / "scan.oh5")
+    np.testing.assert_array_equal(patterns, NICKEL)
+    assert said["step_um"] == 1.5
+    dataset = {"dataset": "Scan 1/EBSD/Data/Pattern"}
+    array = ArrayData(
+        source="array",
+        path=str(tmp_path / "scan.oh5"),
+        map_shape=(3, 3),
+        pattern_shape=(60, 60),
+        **dataset,
+    )
+    np.testing.assert_array_equal(readers._open(array)[0], NICKEL)
+
+
+def test_a_rectangle_of_a_bruker_map(tmp_path):
+    """Its patterns lie in another order than its points."""
+    np.testing.assert_array_equal(opened(made(tmp_path, "bruker_roi.h5"))[0].shape[:2], (3, 2))
+    with pytest.raises(PatternFileError, match="Only a rectangular region of interest"):
+        opened(made(tmp_path, "bruker_hole.h5"))
+
+
+@given(st.lists(st.floats(), max_size=2))
+def test_a_step_is_one_plausible_number(steps):
+    step = plausible_step(steps)
+    if step is not None:
+        assert 0 < step <= 1000
+        assert max(steps) <= 1.01 * min(steps)
+    assert plausible_step([0.25, 0.25]) == 0.25
+
+
+# ------------------------------------------------------------------ maps with holes
+
+
+def ebsp(path: Path, patterns: np.ndarray, missing=(), version=2, beam=True) -> Path:
+    """Write Oxford's binary as its reader in kikuchipy describes it, the last pattern first."""
+    rows, columns, height, width = patterns.shape
+    points = [p for p in reversed(range(rows * columns)) if p not in missing]
+    first = (8 if version < 4 else 9) + 8 * rows * columns
+    size = 16 + patterns[0, 0].nbytes + 18 * beam
+    starts = np.zeros(rows * columns, np.int64)
+    starts[points] = first + size * np.arange(len(points))
+    with path.open("wb") as file:
+        file.write(struct.pack("<q", -version) + b"\0" * (version >= 4) + starts.tobytes())
+        for point in points:
+            row, column = divmod(point, columns)
+            file.write(struct.pack("<4i", 0, height, width, patterns[0, 0].nbytes))
+            file.write(patterns[row, column].tobytes())
+            file.write(struct.pack("<?d?d", True, 0.2 * column, True, 0.2 * row) if beam else b"")
+    return path
+
+
+@pytest.mark.parametrize("missing", [(), (5,), (0, 7), (1, 4, 6, 11)])
+def test_points_that_an_ebsp_file_leaves_out_are_zeros(tmp_path, missing):
+    patterns = numbered(side=50)
+    found, said = opened(ebsp(tmp_path / "scan.ebsp", patterns, missing))
+    wanted = patterns.copy().reshape(12, 50, 50)
+    wanted[list(missing)] = 0
+    np.testing.assert_array_equal(found, wanted.reshape(patterns.shape))
+    assert said == {"step_um": 0.2}
+
+
+def test_an_ebsp_file_whose_points_cannot_be_placed(tmp_path):
+    patterns, missing = numbered(side=50), (0, 4, 8)  # the whole first column
+    path = ebsp(tmp_path / "scan.ebsp", patterns, missing)
+    with pytest.raises(PatternFileError, match=r"set map_shape: .* of 12 points or more"):
+        opened(path)
+    found, _ = opened(path, map_shape=(3, 4))
+    assert not found[:, 0].any()
+    np.testing.assert_array_equal(found[:, 1:], patterns[:, 1:])
+
+
+def images(folder: Path, patterns: np.ndarray, name: str, missing=()) -> Path:
+    folder.mkdir()
+    for row, column in np.ndindex(patterns.shape[:2]):
+        if (row, column) not in missing:
+            place = {"row": row, "column": column, "n": row * patterns.shape[1] + column}
+            iio.imwrite(folder / name.format(**place), patterns[row, column])
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["tif", "png", "bmp"])
+@pytest.mark.parametrize("name", ["scan_x{column}y{row}", "scan-{column}-{row}"])
+def test_images_by_column_and_row(tmp_path, ending, name):
+    dtype = np.uint8 if ending == "bmp" else np.uint16
+    patterns = numbered((11, 12), 8, np.uint16).astype(dtype)
+    folder = images(tmp_path / "images", patterns, f"{name}.{ending}")
+    np.testing.assert_array_equal(opened(folder)[0], patterns)
+    np.testing.assert_array_equal(opened(folder / f"*.{ending}", rows=(2, 4))[0], patterns[2:4])
+    theirs = kikuchipy.load(folder / f"*.{ending}").data
+    np.testing.assert_array_equal(theirs, patterns)
+
+
+def test_images_without_a_place_come_in_the_order_of_their_numbers(tmp_path):
+    patterns = numbered((3, 4), 8)
+    folder = images(tmp_path / "images", patterns, "pattern{n}.tif")  # 10 comes before 2
+    (folder / "notes.txt").write_text("not an image")
+    with pytest.raises(PatternFileError, match=r"12 patterns.* no stated shape: set map_shape"):
+        opened(folder)
+    with pytest.raises(PatternFileError, match=r"map is of \(3, 5\)"):
+        opened(folder, map_shape=(3, 5))
+    found, said = opened(folder, map_shape=(3, 4))
+    np.testing.assert_array_equal(found, patterns)
+    assert said == {}
+
+
+def test_images_that_are_no_map(tmp_path, files, any_size):
+    grey = numbered((2, 3), 8).astype(np.uint8)
+    folder = images(tmp_path / "images", grey, "a_x{column}y{row}.png", {(1, 1)})
+    with pytest.raises(PatternFileError, match=r"5 patterns, .* set map_shape"):
+        opened(folder)
+    iio.imwrite(folder / "a_x1y1.png", np.zeros((8, 9), np.uint8))
+    with pytest.raises(PatternFileError, match="images cannot be read"):
+        convert_scan(Scan(data=FileData(path=str(folder))), files, "mine")
+    iio.imwrite(folder / "a_x9y9.bmp", np.zeros((8, 9), np.uint8))
+    with pytest.raises(
+        PatternFileError, match=r"images holds \.bmp, \.png: name images, as images/"
+    ):
+        opened(folder)
+    with pytest.raises(PatternFileError, match="No filename matches"):
+        opened(folder / "*.tif")
+    with pytest.raises(PatternFileError, match="holds no images"):
+        opened(tmp_path)
+    colours = images(tmp_path / "colours", np.stack([grey] * 3, -1), "a_x{column}y{row}.png")
+    with pytest.raises(PatternFileError, match="in colour: save them in grey"):
+        opened(colours)
+    (colours / "a_x1y1.png").unlink()
+    with pytest.raises(PatternFileError, match="in colour: save them in grey"):
+        opened(colours, map_shape=(1, 5))
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
+@pytest.mark.parametrize("kind", ["h5", "up2", "npy", "png"])
+def test_a_line_of_points_is_a_map(tmp_path, shape, kind):
+    patterns = numbered(shape, 16)
+    path = tmp_path / f"line.{kind}"
+    if kind == "up2":
+        write_scan(path, patterns)
+    elif kind == "npy":
+        np.save(path, patterns)
+    elif kind == "png":
+        path = images(tmp_path / "line", patterns, "x_x{column}y{row}.png")
+    else:
+        kikuchipy.signals.EBSD(patterns).save(path)
+    data = FileData(path=str(path))
+    if kind == "npy":
+        data = ArrayData(source="array", path=str(path), map_shape=shape, pattern_shape=(16, 16))
+    np.testing.assert_array_equal(readers._open(data)[0], patterns)
+
+
+# --------------------------------------------------- maps that ended early, and junk
+
+
+def test_an_aborted_nordif_map(tmp_path):
+    folder = tmp_path / "nordif"
+    shutil.copytree(VENDORS / "nordif", folder)
+    whole = (folder / "Pattern.dat").read_bytes()
+    (folder / "Pattern.dat").write_bytes(whole[: 7 * 3600 + 5])
+    patterns, said = opened(folder / "Pattern.dat")
+    np.testing.assert_array_equal(patterns.reshape(9, 60, 60)[:7], NICKEL.reshape(9, 60, 60)[:7])
+    assert not patterns[2, 1:].any()
+    assert said["step_um"] == 1.5
+
+
+def test_an_aborted_vendor_map_has_points_of_zeros(tmp_path):
+    """kikuchipy fills up what an HDF5 lacks."""
+    path = tmp_path / "aborted.h5"
+    shutil.copy(VENDORS / "edax_h5ebsd" / "patterns.h5", path)
+    with h5py.File(path, "r+") as file:
+        data = file["Scan 1/EBSD/Data"]
+        seven = data["Pattern"][:7]
+        del data["Pattern"]
+        data["Pattern"] = seven
+    with pytest.warns(UserWarning, match="zero padding"):
+        patterns, _ = opened(path)
+    np.testing.assert_array_equal(patterns.reshape(9, 60, 60)[:7], seven)
+    assert not patterns[2, 1:].any()
+
+
+JUNK = ("scan.h5", "scan.hdf5", "scan.h5oina", "scan.oh5", "scan.ebsp", "Pattern.dat")
+JUNK += ("Setting.txt", "scan.npz", "scan.png", "scan.tif", "scan.up1", "scan.up2", "scan.xyz")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"\x89HDF\r\n\x1a\n" + b"\0" * 500, b"\x07" * 5000]
+)
+@pytest.mark.parametrize("name", JUNK)
+def test_junk_ends_in_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PatternFileError, match=name):
+        opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["scan.npy", "scan.mat", "scan.h5", "scan.oh5", "scan.raw"])
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"\x89HDF\r\n\x1a\n" + b"\0" * 500, b"\x07" * 5000]
+)
+def test_junk_arrays_end_in_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    shapes = {"map_shape": (2, 2), "pattern_shape": (8, 8)}
+    data = ArrayData(source="array", path=str(tmp_path / name), dataset="scan", **shapes)
+    with pytest.raises(PatternFileError, match=name):
+        np.asarray(readers._open(data)[0])
+
+
+def test_a_settings_file_of_nordif_with_holes(tmp_path):
+    shutil.copytree(VENDORS / "nordif", tmp_path / "nordif")
+    setting = tmp_path / "nordif" / "Setting.txt"
+    lines = setting.read_text("latin-1").splitlines(keepends=True)
+    for name in ("Step size", "Tilt angle", "Number of samples", "Elevation"):
+        rest = [line for line in lines if not line.startswith(name)]
+        assert len(rest) == len(lines) - 1
+        setting.write_text("".join(rest), "latin-1")
+        with pytest.raises(PatternFileError, match=r"Pattern\.dat cannot be read"):
+            opened(tmp_path / "nordif" / "Pattern.dat")
+    setting.unlink()
+    with pytest.raises(PatternFileError, match="No setting file found"):
+        opened(tmp_path / "nordif" / "Pattern.dat")
+
+
+def test_what_is_no_map_of_patterns(tmp_path):
+    for name in ("nordif/Setting.txt", "emsoft_ebsd_master_pattern/master_patterns.h5"):
+        with pytest.raises(PatternFileError, match="no map of patterns"):
+            opened(VENDORS / name)
+    with pytest.raises(PatternFileError, match="hexagonal grid"):
+        opened(VENDORS / "edax_binary" / "edax_binary.up2")
+    shutil.copy(VENDORS / "edax_h5ebsd" / "patterns.h5", tmp_path / "hexagonal.h5")
+    with h5py.File(tmp_path / "hexagonal.h5", "r+") as file:
+        file["Scan 1/EBSD/Header/Grid Type"][0] = b"HexGrid"
+    with pytest.raises(PatternFileError, match="Only square grids"):
+        opened(tmp_path / "hexagonal.h5")
+    up1 = VENDORS / "edax_binary" / "edax_binary.up1"
+    np.testing.assert_array_equal(opened(up1, map_shape=(3, 3))[0], NICKEL)
+
+
+# ------------------------------------------------------------------------- arrays
+
+
+def test_an_hdf5_array_is_not_read_whole(tmp_path):
+    """Of a map of 3 GB a row is read in less memory than it takes."""
+    path, shape = tmp_path / "large.h5", (1000, 1000, 40, 40)
+    with h5py.File(path, "w") as file:  # holes: no disk is written
+        file.create_dataset("flat", (shape[0] * shape[1], *shape[2:]), np.uint16)
+        file.create_dataset("map", shape, np.uint16)
+        file["flat"][5001] = 7
+        file["map"][5, 1] = 7
+    for dataset in ("flat", "map"):
+        data = ArrayData(
+            source="array",
+            path=str(path),
+            map_shape=shape[:2],
+            pattern_shape=shape[2:],
+            dataset=dataset,
+            rows=(5, 7),
+        )
+        patterns, _ = readers._open(data)
+        assert isinstance(patterns, da.Array)
+        assert patterns.shape == (2, *shape[1:])
+        row = np.asarray(patterns[:1])
+        assert (row[0, 1] == 7).all()
+        assert row.sum() == 7 * 1600
+
+
+def test_axes_in_another_order_are_refused(tmp_path):
+    patterns = numbered((3, 4), 20)
+    shapes = {"map_shape": (3, 4), "pattern_shape": (20, 20)}
+    np.save(tmp_path / "matlab.npy", patterns.T)
+    with pytest.raises(PatternFileError, match=r"array of \(20, 20, 4, 3\), not \(3, 4, 20, 20\)"):
+        readers._open(ArrayData(source="array", path=str(tmp_path / "matlab.npy"), **shapes))
+    np.save(tmp_path / "flat.npy", patterns.reshape(12, 20, 20))
+    data = ArrayData(source="array", path=str(tmp_path / "flat.npy"), **shapes)
+    np.testing.assert_array_equal(readers._open(data)[0], patterns)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "i8", "u4", ">u2", ">f4"])
+def test_numbers_of_any_type_become_counts(tmp_path, files, any_size, dtype):
+    patterns = numbered((2, 3), 8).astype(dtype)
+    np.save(tmp_path / "scan.npy", patterns)
+    shapes = {"map_shape": (2, 3), "pattern_shape": (8, 8)}
+    data = ArrayData(source="array", path=str(tmp_path / "scan.npy"), **shapes)
+    convert_scan(Scan(data=data), files, "mine")
+    low, high = float(patterns.min()), float(patterns.max())
+    wanted = patterns.astype(float)
+    wanted = wanted if dtype == ">u2" else (wanted - low) / (high - low) * 65535
+    np.testing.assert_allclose(open_patterns(files.raw), wanted, atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "?", "S3"])
+def test_what_is_no_number_is_refused(tmp_path, files, any_size, dtype):
+    np.save(tmp_path / "scan.npy", np.zeros((2, 3, 8, 8), dtype))
+    shapes = {"map_shape": (2, 3), "pattern_shape": (8, 8)}
+    data = ArrayData(source="array", path=str(tmp_path / "scan.npy"), **shapes)
+    with pytest.raises(PatternFileError, match="no number"):
+        convert_scan(Scan(data=data), files, "mine")
+    assert not list(files.raw.parent.iterdir())
+
+
+# ------------------------------------------------------------- step, flip, rows, the card
+
+
+def up2(path: Path, step_um: float | tuple = 0.25, patterns=None) -> Path:
+    patterns = numbered((3, 4), PIXELS) if patterns is None else patterns
+    write_scan(path, patterns)
+    content = bytearray(path.read_bytes())
+    content[26:42] = struct.pack("<2d", *np.broadcast_to(step_um, 2))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("files_step", "mine", "step", "line"),
+    [
+        (0.25, None, 0.25, ""),
+        (0.25, 0.25, 0.25, ""),
+        (0.25, 0.252, 0.252, ""),  # within 1 %
+        (0.25, 3.0, 3.0, "step 3 um as the study says, not 0.25 as the file does"),
+        (float("nan"), 3.0, 3.0, ""),
+    ],
+)
+def test_whose_step_counts(tmp_path, files, capsys, files_step, mine, step, line):
+    data = FileData(path=str(up2(tmp_path / "scan.up2", files_step)), step_um=mine)
+    card, _ = convert_scan(Scan(data=data), files, "mine")
+    assert card["step_um"] == step
+    assert card["file"] == ({"step_um": 0.25} if files_step == 0.25 else {})
+    out = capsys.readouterr().out
+    assert line in out
+    assert bool(line) == bool(out)
+    assert files.raw.is_symlink(), "a ready file is used where it lies"
+
+
+@pytest.mark.parametrize("step", [0, -1.0, float("nan"), float("inf"), 1001.0, (0.5, 1.0)])
+def test_a_header_without_a_step_asks_for_one(tmp_path, files, step):
+    path = up2(tmp_path / "scan.up2", step)
+    with pytest.raises(PatternFileError, match=r"states a step of .* set step_um"):
+        convert_scan(Scan(data=FileData(path=str(path))), files, "mine")
+
+
+def test_a_step_that_nobody_states(tmp_path, files, capsys):
+    np.save(tmp_path / "scan.npy", numbered((2, 3), PIXELS))
+    shapes = {"map_shape": (2, 3), "pattern_shape": (PIXELS, PIXELS)}
+    data = ArrayData(source="array", path=str(tmp_path / "scan.npy"), **shapes)
+    card, _ = convert_scan(Scan(data=data), files, "mine")
+    assert card["step_um"] == 1.0
+    assert "'mine': neither study nor file states a step; 1 um is taken" in capsys.readouterr().out
+
+
+def test_the_step_of_a_public_scan_is_its_files(files, any_size):
+    data = PublicData(source="public", name="nickel_ebsd_small", rows=(1, 3))
+    card, _ = convert_scan(Scan(data=data), files, "mine")
+    np.testing.assert_array_equal(open_patterns(files.raw), NICKEL[1:3])
+    assert card["step_um"] == 1.5
+    assert card["file"]["pattern_centre"] == [0.424146, 0.213695, 0.500689]
+
+
+def test_what_the_study_says_against_the_file_is_said(tmp_path, files, capsys):
+    path = up2(tmp_path / "scan.up2")
+    data = FileData(path=str(path), map_shape=(4, 3), flip=True)
+    convert_scan(Scan(data=data), files, "mine")
+    assert "map_shape (4, 3) as the study says; the file says (3, 4)" in capsys.readouterr().out
+    wanted = numbered((3, 4), PIXELS).reshape(4, 3, PIXELS, PIXELS)[..., ::-1, :]
+    np.testing.assert_array_equal(open_patterns(files.raw), wanted)
+    assert not files.raw.is_symlink()
+
+
+@pytest.mark.parametrize("rows", [(0, 4), (2, 2), (-1, 2)])
+def test_rows_that_are_not_there(tmp_path, rows):
+    np.save(tmp_path / "scan.npy", numbered((3, 4), 8))
+    shapes = {"map_shape": (3, 4), "pattern_shape": (8, 8)}
+    data = ArrayData(source="array", path=str(tmp_path / "scan.npy"), rows=rows, **shapes)
+    with pytest.raises(PatternFileError, match="has 3 map rows"):
+        readers._open(data)
+
+
+def test_points_never_measured_are_counted(tmp_path, files, capsys):
+    patterns = numbered((3, 4), PIXELS)
+    patterns[1, :2] = 0
+    convert_scan(Scan(data=FileData(path=str(up2(tmp_path / "a.up2", 1, patterns)))), files, "mine")
+    assert "2 of 12 points hold zeros: never measured" in capsys.readouterr().out
+
+
+def test_open_scan_takes_the_settings_of_a_file(tmp_path):
+    patterns = numbered((3, 4), 20)
+    path = tmp_path / "scan.up2"
+    path.write_bytes(struct.pack("<4I", 4, 20, 20, 58) + patterns.tobytes())
+    found = open_scan(path, (3, 4), offset=16, rows=(1, 2))
+    np.testing.assert_array_equal(found, patterns[1:2])

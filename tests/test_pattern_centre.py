@@ -1,0 +1,119 @@
+"""The pattern centre in every convention, and what is noticed when it is wrong."""
+
+import re
+
+import kikuchipy as kp
+import numpy as np
+import pytest
+from orix.quaternion import Rotation
+
+from kikuhelpers.indexing.hough import Detector, index_patterns, save_map
+from kikuhelpers.indexing.pattern_centre import NOBODY, calibrate_pattern_centre, detector_of
+from kikuhelpers.indexing.verdict import judge
+from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.up2 import to_counts
+from kikuhelpers.study import StudyError, load_study
+from kikuhelpers.study.scans import Scan
+from kikuhelpers.study.study import NICKEL, Indexing
+
+CENTRE = (0.51, 0.34, 0.62)
+STATED = Detector(CENTRE)
+SETTINGS = Indexing(phase=NICKEL, calibration_patterns=40)
+MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
+CAMERA = {"pattern_shape": (128, 156)}
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    """(8, 10) simulated Ni patterns with as much noise as bands."""
+    master = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
+    camera = kp.detectors.EBSDDetector(shape=MASK.shape, pc=CENTRE)
+    turns = Rotation.random((8, 10))
+    signal = master.get_patterns(turns, camera, compute=True, show_progressbar=False).data
+    signal = signal.astype(float)
+    signal -= signal.mean(axis=(-1, -2), keepdims=True)
+    noise = np.random.default_rng(0).standard_normal(signal.shape) * signal.std()
+    return to_counts((signal + noise) / 8 / signal.std())
+
+
+def scan_of(**indexing):
+    return Scan.model_validate({"data": {"path": "scan.up2"}, "indexing": indexing})
+
+
+@pytest.mark.parametrize("convention", ["bruker", "edax", "oxford", "emsoft"])
+def test_every_convention_is_kikuchipys(convention):
+    camera = kp.detectors.EBSDDetector(CAMERA["pattern_shape"], pc=CENTRE, px_size=30.0)
+    name = {"edax": "tsl"}.get(convention, convention)
+    given = getattr(camera, f"pc_{name}")()[0] if convention != "bruker" else CENTRE
+    pixel = {"pixel_um": 30.0} if convention == "emsoft" else {}
+    scan = scan_of(pattern_centre={convention: tuple(given), **pixel})
+    detector, sources = detector_of(scan, CAMERA)
+    x, y, z = CENTRE  # the square is the middle of the camera, as high as it
+    assert detector.pattern_centre == pytest.approx(((156 * x - 14) / 128, y, z))
+    assert sources == dict.fromkeys(sources, NOBODY) | {"pattern_centre": "the study"}
+
+
+def test_the_file_says_what_the_study_leaves_open():
+    of_file = {"pattern_centre": (0.4, 0.2, 0.7), "sample_tilt_deg": 69.0, "phases": []}
+    card = {"pattern_shape": (60, 60), "file": of_file}
+    detector, sources = detector_of(scan_of(sample_tilt_deg=70.0), card)
+    assert detector == Detector((0.4, 0.2, 0.7), 70.0, 0.0)
+    assert list(sources.values()) == ["the scan's file", "the study", NOBODY]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([51.3, 34.0, 62.6], r"pattern_centre: \[51.3, .* per cent and pixels are to be divided"),
+        ([0.5, 0.3, 0.0], "0 lies outside 0.2 to 3"),
+        ({"edax": [0.5, 66, 0.6]}, "pattern_centre.edax: .* 66 lies outside"),
+        ({"edax": [0.5, 0.6, 0.6], "bruker": [0.5, 0.4, 0.6]}, "give one of bruker, edax"),
+        ({"emsoft": [3.2, 14, 15000]}, "emsoft goes with pixel_um"),
+        ({"tsl": [0.5, 0.6, 0.6]}, "pattern_centre.tsl: is not a known setting"),
+        ("edax", "pattern_centre: must hold settings"),
+    ],
+)
+def test_an_impossible_centre_is_named_as_it_stands_in_the_file(given, sentence):
+    with pytest.raises(StudyError, match=f"scans.rx.indexing.*{sentence}"):
+        load_study("crop", {"scans.rx.indexing.pattern_centre": given})
+
+
+@pytest.mark.parametrize("guess", [(0.5, 0.3, 0.6), (0.4, 0.44, 0.5)])
+def test_a_poor_guess_is_mended(patterns, guess):
+    found = calibrate_pattern_centre(patterns, MASK, Detector(guess), SETTINGS, seed=1)
+    assert found.pattern_centre == pytest.approx(CENTRE, abs=0.015)
+    assert not found.remark
+
+
+@pytest.mark.parametrize("error", ["convention", "upside down"])
+def test_the_wrong_side_of_the_middle_is_noticed(patterns, error):
+    x, y, z = CENTRE
+    detector = Detector((x, 1 - y, z)) if error == "convention" else STATED
+    given = patterns if error == "convention" else patterns[..., ::-1, :]
+    found = calibrate_pattern_centre(given, MASK, detector, SETTINGS, seed=1)
+    assert re.search(r"edax: \[x, y, z\].*flip: true", found.remark)
+    agree = float(re.search(r"near \[[\d.]+, ([\d.]+),", found.remark)[1])
+    assert agree == pytest.approx(1 - detector.pattern_centre[1], abs=0.05)
+    xmap = index_patterns(given, MASK, detector, SETTINGS, found.pattern_centre, 1.0)
+    verdict = judge(xmap, given, MASK, detector, SETTINGS, 1, found.remark)
+    assert verdict.kind == "disagreement" and found.remark in verdict.sentence
+    assert xmap.is_indexed.mean() > 0.8  # which says nothing
+
+
+def test_noise_and_bands_are_told_apart(patterns):
+    noise = np.random.default_rng(0).integers(0, 2**16, patterns.shape, np.uint16)
+    kinds = {}
+    for name, given in {"bands": patterns, "noise": noise}.items():
+        xmap = index_patterns(given, MASK, STATED, SETTINGS, CENTRE, 1.0)
+        kinds[name] = judge(xmap, given, MASK, STATED, SETTINGS, seed=1)
+        assert kinds[name].confidence_of_noise < 0.03
+    assert kinds["bands"].kind == "sound" and kinds["bands"].peak_ratio > 1.5
+    assert kinds["noise"].kind == "noise" and kinds["noise"].peak_ratio == pytest.approx(1, abs=0.1)
+
+
+def test_the_ang_file_states_the_centre_in_edaxs_convention(tmp_path, patterns):
+    xmap = index_patterns(patterns, MASK, STATED, SETTINGS, CENTRE, 1.0)
+    save_map(tmp_path / "map.h5", xmap, CENTRE)
+    head = (tmp_path / "map.ang").read_text()
+    stated = [float(re.search(f"{axis}-star +([\\d.]+)\n", head)[1]) for axis in "xyz"]
+    assert stated == pytest.approx(kp.detectors.EBSDDetector(pc=CENTRE).pc_tsl()[0])
