@@ -47,7 +47,15 @@ class Choice:
 def grain_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     """Feature that shows the grains best: orientation's share of variance x Moran's I."""
     table = view.features(model)
-    score = (table["rho_orientation"] * table["moran_i"]).to_numpy()
+    share = table["rho_orientation"].to_numpy()
+    if np.isnan(share).all():  # the measures did not wait for the grains
+        labels = view.grains().ravel()
+
+        def between(maps):
+            return variance_between(maps.reshape(len(labels), -1), labels)
+
+        share = _over_features(view, model, between)
+    score = share * table["moran_i"].to_numpy()
     return _best(view, model, score, "grain share × Moran's I", taken)
 
 
