@@ -28,11 +28,11 @@ OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
-# The edges of bands, between two Gaussians (px of 120). In 24 virtual and 14 measured windows the
-# mean holds 0.5 to 0.9 of the bands in one grain, 0.4 to 0.8 in two, 0.04 to 0.4 in eight and more.
-_FINE_PX, _COARSE_PX, _RIM_PX = 1.0, 2.5, 8
-_SPOT = 6.0  # times the median: what dust leaves in a mean
-_SAMPLE, _MOST_HELD = 100, 0.5  # patterns; share
+# Share of the bands that a mean holds: in 24 virtual and 14 measured windows 0.5 to 0.9 of one
+# grain, 0.4 to 0.8 of two, 0.04 to 0.4 of eight and more.
+ONE_GRAIN = 0.5
+_EDGE_PX, _RIM_PX, _SPOT = (1.0, 2.5), 8, 6.0  # between two Gaussians; px; medians: dust is above
+_SAMPLE = 100  # patterns
 
 
 def preprocess(
@@ -42,7 +42,7 @@ def preprocess(
     files: ScanFiles,
     step_um: float,
     other_mean: np.ndarray | None = None,
-) -> None:
+) -> float:
     """Write background, mask and preprocessed patterns of a scan.
 
     Parameters
@@ -59,6 +59,12 @@ def preprocess(
     other_mean
         (120, 120) mean pattern of another scan that stands in for this one's, as bright as
         this one's.
+
+    Returns
+    -------
+    float
+        Share of the bands that goes with the map's own mean, see :func:`bands_in_mean`; 0 where
+        that is not subtracted. Above ``ONE_GRAIN`` the map lies in one or two grains.
 
     Raises
     ------
@@ -84,12 +90,7 @@ def preprocess(
         binned, pixels, mean, std = _bin(flat, geometry, aside)
         mask = screen_mask(std, settings) & geometry.on_camera
         own_mean = other_mean is None and settings.background == "map mean"
-        if own_mean and (held := bands_in_mean(binned, mean, mask)) > _MOST_HELD:
-            print(
-                f"The map lies in one or two grains: its mean pattern holds {held:.0%} of the "
-                "bands of a typical one and takes them away. Name another scan in the scan's "
-                "preprocessing.background_of, or set preprocessing.background to none."
-            )
+        held = bands_in_mean(binned, mean, mask) if own_mean else 0.0
         if other_mean is not None:
             mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
@@ -108,6 +109,7 @@ def preprocess(
                 writer.append(counts)
     save_array(files.background, background)
     save_array(files.mask, mask)
+    return held
 
 
 def bands_in_mean(patterns: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> float:
@@ -118,7 +120,7 @@ def bands_in_mean(patterns: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> f
     """
     some = patterns[:: max(1, len(patterns) // _SAMPLE)]
     images = fill_outside(np.concatenate([mean[np.newaxis], some[~is_empty(some)]]), mask)
-    fine, coarse = (ndimage.gaussian_filter(images, (0, s, s)) for s in (_FINE_PX, _COARSE_PX))
+    fine, coarse = (ndimage.gaussian_filter(images, (0, s, s)) for s in _EDGE_PX)
     edges, inner = fine - coarse, ndimage.binary_erosion(mask, iterations=_RIM_PX)
     inner &= np.abs(edges[0]) < _SPOT * np.median(np.abs(edges[0][inner]))
     return float(np.median(np.corrcoef(edges[:, inner])[0, 1:] ** 2))
