@@ -278,11 +278,17 @@ rule training:
         papermill(stages.TRAINING, "model", gpu=True)
 
 
+def orientations_if_awaited(wildcards):
+    """Measures against orientations are made where the study knows the scan's phase."""
+    known = study.indexing_of(wildcards.scan).phases
+    return str(of_scan(wildcards.scan).orientations) if known else []
+
+
 rule latent_maps:
     input:
         str(model.weights),
         str(scan.preprocessed),
-        str(scan.orientations),
+        orientations_if_awaited,
     params:
         fingerprint=fingerprint(stages.LATENT_MAPS, "model", "scan"),
     output:

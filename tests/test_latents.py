@@ -1,6 +1,7 @@
 """Encoding, decoding and the measures of latent maps."""
 
 import ast
+from types import SimpleNamespace
 
 import hyperspy.api as hs
 import kikuchipy
@@ -15,6 +16,7 @@ from scipy.stats import spearmanr
 from kikuhelpers.latents.coding import decode, decode_map, decoder_of, encode, generate
 from kikuhelpers.latents.features import (
     feature_measures,
+    grain_feature,
     likeness,
     morans_i,
     rank_correlation,
@@ -150,3 +152,15 @@ def test_measures_find_the_feature_that_shows_a_map():
     assert table.loc[2, "feature"] == 3
     assert table.loc[1, "rho_grod"] == pytest.approx(1)
     assert not table.loc[4, "active"]
+    # Measured before any orientation was known, the same feature shows the grains.
+    blind = feature_measures(latents, {}, np.full((10, 10), -1))
+    assert blind["rho_orientation"].isna().all()
+    for measures in (table, blind):
+        known = {"features": measures, "latents": latents}
+        view = SimpleNamespace(**{n: lambda _, v=v: v for n, v in known.items()})
+        view.grains = lambda: grains
+        chosen = grain_feature(view, "vae-16")
+        assert chosen.index == 2
+        assert chosen.value == pytest.approx(
+            table.loc[2, "rho_orientation"] * table.loc[2, "moran_i"]
+        )

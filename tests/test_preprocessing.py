@@ -9,15 +9,24 @@ from hypothesis import strategies as st
 from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_intensity
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
-from kikuhelpers.preprocessing.preprocess import OUTSIDE, preprocess
+from kikuhelpers.preprocessing.preprocess import ONE_GRAIN, OUTSIDE, preprocess
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
+from kikuhelpers.scans.virtual.scanning import ScanMaker
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.stages import PREPROCESSING
 from kikuhelpers.study.study import Preprocessing, ScreenMask
 from kikuhelpers.training.sample import load_training_set, sample_points
-from tests.conftest import make_study, scan_files, screen, stamp, with_training_patterns, write_scan
+from tests.conftest import (
+    make_study,
+    scan_files,
+    screen,
+    stamp,
+    virtual_scan,
+    with_training_patterns,
+    write_scan,
+)
 
 SHAPE = (3, 4, 120, 120)
 
@@ -61,6 +70,21 @@ def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path)
     np.testing.assert_allclose(background.mean(), own.mean((0, 1))[screen()].mean(), rtol=1e-6)
     shape = np.load(other.background)[screen()]
     np.testing.assert_allclose(background / shape, (background / shape)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width_um", "one_grain"), [(60.0, True), (6.0, False)])
+def test_a_window_inside_one_grain_is_noticed(files, width_um, one_grain):
+    specimen = {"alloy": "wrought", "grains": {"median_width_um": width_um}, "size_um": [60, 60]}
+    scan = virtual_scan(map_shape=(12, 12), step_um=3.0, specimen=specimen | {"twins": None})
+    patterns, _ = ScanMaker(scan).chunk(0)
+    patterns = patterns.reshape(12, 12, 120, 120)
+    patterns[-3:] = 0  # empty points change nothing
+    write_scan(files.raw, patterns)
+    raw, mean = open_patterns(files.raw), patterns[:-3].mean(axis=(0, 1))
+    for change, warns in (({}, one_grain), ({"background": "none"}, False)):
+        given = ScanPreprocessing(), Preprocessing(**change), files, 3.0
+        assert (preprocess(raw, *given) > ONE_GRAIN) is warns
+    assert preprocess(raw, ScanPreprocessing(), Preprocessing(), files, 3.0, mean) == 0
 
 
 def test_map_rescaling_keeps_patterns_comparable(files):

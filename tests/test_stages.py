@@ -289,6 +289,18 @@ def test_every_job_needs_only_jobs_of_the_study():
         assert all(jobs.index(other) < place or other.stage == job.stage for other in needed)
 
 
+def test_latent_maps_wait_for_no_phase():
+    """Where nothing names a phase, indexing ends in a sentence, and the maps are made without."""
+    open_phase = Study.model_validate(CONTENT | {"indexing": {}})
+    for study, scan, waits in (
+        (STUDY, "m", True),
+        (open_phase, "m", False),
+        (open_phase, "w", True),
+    ):
+        needed = Dependencies(study).needs(Job(stages.LATENT_MAPS, ("small", scan)))
+        assert (Job(stages.INDEXING, (scan,)) in needed) is waits
+
+
 @pytest.mark.parametrize("name", ["smoke", "quick", "in718_rx", "virtual", "paper", "realism"])
 def test_the_stages_of_a_shipped_study_differ(name):
     study = load_study(name)

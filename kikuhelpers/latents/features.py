@@ -47,7 +47,10 @@ class Choice:
 def grain_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     """Feature that shows the grains best: orientation's share of variance x Moran's I."""
     table = view.features(model)
-    score = (table["rho_orientation"] * table["moran_i"]).to_numpy()
+    share = table["rho_orientation"].to_numpy()
+    if np.isnan(share).all():  # the measures did not wait for the grains
+        share = _over_features(view, model, partial(variance_between, labels=view.grains()))
+    score = share * table["moran_i"].to_numpy()
     return _best(view, model, score, "grain share × Moran's I", taken)
 
 
@@ -195,7 +198,7 @@ def rank_correlation(features: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def variance_between(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Share of the variance of features (n, D) that lies between labels, (D,), 0 to 1."""
+    """Share of the variance of features (..., D) that lies between labels (...), (D,), 0 to 1."""
     inside = labels >= 0
     features, labels = features[inside], labels[inside]
     if not len(labels):

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from kikuhelpers.patterns.geometry import Geometry, geometry_of
-from kikuhelpers.patterns.masking import is_empty, round_mask
+from kikuhelpers.patterns.masking import fill_outside, is_empty, round_mask
 from kikuhelpers.patterns.streaming import in_order
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
 from kikuhelpers.preprocessing.kernels import moments, onto_network, ranges, rescaled_counts
@@ -28,6 +28,11 @@ OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
 _SCREEN_FRACTION = 0.1
+# Share of the bands that a mean holds: in 24 virtual and 14 measured windows 0.5 to 0.9 of one
+# grain, 0.4 to 0.8 of two, 0.04 to 0.4 of eight and more.
+ONE_GRAIN = 0.5
+_EDGE_PX, _RIM_PX, _SPOT = (1.0, 2.5), 8, 6.0  # between two Gaussians; px; medians: dust is above
+_SAMPLE = 100  # patterns
 
 
 def preprocess(
@@ -37,7 +42,7 @@ def preprocess(
     files: ScanFiles,
     step_um: float,
     other_mean: np.ndarray | None = None,
-) -> None:
+) -> float:
     """Write background, mask and preprocessed patterns of a scan.
 
     Parameters
@@ -54,6 +59,12 @@ def preprocess(
     other_mean
         (120, 120) mean pattern of another scan that stands in for this one's, as bright as
         this one's.
+
+    Returns
+    -------
+    float
+        Share of the bands that goes with the map's own mean, see :func:`bands_in_mean`; 0 where
+        that is not subtracted. Above ``ONE_GRAIN`` the map lies in one or two grains.
 
     Raises
     ------
@@ -78,6 +89,8 @@ def preprocess(
         flat = raw.reshape(-1, *raw.shape[2:])
         binned, pixels, mean, std = _bin(flat, geometry, aside)
         mask = screen_mask(std, settings) & geometry.on_camera
+        own_mean = other_mean is None and settings.background == "map mean"
+        held = bands_in_mean(binned, mean, mask) if own_mean else 0.0
         if other_mean is not None:
             mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
@@ -96,6 +109,21 @@ def preprocess(
                 writer.append(counts)
     save_array(files.background, background)
     save_array(files.mask, mask)
+    return held
+
+
+def bands_in_mean(patterns: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> float:
+    """Return the share of a typical pattern's bands that a map's mean pattern (h, w) holds.
+
+    It is the median of the squared correlations of the patterns' (n, h, w) fine structure with the
+    mean's: 1 over the number of grains, if all were of one size and nothing else were fine.
+    """
+    some = patterns[:: max(1, len(patterns) // _SAMPLE)]
+    images = fill_outside(np.concatenate([mean[np.newaxis], some[~is_empty(some)]]), mask)
+    fine, coarse = (ndimage.gaussian_filter(images, (0, s, s)) for s in _EDGE_PX)
+    edges, inner = fine - coarse, ndimage.binary_erosion(mask, iterations=_RIM_PX)
+    inner &= np.abs(edges[0]) < _SPOT * np.median(np.abs(edges[0][inner]))
+    return float(np.median(np.corrcoef(edges[:, inner])[0, 1:] ** 2))
 
 
 def screen_mask(std: np.ndarray, settings: Preprocessing) -> np.ndarray:

@@ -129,7 +129,9 @@ class Dependencies:
         return settings, jobs
 
     def _latent_maps(self, model: str, scan: str):
-        return {}, [Job(TRAINING, (model,)), Job(PREPROCESSING, (scan,)), Job(INDEXING, (scan,))]
+        jobs = [Job(TRAINING, (model,)), Job(PREPROCESSING, (scan,))]
+        # Where the study knows no phase, indexing may find none: the maps do not wait for it.
+        return {}, jobs + [Job(INDEXING, (scan,))] * bool(self.study.indexing_of(scan).phases)
 
     def _reconstruction(self, model: str, scan: str):
         # Of the latent maps it reads the latents alone, which know nothing of the indexing.
