@@ -227,13 +227,36 @@ def ebsp(path: Path, patterns: np.ndarray, missing=(), version=2, beam=True) -> 
 
 
 @pytest.mark.parametrize("missing", [(), (5,), (0, 7), (1, 4, 6, 11)])
-def test_points_that_an_ebsp_file_leaves_out_are_zeros(tmp_path, missing):
+@pytest.mark.parametrize("version", [2, 4])
+def test_points_that_an_ebsp_file_leaves_out_are_zeros(tmp_path, missing, version):
     patterns = numbered(side=50)
-    found, said = opened(ebsp(tmp_path / "scan.ebsp", patterns, missing))
+    found, said = opened(ebsp(tmp_path / "scan.ebsp", patterns, missing, version))
     wanted = patterns.copy().reshape(12, 50, 50)
     wanted[list(missing)] = 0
     np.testing.assert_array_equal(found, wanted.reshape(patterns.shape))
     assert said == {"step_um": 0.2}
+
+
+def test_a_large_ebsp_file_with_points_left_out(tmp_path):
+    """Sparse, 80 MB: kikuchipy takes a gap in its list of places for the end of the list."""
+    path, shape, pixels = tmp_path / "large.ebsp", (4, 500), (200, 200)
+    first, size = 8 + 8 * 2_000, 16 + 40_000 + 18
+    present = np.setdiff1d(np.arange(2_000), [0, 1_600, 1_601, 1_999])
+    places = np.zeros(2_000, np.int64)
+    places[present] = first + size * np.arange(len(present))
+    with path.open("wb") as file:
+        file.write(struct.pack("<q", -2) + places.tobytes())
+        for point in (1, 1_599, 1_602):
+            file.seek(places[point])
+            file.write(struct.pack("<4i", 0, *pixels, 40_000) + bytes([point % 256]) * 40_000)
+            file.write(struct.pack("<?d?d", True, 0.0, True, 0.0))
+        file.truncate(first + size * len(present))
+    with pytest.raises((NotImplementedError, ZeroDivisionError)):
+        kikuchipy.load(path, lazy=True)
+    patterns, _ = readers._open(FileData(path=str(path), map_shape=shape))
+    for point in (1, 1_599, 1_602):
+        assert (np.asarray(patterns[divmod(point, 500)]) == point % 256).all()
+    assert not np.asarray(patterns[3, 100:102]).any()
 
 
 def test_an_ebsp_file_whose_points_cannot_be_placed(tmp_path):
