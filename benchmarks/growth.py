@@ -72,7 +72,7 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        scan = ScanIndexing(phase=NICKEL)
+        scan = ScanIndexing()
         more = mask, scan, Indexing(phase=NICKEL), scan.pattern_centre, 1.0
         index_patterns(patterns[:, :2], *more)
         return lambda: index_patterns(patterns, *more)

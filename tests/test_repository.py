@@ -279,10 +279,10 @@ def test_readme_names_every_notebook():
     assert all(path.stem in readme for path in NOTEBOOKS)
 
 
-def test_the_five_lines_of_the_readme_are_a_study(tmp_path):
+def test_the_six_lines_of_the_readme_are_a_study(tmp_path):
     readme = (PROJECT_ROOT / "README.md").read_text()
     block = re.search(r"```yaml\n(.*?)```", readme, re.S).group(1)
-    assert len(block.splitlines()) == 5
+    assert len(block.splitlines()) == 6
     (tmp_path / "my_study.yaml").write_text(block)
     study = load_study(tmp_path / "my_study.yaml")
     assert study.scan("mine").data.path == str(tmp_path / "my_scan.up2")

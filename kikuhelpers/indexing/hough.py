@@ -78,10 +78,8 @@ def calibrate_pattern_centre(
 
     Raises
     ------
-    StudyError
-        The settings name no phase, or one whose bands are not known.
     ValueError
-        The mask does not fit.
+        A phase is not named or its bands not known, or the mask does not fit.
     """
     rows, columns = patterns.shape[:2]
     n = min(settings.calibration_patterns, rows * columns)
@@ -140,10 +138,8 @@ def index_patterns(
 
     Raises
     ------
-    StudyError
-        The settings name no phase, or one whose bands are not known.
     ValueError
-        The mask does not fit, or the map is a line.
+        A phase is not named or its bands not known, the mask does not fit, or the map is a line.
 
     Examples
     --------
@@ -249,10 +245,7 @@ def band_indexer(shape, pattern_centre, scan: ScanIndexing, settings: Indexing):
 
 
 def _index(patterns, indexer, settings: Indexing):
-    """Return PyEBSDIndex's solutions and the confidence index of (n, height, width) patterns.
-
-    The latter is of the phase that PyEBSDIndex chose.
-    """
+    """Return PyEBSDIndex's solutions of (n, height, width) patterns, and their confidence index."""
     data, bands, _, _ = indexer.index_pats(patterns, chunksize=_HOUGH_CHUNK)
     plan, best = indexer.bandDetectPlan.radonPlan, data[-1]
     normals = plan.radon2pole(bands, PC=indexer.PC, vendor=indexer.vendor)
