@@ -58,12 +58,6 @@ class Indexing(Settings):
         """The phases that indexing looks for."""
         return self.phase if isinstance(self.phase, tuple) else (self.phase,) * bool(self.phase)
 
-    @model_validator(mode="after")
-    def _each_phase_once(self):
-        if len({phase.name for phase in self.phases}) < len(self.phases):
-            raise ValueError("give each phase a name of its own")
-        return self
-
 
 class Tables(Settings):
     """Thresholds of the tables."""
@@ -227,22 +221,18 @@ class Study(Settings):
         return self.model(name).training or self.training
 
     def indexing_of(self, scan: str, of_file: list[dict] | None = None) -> Indexing:
-        """Return the settings of a scan's indexing, with its phases if anything names them.
+        """Return the settings of a scan's indexing; ``of_file`` are phases that its file names.
 
-        ``of_file`` are the phases that the scan's file names, as settings of a phase. They count
-        where the study names none; StudyError where they cannot be used.
+        They count where the study names none; StudyError where they cannot be used.
         """
         phase, data = self.indexing.phase, self.scan(scan).data
         if phase is None:
-            known = getattr(data, "name", data.source) in _OF_NICKEL
-            phase = NICKEL if known else of_file or None
+            phase = NICKEL if getattr(data, "name", data.source) in _OF_NICKEL else of_file or None
         try:
             return Indexing.model_validate(dict(self.indexing) | {"phase": phase})
         except ValidationError as error:
-            what = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise StudyError(
-                f"The file of scan '{scan}' names phases of no use ({what}): give indexing.phase."
-            ) from None
+            what = f"names phases of no use ({error.errors()[0]['msg']}): give indexing.phase"
+            raise StudyError(f"The file of scan '{scan}' {what}.") from None
 
     @property
     def origin(self) -> Origin:
