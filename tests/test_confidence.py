@@ -7,7 +7,7 @@ from orix.quaternion.symmetry import O
 
 from kikuhelpers.indexing import confidence
 from kikuhelpers.indexing.phases import library_of
-from kikuhelpers.study.phases import NICKEL
+from kikuhelpers.study.phases import NICKEL, Phase
 
 LIBRARY = library_of(NICKEL)
 IRON = Phase(name="Fe", space_group=229, lattice_nm=0.287)

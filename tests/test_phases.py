@@ -250,11 +250,11 @@ def test_phases_of_one_map_are_told_apart(duplex, patterns):
 
 
 def test_a_map_of_phases_survives_its_file(duplex, tmp_path):
-    hough.save_map(tmp_path / "map.h5", duplex)
+    hough.save_map(tmp_path / "map.h5", duplex, CENTRE)
     again = orix.io.load(str(tmp_path / "map.h5"))
     assert np.array_equal(again.phase_id, duplex.phase_id)
     assert maps.misorientation_map(duplex, again).max() < 1e-3
-    hough.save_map(tmp_path / "one.h5", duplex[duplex.phase_id == 2])
+    hough.save_map(tmp_path / "one.h5", duplex[duplex.phase_id == 2], CENTRE)
     alone = orix.io.load(str(tmp_path / "one.h5"))
     assert (alone.phase_id == 2).all()  # though it is the only one that has points
     assert maps.point_groups(alone)[2].name == "6/mmm"

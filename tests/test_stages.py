@@ -65,6 +65,7 @@ FIXED += ("training.grown_from",)
 # Alternatives, of which a study gives one: what stands beside the other.
 BESIDE = {
     "*training.presentations": {"epochs": None},
+    "models.*.weights": {"training": None, "hold_out": None},
     "figures.regions.4B.size": {"rows": None, "columns": None},
     "figures.regions.4B.rank": {"rows": None, "columns": None, "size": [5, 5]},
     "figures.regions.4D.rows": {"columns": [0, 5], "size": None, "rank": 1},
