@@ -253,7 +253,7 @@ def test_a_large_ebsp_file_with_points_left_out(tmp_path):
         file.truncate(first + size * len(present))
     with pytest.raises((NotImplementedError, ZeroDivisionError)):
         kikuchipy.load(path, lazy=True)
-    patterns, _ = readers._open(FileData(path=str(path), map_shape=shape))
+    patterns, _ = readers.open_data(FileData(path=str(path), map_shape=shape))
     for point in (1, 1_599, 1_602):
         assert (np.asarray(patterns[divmod(point, 500)]) == point % 256).all()
     assert not np.asarray(patterns[3, 100:102]).any()

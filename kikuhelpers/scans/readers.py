@@ -31,6 +31,7 @@ from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan,
 from kikuhelpers.study.stages import plain
 
 _UP_ENDINGS = {".up1", ".up2"}
+_LAZY_CHUNKS = 16  # read at once, 128 MB: dask takes seconds to find a row in a large map
 _STEP_OF_NO_WORD_UM = 1.0
 _SAME_STEP = 0.01  # steps that differ by less, relatively, are rounded alike
 
@@ -284,9 +285,15 @@ def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
 def _counts(data: Data, patterns) -> Iterator[np.ndarray]:
     with _in_one_sentence(Path(getattr(data, "path", data.source)).name):
         to_uint16 = scaling(patterns)
-        for _, part in chunks("converting", patterns):
+        for _, part in chunks("converting", patterns, pattern_bytes=_row_bytes(patterns)):
             counts = to_uint16(np.asarray(part))
             yield counts[..., ::-1, :] if getattr(data, "flip", False) else counts
+
+
+def _row_bytes(patterns) -> int:
+    """Return the bytes of a map row, or fewer of a lazy map, so that more rows are read at once."""
+    row = int(np.prod(patterns.shape[1:])) * patterns.dtype.itemsize
+    return row // _LAZY_CHUNKS if isinstance(patterns, da.Array) else row
 
 
 def scaling(patterns):
@@ -297,7 +304,7 @@ def scaling(patterns):
         return lambda chunk: chunk.astype(np.uint16)
     wide = np.promote_types(patterns.dtype, np.float32)  # float16 would overflow
     low, high = np.inf, -np.inf
-    for _, part in chunks("range", patterns):
+    for _, part in chunks("range", patterns, pattern_bytes=_row_bytes(patterns)):
         values = np.asarray(part, wide)
         low, high = min(low, values.min()), max(high, values.max())
     if not np.isfinite([low, high]).all() or low == high:
