@@ -231,6 +231,12 @@ def indexed_scan(wildcards):
     return str(of_scan(hold_out.scan).orientations) if hold_out else []
 
 
+def training_patterns(wildcards):
+    """The patterns that a model is trained on; none, where it was trained elsewhere."""
+    scans = [] if study.model(wildcards.model).weights else study.training_scans
+    return [str(of_scan(name).preprocessed) for name in scans]
+
+
 def smaller_model(wildcards):
     """Where a model is grown from another: the weights of that one."""
     small = study.training_of(wildcards.model).grown_from
@@ -254,7 +260,7 @@ def dimensions(wildcards):
 
 rule training:
     input:
-        [str(of_scan(name).preprocessed) for name in study.training_scans],
+        training_patterns,
         indexed_scan,
         smaller_model,
     params:

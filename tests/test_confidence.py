@@ -10,11 +10,20 @@ from kikuhelpers.indexing.phases import library_of
 from kikuhelpers.study.phases import NICKEL
 
 LIBRARY = library_of(NICKEL)
+IRON = Phase(name="Fe", space_group=229, lattice_nm=0.287)
+TITANIUM = Phase(name="Ti", space_group=194, lattice_nm=(0.295, 0.295, 0.468))
+_MILLER = [(1, 0, 1), (0, 2, 0), (1, 1, 2), (2, 1, 0), (0, 0, 2), (1, 2, 1), (0, 1, 2), (3, 1, 1)]
+_MILLER += [(1, 0, 2), (2, 0, 1)]
+# The Laue groups mmm, -3 (no rotation leads from a normal to its opposite) and -1.
+OTHERS = [
+    Phase(name="x", space_group=number, lattice_nm=lattice, reflectors=_MILLER)
+    for number, lattice in ((62, (0.5, 0.6, 0.7)), (148, (0.5, 0.5, 0.6)), (2, (0.5, 0.6, 0.7)))
+]
 
 
-def bands_of(rng, patterns, bands=9, noise_deg=0.0):
+def bands_of(rng, patterns, bands=9, noise_deg=0.0, library=LIBRARY):
     """Normals of random reflectors of randomly turned crystals, (patterns, bands, 3)."""
-    poles = LIBRARY[0]
+    poles = library[0]
     turned = [
         poles[rng.permutation(len(poles))[:bands]] @ matrix
         for matrix in Rotation.random(patterns).to_matrix()
@@ -45,12 +54,20 @@ def test_clean_bands_near_one_and_random_planes_near_zero():
     assert confidence.confidence_index(noise, all_valid(noise), LIBRARY).mean() < 0.03
 
 
-def test_every_triplet_of_exact_bands_votes_for_the_truth():
-    normals = bands_of(np.random.default_rng(1), 50)
-    first, second, triplets = confidence._triplet_votes(normals, all_valid(normals), LIBRARY)
+@pytest.mark.parametrize("phase", [NICKEL, IRON, TITANIUM, *OTHERS], ids=str)
+def test_every_triplet_of_exact_bands_votes_for_the_truth(phase):
+    library, rng = library_of(phase), np.random.default_rng(1)
+    normals = bands_of(rng, 50, library=library) * rng.choice([-1, 1], (50, 9, 1))
+    first, second, triplets = confidence._triplet_votes(normals, all_valid(normals), library)
     assert np.all(triplets == 84)
     assert np.all(first == 84)
     assert np.all(second < first)
+
+
+def test_parallel_reflectors_are_no_pair():
+    twice = IRON.model_copy(update={"reflectors": ((1, 1, 0), (2, 2, 0), (2, 0, 0))})
+    for part in library_of(twice):
+        assert np.isfinite(part).all()
 
 
 def test_three_bands_of_one_zone_cannot_decide():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from orix.quaternion import Rotation
 
-from kikuhelpers.indexing import hough
-from kikuhelpers.indexing.hough import calibrate_pattern_centre, index_and_measure, save_map
+from kikuhelpers.indexing import pattern_centre
+from kikuhelpers.indexing.hough import Detector, index_and_measure, save_map
 from kikuhelpers.indexing.orientation_maps import collected
 from kikuhelpers.latents.coding import camera_residual, decode_map, decoder_of, encode
 from kikuhelpers.latents.features import feature_measures
@@ -19,9 +19,9 @@ from kikuhelpers.runs.archive import _pack_latents, _unpack_latents
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.scans import Scan, ScanPreprocessing
+from kikuhelpers.study.scans import ScanPreprocessing
 from kikuhelpers.study.stages import PREPROCESSING
-from kikuhelpers.study.study import Indexing, Preprocessing
+from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 from kikuhelpers.training.sample import load_training_set, sample_points
 from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, model_scan_files, scan_files, screen, stamp, write_scan
@@ -89,11 +89,10 @@ def test_indexing(tmp_path, monkeypatch):
     low, high = simulated.min(), simulated.max()
     patterns = to_counts(2 * (simulated - low) / (high - low) - 1)
     patterns[KEPT:] = 0
-    data = {"source": "virtual", "specimen": {"alloy": "wrought"}, "map_shape": (ROWS, COLUMNS)}
-    scan, mask = Scan.model_validate({"data": data}), np.ones((120, 120), bool)
-    centre, settings = {"pattern_centre": (0.5, 0.3, 0.6)}, Indexing(calibration_patterns=999)
-    xmap = index_and_measure(patterns, mask, scan, settings, centre)
-    alone = index_and_measure(patterns[:KEPT], mask, scan, settings, centre)
+    mask, centre = np.ones((120, 120), bool), {"pattern_centre": (0.5, 0.3, 0.6)}
+    settings = Detector(), Indexing(phase=NICKEL, calibration_patterns=999)
+    xmap = index_and_measure(patterns, mask, *settings, centre, 1.0)
+    alone = index_and_measure(patterns[:KEPT], mask, *settings, centre, 1.0)
     n = KEPT * COLUMNS
     assert collected(xmap).tolist() == [True] * n + [False] * (xmap.size - n)
     np.testing.assert_allclose(xmap.rotations[:n].data, alone.rotations.data)
@@ -102,13 +101,13 @@ def test_indexing(tmp_path, monkeypatch):
     assert (xmap.phase_id[n:] == -1).all() and (xmap.prop["grain"][n:] == -1).all()
     for name in ("pq", "cm", "ci", "sharpness", "noise", "grod_deg", "kam_deg"):
         assert np.isnan(xmap.prop[name][n:]).all(), name
-    save_map(tmp_path / "map.h5", xmap)
+    save_map(tmp_path / "map.h5", xmap, centre["pattern_centre"])
     again = orix.io.load(str(tmp_path / "map.h5"))
     assert (collected(again) == collected(xmap)).all()
     assert np.isfinite(np.loadtxt(tmp_path / "map.ang")).all()
     # The search itself takes seconds.
-    monkeypatch.setattr(hough.pcopt, "optimize", lambda *_, PC0: np.array(PC0))
-    found = calibrate_pattern_centre(patterns, mask, scan.indexing, settings, seed=1)
+    monkeypatch.setattr(pattern_centre.pcopt, "optimize", lambda *_, PC0: np.array(PC0))
+    found = pattern_centre.calibrate_pattern_centre(patterns, mask, *settings, seed=1)
     assert found.patterns == n
 
 

@@ -190,6 +190,8 @@ def test_scans_by_role():
     assert roles.scan_of(study, "wrought") == "w"
     assert roles.fine_scan(study) == "fine"
     assert roles.fine_scan(make_study(scans={"first": scans["first"]})) is None
+    nobody_says = {"data": {"path": "am.up2"}, "figures": {"role": "am"}}
+    assert roles.fine_scan(make_study(scans=scans | {"unread": nobody_says})) is None
     assert roles.decoded_scan(study) == "w"
 
 

@@ -7,13 +7,13 @@ from orix.quaternion import Rotation
 from orix.quaternion.symmetry import Oh
 from scipy.ndimage import map_coordinates
 
-from kikuhelpers.indexing.hough import index_patterns
+from kikuhelpers.indexing.hough import Detector, index_patterns
 from kikuhelpers.patterns.geometry import Geometry, geometry_of
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
 from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import preprocess
-from kikuhelpers.study.scans import ScanIndexing, ScanPreprocessing
-from kikuhelpers.study.study import Indexing, Preprocessing
+from kikuhelpers.study.scans import ScanPreprocessing
+from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
 from tests.conftest import scan_files, write_scan
 
 ROWS, COLUMNS = 10, 20  # of simulated orientations
@@ -120,7 +120,8 @@ def indexed(shape: tuple[int, int], square: str, rotations: Rotation, folder) ->
     write_scan(files.raw, scaled.astype(np.uint16))
     preprocess(open_patterns(files.raw), scan, Preprocessing(mask="none"), files, step_um=1.0)
     patterns, mask = open_patterns(files.preprocessed), np.load(files.mask)
-    settings, centre = (ScanIndexing(), Indexing()), geometry_of(shape, scan).to_square(camera)
+    settings = Detector(), Indexing(phase=NICKEL)
+    centre = geometry_of(shape, scan).to_square(camera)
     return index_patterns(patterns, mask, *settings, centre, 1.0).rotations
 
 

@@ -27,6 +27,13 @@ def xmap() -> CrystalMap:
     return xmap
 
 
+def test_twins_of_other_crystals_are_not_known(xmap):
+    hexagonal = xmap.deepcopy()
+    hexagonal.phases[0].space_group = 194
+    with pytest.raises(StudyError, match=r"twins of one m-3m phase only, not of \['Ni'\]"):
+        _twin_pair_points(hexagonal, near_deg=5, largest_share=0.8)
+
+
 def test_only_the_neighbours_in_twin_relation_are_a_pair(xmap):
     grains = xmap.prop["grain"].reshape(xmap.shape)
     assert _twin_pairs(xmap).tolist() == [[grains[0, 0], grains[0, 10]]]

@@ -150,6 +150,19 @@ def test_the_file_behind_a_link_may_not_change(tmp_path, study):
         _ = Results(study).scan("wrought").raw
 
 
+def test_the_step_is_the_studys_or_the_cards(tmp_path):
+    scan = {"data": {"path": str(tmp_path / "mine.up2")}, "training": {"patterns": 4}}
+    study = make_study(scans={"mine": scan})
+    with pytest.raises(MissingResultError, match=r"01_diffraction_data\.mine"):
+        Results(study).step_um("mine")
+    files = Layout(study).scan("mine")
+    save_json(files.card, {"step_um": 0.25, "sha256": "0"})
+    stand_in(study, DATA, "mine")
+    assert Results(study).step_um("mine") == 0.25
+    stated = make_study(scans={"mine": scan | {"data": scan["data"] | {"step_um": 3.0}}})
+    assert Results(stated).step_um("mine") == 3.0
+
+
 def test_models_without_results_are_left_out_with_a_sentence(study):
     assert Results(study).complete().study == study, "the first missing file is then asked for"
     files = Layout(study).model_scan("a", "wrought")

@@ -16,6 +16,7 @@ from kikuhelpers.study.stages import BASELINES, INDEXING, RECONSTRUCTION, REINDE
 from kikuhelpers.tables.residuals import save_linear_table
 from kikuhelpers.tables.table1 import (
     RESIDUAL,
+    _intervals,
     compare_maps,
     printed_table1,
     save_table1,
@@ -34,7 +35,7 @@ def crystal_map(turn_deg, phase_id=0, **prop):
     rotations = Rotation.from_axes_angles([0, 0, 1], np.broadcast_to(turn_deg, n), degrees=True)
     defaults = {"ci": 0.5, "cm": 0.5, "pq": 100.0, "sharpness": 0.4}
     values = {k: np.broadcast_to(np.float64(v), n).copy() for k, v in (defaults | prop).items()}
-    phases = PhaseList(Phase("Ni", space_group=225))
+    phases = PhaseList([Phase("Ni", space_group=225), Phase("Fe", space_group=229)])
     ids = np.broadcast_to(phase_id, n).copy()
     return CrystalMap(rotations, phase_id=ids, x=x, y=y, phase_list=phases, prop=values)
 
@@ -53,6 +54,16 @@ def test_each_quantity_has_its_population():
     assert (row["n"], row["n_both"], row["indexed_pct"], row["wrong_pct"]) == (4, 2, 75, 25)
     assert row["iq_ratio_q50"] == 0.5
     assert row["misorientation_rad_q90"] == pytest.approx(np.radians(row["misorientation_deg_q90"]))
+
+
+def test_a_point_of_another_phase_than_before_is_wrong():
+    before = crystal_map(0, phase_id=[0, 1, 0, -1])
+    points = compare_maps(before, crystal_map([1, 1, 1, 1], phase_id=[0, 1, 1, 1]))
+    np.testing.assert_allclose(points["misorientation_deg"], [1, 1, np.nan, np.nan], atol=1e-5)
+    row = summarise(points, wrong_deg=15)
+    assert (row["wrong_pct"], row["n_both"]) == (25, 3)
+    assert row["misorientation_deg_q90"] == pytest.approx(1)
+    assert not set(_intervals(points, np.arange(4), 15, seed=1)["number"]) & {"off_deg_q50"}
 
 
 def test_a_ratio_to_zero_is_left_out():

@@ -139,16 +139,20 @@ def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> N
     ax.set_title(title, loc="left", fontsize=size_pt)
 
 
-def add_ipf_key(host: Axes, symmetry):
-    """Draw the colour key of inverse pole figures of a Laue group inside an empty axes.
+def add_ipf_key(host: Axes, xmap):
+    """Draw the colour key of the IPF colours of a map's first phase inside an empty axes.
 
     Returns
     -------
     orix.plot.InversePoleFigurePlot
     """
+    # Late: a notebook without orientations needs no orix.
+    from kikuhelpers.indexing.orientation_maps import point_groups
+
     host.set_axis_off()
     room_for_labels = (0.1, 0.22, 0.8, 0.62)
-    key = host.inset_axes(room_for_labels, projection="ipf", symmetry=symmetry)
+    group = next(iter(point_groups(xmap).values()), None)
+    key = host.inset_axes(room_for_labels, projection="ipf", symmetry=group)
     key.set_in_layout(False)  # its labels stay inside the host; the layout need not know
     key.plot_ipf_color_key(show_title=False)
     for text in key.texts:

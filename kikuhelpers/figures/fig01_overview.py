@@ -63,7 +63,7 @@ def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarra
 
     xmap = view.orientations()
     rotation = xmap.rotations[np.ravel_multi_index(point, xmap.shape)]
-    key = drawing.add_ipf_key(orientation, view.symmetry)
+    key = drawing.add_ipf_key(orientation, xmap)
     key.scatter(rotation * Vector3d.xvector(), c="black", s=14, ec="white", lw=0.6)
     euler = ", ".join(f"{angle:.0f}°" for angle in np.rad2deg(rotation.to_euler()).ravel())
     drawing.letter(orientation, "", f"orientation: Euler {euler}")

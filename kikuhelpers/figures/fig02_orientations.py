@@ -26,7 +26,7 @@ def draw(results: Results) -> style.PaperFigure:
         share = 100 * view.indexed().mean()
         title = f"{view.label}, step {view.step_um:g} µm, {share:.1f} % indexed"
         drawing.letter(ax, panel, title, style.TEXT_PT)
-    drawing.add_ipf_key(key, view.symmetry)
+    drawing.add_ipf_key(key, view.orientations())
     return figure
 
 

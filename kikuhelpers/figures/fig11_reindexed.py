@@ -40,7 +40,7 @@ def draw(results: Results) -> style.PaperFigure:
         drawing.letter(below, f"{panel}.2", f"median {median}")
     upper[0].set_ylabel("IPF-X")
     lower[0].set_ylabel("IQ")
-    drawing.add_ipf_key(upper[-1], view.symmetry)
+    drawing.add_ipf_key(upper[-1], view.orientations())
     lower[-1].remove()
     drawing.add_colour_bar(image, list(lower[:-1]), "IQ (pq, arb. units)", orientation="vertical")
     figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, betas.values())

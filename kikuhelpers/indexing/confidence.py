@@ -6,7 +6,6 @@ differs from it, and V_ideal triplets in all, CI = (V1 - V2) / V_ideal (Field, U
 67 (1997) 1, doi:10.1016/S0304-3991(96)00104-0). PyEBSDIndex returns only its own ``cm``.
 """
 
-from collections.abc import Sequence
 from itertools import combinations, product
 
 import numba
@@ -63,15 +62,13 @@ def _triplet_votes(normals, valid, library):
     return tuple(_vote(normals, valid, triplets, library).T)
 
 
-def build_library(
-    families: Sequence[tuple[int, int, int]], turns: np.ndarray, frame: np.ndarray
-) -> Library:
+def build_library(families, turns: np.ndarray, frame: np.ndarray) -> Library:
     """Return the reflectors of a phase and their pairs, one of each set that symmetry makes equal.
 
     These are one unit normal of each +/- pair (reflectors, 3); of the pairs, ordered and signed,
     the angles in radians, ascending, the members' rows (pairs, 2) and the triads (pairs, 3, 3);
-    and the rotations (n, 3, 3). ``families`` are one (h, k, l) each, ``turns`` (n, 3, 3) the
-    rotations of the Laue group as they act on these; ``frame`` (3, 3) leads to Cartesian axes.
+    and the rotations (n, 3, 3). ``turns`` (n, 3, 3) are those of the Laue group as they act on
+    (h, k, l), such as ``families`` are; ``frame`` (3, 3) leads from there to Cartesian axes.
     """
 
     def images(hkl):

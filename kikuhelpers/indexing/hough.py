@@ -90,10 +90,8 @@ def index_patterns(
 
     Raises
     ------
-    StudyError
-        The settings name no phase, or one whose bands are not known.
     ValueError
-        The mask does not fit, or the map is a line.
+        A phase is not named or its bands not known, the mask does not fit, or the map is a line.
 
     Examples
     --------

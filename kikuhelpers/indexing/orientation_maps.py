@@ -123,8 +123,6 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
     deviation = np.full(xmap.size, np.nan)
     for phase, group in point_groups(xmap).items():
         inside = (grains.ravel() != NOT_INDEXED) & (xmap.phase_id == phase)
-        if not inside.any():
-            continue
         _, member, grain = np.unique(grains.ravel()[inside], return_index=True, return_inverse=True)
         rotations = xmap.rotations[inside]
         mean = rotations.data[member]  # any member to begin with
@@ -187,19 +185,6 @@ def ipf_colours(xmap: CrystalMap) -> np.ndarray:
         turned = Orientation(xmap.rotations.data[of], symmetry=group)
         colours[of] = IPFColorKeyTSL(group, Vector3d.xvector()).orientation2color(turned)
     return colours.reshape(*xmap.shape, 3)
-
-
-def colour_maps(xmap: CrystalMap) -> dict[str, np.ndarray]:
-    """Return pictures of a map by title: IPF-X, and of several phases a phase map.
-
-    Each is (rows, columns, 3) in [0, 1], black where not indexed.
-    """
-    pictures, colours, names = {"IPF-X": ipf_colours(xmap)}, np.zeros((xmap.size, 3)), []
-    for i in point_groups(xmap):
-        colours[xmap.phase_id == i] = xmap.phases[i].color_rgb
-        names.append(f"{xmap.phases[i].name} {xmap.phases[i].color.removeprefix('tab:')}")
-    phases = {", ".join(names): colours.reshape(*xmap.shape, 3)}
-    return pictures | (phases if len(names) > 1 else {})
 
 
 def central_point(xmap: CrystalMap, grain: int) -> int:

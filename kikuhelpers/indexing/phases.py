@@ -58,9 +58,8 @@ def _crystal(phase: phases.Phase) -> Phase:
     *lengths, alpha, beta, gamma = phase.lattice
     lattice = Lattice(*(_ANGSTROM_PER_NM * length for length in lengths), alpha, beta, gamma)
     crystal = Phase(phase.name, phase.space_group, structure=Structure(lattice=lattice))
-    # orix turns the lattice into its own frame, but leaves atoms that it has where they are.
     atoms = [Atom(element, place) for element, *place in phase.atoms or ()]
-    crystal.structure = Structure(atoms, crystal.structure.lattice)
+    crystal.structure = Structure(atoms, crystal.structure.lattice)  # which orix has turned
     return crystal
 
 

@@ -7,9 +7,8 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
-from orix.quaternion.symmetry import Oh, Symmetry
 
-from kikuhelpers.indexing.orientation_maps import ipf_colours, point_groups
+from kikuhelpers.indexing.orientation_maps import ipf_colours
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -94,11 +93,6 @@ class View:
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
         return self.crop(ipf_colours(self.orientations(kind)))
-
-    @property
-    def symmetry(self) -> Symmetry:
-        """Laue group of the first phase, for the colour key of IPF-X."""
-        return next(iter(point_groups(self.orientations()).values()), Oh)
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

@@ -48,6 +48,8 @@ def open_signal(path: Path, processed: bool):
         from kikuchipy.io.plugins.edax_h5ebsd import file_reader
 
         return kikuchipy.signals.LazyEBSD(**file_reader(path, lazy=True)[0])
+    if ending == ".ebsp":
+        return kikuchipy.signals.LazyEBSD(**_read_ebsp(path))
     options = {"processed": processed} if ending == ".h5oina" else {}
     signal = kikuchipy.load(path, lazy=True, **options)
     is_scan = isinstance(signal, kikuchipy.signals.EBSD)
@@ -74,6 +76,27 @@ def _with_numbers(name: str) -> list:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
+def _read_ebsp(path: Path) -> dict:
+    """Read Oxford's binary as kikuchipy does, which mistakes a point left out for the last one."""
+    from kikuchipy.io.plugins.oxford_binary._api import OxfordBinaryFileReader
+
+    class Reader(OxfordBinaryFileReader):
+        def guess_number_of_patterns(self, *_) -> int:
+            # The list of the patterns' places (0: left out) ends where the nearest one begins.
+            first, size = self.pattern_starts_byte_position, path.stat().st_size
+            count, is_end = 1, np.array([False])
+            while not is_end.any() and count < size:
+                count *= 2
+                self.file.seek(first)
+                places = np.fromfile(self.file, np.int64, count)
+                nearest = np.minimum.accumulate(np.where(places > 0, places, size))
+                is_end = first + 8 * np.arange(1, len(places) + 1) >= nearest
+            return int(np.argmax(is_end)) + 1
+
+    with path.open("rb") as file:
+        return Reader(file).get_scan(lazy=True)
+
+
 def map_of(signal, name: str, map_shape: tuple[int, int] | None = None) -> da.Array:
     """Return a signal's patterns, (rows, columns, height, width).
 
@@ -82,7 +105,7 @@ def map_of(signal, name: str, map_shape: tuple[int, int] | None = None) -> da.Ar
     data, header = signal.data, signal.original_metadata.as_dictionary()
     axes, points = signal.axes_manager.navigation_axes, data.shape[:-2]
     if "map1d_id" in header and data.ndim == 3:
-        return _placed(data[header["file_order"]], _places(header, name, map_shape))
+        return _placed(data, _places(header, name, map_shape))
     if map_shape is None and (len(axes) == 2 or all(axis.units == "um" for axis in axes)):
         # An axis of one point is left out.
         map_shape = (*points, 1) if axes and axes[0].name == "y" else (1, 1, *points)[-2:]
@@ -171,7 +194,7 @@ def _places(header: dict, name: str, map_shape: tuple[int, int] | None) -> np.nd
             f"columns] of the whole map, of {points.max() + 1:,} points or more."
         )
     index = np.full(map_shape, -1)
-    index.flat[points] = np.arange(len(points))
+    index.flat[points] = header["file_order"]
     return index
 
 

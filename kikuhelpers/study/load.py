@@ -99,6 +99,10 @@ def _content(path: Path, overrides: dict[str, Any]) -> dict:
         data = scan.get("data") if isinstance(scan, dict) else None
         if isinstance(data, dict) and "path" in data:  # relative to the study file
             data["path"] = str(path.parent / Path(str(data["path"])).expanduser())
+    for model in (content.get("models") or {}).values():
+        weights = model.get("weights") if isinstance(model, dict) else None
+        if str(weights).endswith(".safetensors"):
+            model["weights"] = str(path.parent / Path(weights).expanduser())
     return content
 
 

@@ -86,6 +86,7 @@ class HoldOut(Settings):
 
 
 class Model(Settings):
+    came_later: ClassVar = {"weights": None}
     latent_dim: int
     loss: Literal["vae", "contrastive"] = "vae"
     beta: NonNegative = 1.0
@@ -93,6 +94,9 @@ class Model(Settings):
     contrastive: Contrastive = Contrastive()
     training: Training | None = None  # in place of the study's
     hold_out: HoldOut | None = None
+    # Of a model that was trained elsewhere: "<study>/<model>", from results or the archive, or a
+    # .safetensors file. Nothing is trained then.
+    weights: str | None = None
 
     @property
     def recipe(self) -> "Model":
@@ -101,6 +105,12 @@ class Model(Settings):
             return self
         training = self.training.model_copy(update={"grown_from": "a smaller model"})
         return self.model_copy(update={"training": training})
+
+    @model_validator(mode="after")
+    def _trained_once(self):
+        if self.weights and (self.training or self.hold_out):
+            raise ValueError("a model with weights is not trained: leave training and hold_out out")
+        return self
 
     @model_validator(mode="after")
     def _latent_dim_of_table2(self):

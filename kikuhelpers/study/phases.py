@@ -10,8 +10,7 @@ from kikuhelpers.study.values import Positive, Settings
 Miller = tuple[int, int, int]
 # First space groups of crystal systems; trigonal crystals are described on hexagonal axes.
 _MONOCLINIC, _ORTHORHOMBIC, _TETRAGONAL, _TRIGONAL, _CUBIC = 3, 16, 75, 143, 195
-# orix 0.14 lays the twofold axes of these elsewhere than the International Tables: of monoclinic
-# crystals along c, of P312, P31m and the like along a.
+# orix 0.14 lays the twofold axes of these elsewhere than the International Tables.
 _AXES_ELSEWHERE = {*range(_MONOCLINIC, _ORTHORHOMBIC), 149, 151, 153, 157, 159, 162, 163}
 _SAME = 1e-3  # relative difference of lattice parameters that are one, as files round them
 
@@ -37,9 +36,9 @@ class Phase(Settings):
 
     @model_validator(mode="after")
     def _lattice_is_of_the_space_group(self):
-        group, (a, b, c, *angles), wrong = self.space_group, self.lattice, ""
-        if group >= _ORTHORHOMBIC:
-            angles = 90.0, 90.0, 120.0 if _TRIGONAL <= group < _CUBIC else 90.0
+        group, wrong = self.space_group, ""
+        free = {} if group < _MONOCLINIC else {"angles_deg": None}
+        a, b, c, *angles = self.model_copy(update=free).lattice
         own = a, a if group >= _TETRAGONAL else b, a if group >= _CUBIC else c, *angles
         if group in _AXES_ELSEWHERE:
             wrong = "has axes that indexing does not know: leave this phase out"

@@ -116,6 +116,8 @@ class Dependencies:
 
     def _training(self, model: str):
         own = self.study.model(model)
+        if own.weights:
+            return {"model": own}, []
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model)
@@ -155,8 +157,8 @@ class Dependencies:
 
     def _reindexing(self, decoder: str, scan: str):
         jobs = [self.decoding(decoder, scan), Job(INDEXING, (scan,))]
-        own = self.study.indexing_of(scan)
-        return {"study": own, "scan": self.study.scan(scan).indexing}, jobs
+        study = self.study
+        return {"study": study.indexing_of(scan), "scan": study.scan(scan).indexing}, jobs
 
     def _table1(self):
         study = self.study

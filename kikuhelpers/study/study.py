@@ -58,12 +58,6 @@ class Indexing(Settings):
         """The phases that indexing looks for."""
         return self.phase if isinstance(self.phase, tuple) else (self.phase,) * bool(self.phase)
 
-    @model_validator(mode="after")
-    def _each_phase_once(self):
-        if len({phase.name for phase in self.phases}) < len(self.phases):
-            raise ValueError("give each phase a name of its own")
-        return self
-
 
 class Tables(Settings):
     """Thresholds of the tables."""
@@ -178,7 +172,8 @@ class Study(Settings):
                 raise ValueError(f"background_of of {name}: that scan has no own background")
         if self.models and not self.decoded_scans:
             raise ValueError("no scan serves for all, so Table 1 would be empty")
-        if self.models and not self.training_scans:
+        trained = [name for name, model in self.models.items() if not model.weights]
+        if (trained or self.baselines) and not self.training_scans:
             raise ValueError("the training sample is empty: no scan gives training patterns")
         sample = sum(scan.training.patterns for scan in self.scans.values())
         if self.baselines and not self.models:
@@ -191,7 +186,7 @@ class Study(Settings):
                     f"baseline '{name}': {components} components are more than the {sample} "
                     "patterns of the training sample"
                 )
-        for name in self.models:
+        for name in trained:
             training = self.training_of(name)
             if training.epochs is None and training.presentations is None:
                 raise ValueError(f"model '{name}' needs epochs or presentations")
@@ -226,22 +221,18 @@ class Study(Settings):
         return self.model(name).training or self.training
 
     def indexing_of(self, scan: str, of_file: list[dict] | None = None) -> Indexing:
-        """Return the settings of a scan's indexing, with its phases if anything names them.
+        """Return the settings of a scan's indexing; ``of_file`` are phases that its file names.
 
-        ``of_file`` are the phases that the scan's file names, as settings of a phase. They count
-        where the study names none; StudyError where they cannot be used.
+        They count where the study names none; StudyError where they cannot be used.
         """
         phase, data = self.indexing.phase, self.scan(scan).data
         if phase is None:
-            known = getattr(data, "name", data.source) in _OF_NICKEL
-            phase = NICKEL if known else of_file or None
+            phase = NICKEL if getattr(data, "name", data.source) in _OF_NICKEL else of_file or None
         try:
             return Indexing.model_validate(dict(self.indexing) | {"phase": phase})
         except ValidationError as error:
-            what = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise StudyError(
-                f"The file of scan '{scan}' names phases of no use ({what}): give indexing.phase."
-            ) from None
+            what = f"names phases of no use ({error.errors()[0]['msg']}): give indexing.phase"
+            raise StudyError(f"The file of scan '{scan}' {what}.") from None
 
     @property
     def origin(self) -> Origin:

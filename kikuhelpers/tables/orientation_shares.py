@@ -5,8 +5,6 @@ share of the training set. Here the share counts every training pattern, of whic
 whose orientation is that of the grain.
 """
 
-from collections import defaultdict
-
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
@@ -17,7 +15,6 @@ from kikuhelpers.indexing.orientation_maps import (
     central_point,
     collected,
     disorientation_deg,
-    point_groups,
 )
 from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
@@ -60,27 +57,27 @@ def _share_table(results: Results) -> pd.DataFrame:
 
 def _training_orientations(results: Results) -> tuple[dict[str, Rotation], int]:
     """Orientations of the indexed training patterns by their phase, and the number of all."""
-    parts, total = defaultdict(list), 0
+    parts, total = {}, 0
     for name in results.study.training_scans:
         xmap = results.orientations(PREPROCESSED, name)
         points = sample_points(results.study, name, xmap.shape)
         points = points[collected(xmap)[points]]
         for number, phase in xmap.phases:
-            parts[phase.name].append(xmap.rotations.data[points][xmap.phase_id[points] == number])
+            of = points[xmap.phase_id[points] == number]
+            parts.setdefault(repr(phase), []).append(xmap.rotations.data[of])
         total += len(points)
-    return {name: Rotation(np.concatenate(part)) for name, part in parts.items()}, total
+    return {phase: Rotation(np.concatenate(part)) for phase, part in parts.items()}, total
 
 
 def _shares(xmap: CrystalMap, sample: dict[str, Rotation], near_deg: float) -> pd.Series:
     """Count the orientations of a sample that lie near each grain's, by the grain's label."""
     labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
     labels = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
-    groups, near = point_groups(xmap), []
+    near = []
     for middle in (central_point(xmap, grain) for grain in labels):
-        phase = int(xmap.phase_id[middle])
-        alike = sample.get(xmap.phases[phase].name, Rotation.empty())
-        angles = disorientation_deg(alike, xmap.rotations[[middle]], groups[phase])
-        near.append((angles < near_deg).sum())
+        phase = xmap.phases[int(xmap.phase_id[middle])]
+        alike, middle = sample.get(repr(phase), Rotation.empty()), xmap.rotations[[middle]]
+        near.append((disorientation_deg(alike, middle, phase.point_group.laue) < near_deg).sum())
     return pd.Series(near, labels, float)
 
 

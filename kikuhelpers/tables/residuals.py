@@ -91,9 +91,9 @@ def _linear_table(results: Results) -> pd.DataFrame:
     """
     study, spectrum, rows = results.study, load_spectrum(results), []
     for name, model in study.models.items():
-        if model.loss != "vae":
-            continue
         last = results.model(name).card["last"]
+        if model.loss != "vae" or last["active_units"] is None:  # trained elsewhere, not known how
+            continue
         active = round(last["active_units"])
         losses = [
             results.model_scan(name, scan).pattern_loss.ravel() for scan in study.decoded_scans

@@ -45,8 +45,7 @@ def held_out_points(results: Results, model: str) -> np.ndarray:
     Raises
     ------
     StudyError
-        The map is not of one cubic phase, no pair of neighbouring grains is a twin, or each takes
-        too much of the map.
+        The map is not of one cubic phase, no neighbouring grains are twins, or each pair is large.
     """
     settings = results.study.model(model).hold_out
     xmap = results.orientations(PREPROCESSED, settings.scan)

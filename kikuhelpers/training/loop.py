@@ -21,6 +21,7 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
 from kikuhelpers.study.models import ACTIVE_VARIANCE, Model, Training
 from kikuhelpers.study.stages import TRAINING, Job
+from kikuhelpers.training.adoption import adopt
 from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
 from kikuhelpers.training.growth import grow
@@ -40,6 +41,7 @@ _PROGRESS = ("step", "seconds", "_lines", "_rows", "_last_good")  # of a trainin
 def train(results: Results, name: str) -> pd.DataFrame:
     """Train one model of a study, or go on with it, and write its weights.
 
+    A model with weights from elsewhere is not trained.
     A training that has ended is not trained again: its files are written from its last
     checkpoint, until :func:`kikuhelpers.training.checkpoints.remove_checkpoints` is called.
 
@@ -70,6 +72,8 @@ def train(results: Results, name: str) -> pd.DataFrame:
     Traceback (most recent call last):
     kikuhelpers.runs.results.MissingResultError: scans/wrought/mask.npy ... is not there yet. ...
     """
+    if results.study.model(name).weights:
+        return adopt(results, name)
     keep_freed_memory()
     study, files = results.study, results.layout.model(name)
     settings, data = study.training_of(name), load_training_set(results, name)
