@@ -228,7 +228,8 @@ def camera_residual(
     geometry = geometry_of(raw.shape[2:], scan)
     flat = (patterns.reshape(-1, *patterns.shape[2:]) for patterns in (raw, decoded, inputs))
     errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
-    for _, camera, *both in chunks("residual", *flat):
+    largest = max(maps[0, 0].nbytes for maps in (raw, inputs))
+    for _, camera, *both in chunks("residual", *flat, pattern_bytes=largest):
         there = ~is_empty(both[1])
         shown, wanted = (to_intensity(part[there])[:, mask] for part in both)
         errors.append(np.abs(shown - wanted).mean(axis=1))

@@ -52,7 +52,7 @@ def chunks(stage: str, *arrays: np.ndarray, pattern_bytes: int | None = None) ->
             bar.update(len(parts[0]))
 
 
-def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
+def in_order(patterns: np.ndarray, work: Callable, stage: str, pattern_bytes: int = 0) -> Iterator:
     """Yield ``work`` of each chunk of patterns, in their order, computed in threads.
 
     Parameters
@@ -64,13 +64,15 @@ def in_order(patterns: np.ndarray, work: Callable, stage: str) -> Iterator:
         interpreter's lock, so that threads do run side by side.
     stage
         Name for the progress bar.
+    pattern_bytes
+        Bytes that ``work`` makes of a pattern, where these are more than its own.
 
     Yields
     ------
     object
         What ``work`` returns, chunk by chunk.
     """
-    size = max(1, CHUNK_BYTES // patterns[0].nbytes)
+    size = max(1, CHUNK_BYTES // max(pattern_bytes, patterns[0].nbytes))
     parts = (patterns[first : first + size] for first in range(0, len(patterns), size))
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     with progress_bar(len(patterns), stage) as bar:

@@ -162,7 +162,7 @@ def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:
         return values, there.sum(), moments(values if there.all() else values[there], reference)
 
     total, collected = np.zeros((2, *first.shape)), 0
-    for values, number, chunk_moments in in_order(raw, binned, "background"):
+    for values, number, chunk_moments in in_order(raw, binned, "background", first.nbytes):
         total += chunk_moments
         collected += number
         if not same:

@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         if patterns.shape[1:] != (1, NETWORK_INPUT_PX, NETWORK_INPUT_PX):
             raise ValueError(
                 f"The network takes patterns of 1 x {NETWORK_INPUT_PX} x {NETWORK_INPUT_PX}, not "
-                f"{' x '.join(map(str, patterns.shape[1:]))}; set the scan's binning to get there."
+                f"{' x '.join(map(str, patterns.shape[1:]))}: preprocess them."
             )
         return self.head(self.features(patterns)).chunk(2, dim=1)
 
