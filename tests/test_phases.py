@@ -8,6 +8,7 @@ from diffpy.structure.spacegroups import GetSpaceGroup
 from diffsims.crystallography import ReciprocalLatticeVector
 from orix.crystal_map import CrystalMap, PhaseList, create_coordinate_arrays
 from orix.quaternion import Misorientation, Rotation
+from PIL import Image
 from pydantic import ValidationError
 from pyebsdindex.tripletvote import addphase
 from scipy.ndimage import gaussian_filter
@@ -16,7 +17,7 @@ from kikuhelpers.indexing import hough, phases
 from kikuhelpers.indexing import orientation_maps as maps
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
-from kikuhelpers.study import Study, StudyError
+from kikuhelpers.study import PROJECT_ROOT, Study, StudyError
 from kikuhelpers.study.phases import _AXES_ELSEWHERE, Phase
 from kikuhelpers.study.scans import Microscope
 from kikuhelpers.study.stages import plain
@@ -258,6 +259,21 @@ def test_a_map_of_phases_survives_its_file(duplex, tmp_path):
     alone = orix.io.load(str(tmp_path / "one.h5"))
     assert (alone.phase_id == 2).all()  # though it is the only one that has points
     assert maps.point_groups(alone)[2].name == "6/mmm"
+
+
+def test_a_measured_pattern_of_iron_is_bcc():
+    """See data/README.md; its background is gone already."""
+    levels = np.asarray(Image.open(PROJECT_ROOT / "data" / "fe_pattern.png"), float)
+    pattern = to_counts(levels / 127.5 - 1)
+    scan, found = ScanIndexing(pattern_centre=(0.487, 0.452, 0.567)), {}
+    for phase in (FE, NI, TI):
+        settings = Indexing(phase=phase)
+        indexer = hough.band_indexer(pattern.shape, scan.pattern_centre, scan, settings)
+        best, [found[phase]] = hough._index(pattern[np.newaxis], indexer, settings)
+        if phase == FE:
+            assert best["nmatch"][0] == 9 and best["fit"][0] < 0.3
+    assert found[FE] > 0.8
+    assert max(found[NI], found[TI]) < 0.2
 
 
 # ---------------------------------------------------------------------- maps
