@@ -265,7 +265,7 @@ def test_a_measured_pattern_of_iron_is_bcc():
     """See data/README.md; its background is gone already."""
     levels = np.asarray(Image.open(PROJECT_ROOT / "data" / "fe_pattern.png"), float)
     pattern = to_counts(levels / 127.5 - 1)
-    scan, found = ScanIndexing(pattern_centre=(0.487, 0.452, 0.567)), {}
+    scan, found = hough.Detector(pattern_centre=(0.487, 0.452, 0.567)), {}
     for phase in (FE, NI, TI):
         settings = Indexing(phase=phase)
         indexer = hough.band_indexer(pattern.shape, scan.pattern_centre, scan, settings)
