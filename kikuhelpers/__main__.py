@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             results = Results(results.study)  # read anew
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
-            elif not _is_plan(for_snakemake):
+            if not _is_plan(for_snakemake):
                 print(*_last_words(results), sep="\n")
             _remove_checkpoints(results)
             return failed
@@ -199,9 +199,10 @@ def _last_words(results: Results) -> list[str]:
         for job, record in results.all_records().items()
         for warning in record.get("warnings", ())
     ]
-    table = layout.figures / "table1.md"
-    where = [f"Figures: {layout.figures}"]
+    table, maps = layout.figures / "table1.md", layout.folder / "notebooks"
+    where = [f"Figures: {layout.figures}"] if any(layout.figures.iterdir()) else []
     where += [f"Table 1: {table}"] if study.models and table.is_file() else []
+    where += [f"Latent maps: {maps}/05_*.ipynb"] if any(maps.glob("05_*.ipynb")) else []
     where += ["To look into it: make lab, then notebooks/05_latent_maps.ipynb with "]
     where[-1] += f'study_name = "{study.origin.source}"'
     return [*warnings, *where]

@@ -269,7 +269,7 @@ def test_a_measured_pattern_of_iron_is_bcc():
     for phase in (FE, NI, TI):
         settings = Indexing(phase=phase)
         indexer = hough.band_indexer(pattern.shape, scan.pattern_centre, scan, settings)
-        best, [found[phase]] = hough._index(pattern[np.newaxis], indexer, settings)
+        best, [found[phase]] = hough.solve(pattern[np.newaxis], indexer, settings)
         if phase == FE:
             assert best["nmatch"][0] == 9 and best["fit"][0] < 0.3
     assert found[FE] > 0.8
