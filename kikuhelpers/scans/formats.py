@@ -172,7 +172,7 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
 
 
 def _rounded(values) -> list[float]:
-    return [float(f"{float(value):.6g}") for value in values]  # files hold 32-bit numbers
+    return [float(f"{float(value):.5g}") for value in values]  # files hold 32-bit numbers
 
 
 def _beam_step(header: dict) -> float:
