@@ -27,6 +27,7 @@ _BEAM_DIGITS = 4  # of a beam position in um: closer ones are the same
 _NAME, _SPACE_GROUP = ("Name", "Phase Name", "MaterialName"), ("IT", "Space Group")
 _EDGES_AND_ANGLES = ("a", "b", "c", "alpha", "beta", "gamma")
 _IMAGES, _MOST_COLOURS = {".tif", ".tiff", ".png", ".bmp"}, 4  # red, green, blue, alpha
+_MOST_DIGITS = 20  # of a number in a name
 
 
 def open_signal(path: Path, processed: bool):
@@ -61,19 +62,15 @@ def open_signal(path: Path, processed: bool):
             raise PatternFileError(f"{path.name} are images in colour: save them in grey.")
         for axis in signal.axes_manager.navigation_axes:
             axis.units = "px"  # no image says its step
-        names = glob(str(path))  # in kikuchipy's order
-        order = sorted(range(len(names)), key=lambda i: _with_numbers(names[i]))
-        signal.data = signal.data[order] if len(shape) == 1 else signal.data
+        # In kikuchipy's order; numbers are to count as numbers.
+        names = [re.sub(r"\d+", lambda n: n[0].zfill(_MOST_DIGITS), p) for p in glob(str(path))]
+        signal.data = signal.data[np.argsort(names)] if len(shape) == 1 else signal.data
     elif ending == ".dat" and (held := path.stat().st_size // (height * width)) < np.prod(shape):
         # An aborted map, which kikuchipy cannot read: its last points were never measured.
         patterns = np.memmap(path, signal.data.dtype, "r", shape=(held, height, width))
         index = np.arange(np.prod(shape)).reshape(shape)
         signal.data = _placed(patterns, np.where(index < held, index, -1))
     return signal
-
-
-def _with_numbers(name: str) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _read_ebsp(path: Path) -> dict:
@@ -172,7 +169,7 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
 
 
 def _rounded(values) -> list[float]:
-    return [float(f"{float(value):.6g}") for value in values]  # files hold 32-bit numbers
+    return [float(f"{float(value):.5g}") for value in values]  # files hold 32-bit numbers
 
 
 def _beam_step(header: dict) -> float:

@@ -206,14 +206,16 @@ def open_data(data: FileData | ArrayData | PublicData) -> tuple:
 def _open_up(data: FileData) -> tuple:
     stated, header = read_header(data.path), read_header(data.path, data.offset)
     patterns = open_patterns(data.path, data.map_shape, data.offset, data.rows)
-    for what in ("offset", "map_shape"):
-        mine, files = getattr(data, what), getattr(stated, what)
+    for what, files in {"offset": stated.offset, "map_shape": header.map_shape}.items():
+        mine = getattr(data, what)
         if mine and files and mine != files:
             print(f"{stated.path.name}: {what} {mine} as the study says; the file says {files}.")
     step = plausible_step(header.step_um or ())
-    if header.step_um and not step and not data.step_um:
-        name = stated.path.name
-        raise PatternFileError(f"{name} states a step of {header.step_um} um: set step_um.")
+    if header.step_um and not step:
+        what = f"{stated.path.name} states a step of {header.step_um} um"
+        if not data.step_um:
+            raise PatternFileError(f"{what}: set step_um.")
+        print(f"{what}; the study says {data.step_um:g} um.")
     return patterns, {"step_um": step} if step else {}
 
 
