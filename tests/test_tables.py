@@ -126,7 +126,8 @@ def test_points_without_a_pattern_do_not_count(finished):
     quality = {"pq": [100, 50, np.nan, np.nan], "fit": 0.5}
     for name in (PREPROCESSED, *finished.decoders):
         turn = 0 if name == PREPROCESSED else 2
-        save_map(layout.orientations(name, "wrought"), crystal_map(turn, missing, **quality))
+        xmap = crystal_map(turn, missing, **quality)
+        save_map(layout.orientations(name, "wrought"), xmap, (0.5, 0.3, 0.6))
         if name != PREPROCESSED:
             losses = np.array([[10, 20], [np.nan, np.nan]], np.float32)
             save_array(layout.model_scan(name, "wrought").pattern_loss, losses)

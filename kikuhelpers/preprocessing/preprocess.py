@@ -79,7 +79,7 @@ def preprocess(
     >>> raw = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = ScanFiles(lambda stage: Path(folder))  # of a study: Layout(study).scan(name)
-    ...     preprocess(raw, ScanPreprocessing(), Preprocessing(mask="none"), files, step_um=1.0)
+    ...     _ = preprocess(raw, ScanPreprocessing(), Preprocessing(mask="none"), files, step_um=1.0)
     ...     np.load(files.background).shape
     (120, 120)
     """
