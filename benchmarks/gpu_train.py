@@ -33,13 +33,12 @@ def simulated_sample() -> tuple[np.ndarray, np.ndarray]:
     from kikuhelpers.patterns.up2 import open_patterns, to_intensity
     from kikuhelpers.preprocessing.preprocess import preprocess
     from kikuhelpers.scans.virtual.scanning import simulate
-    from kikuhelpers.study.scans import ScanPreprocessing
-    from kikuhelpers.study.study import Preprocessing
+    from kikuhelpers.study import scans, study
 
     with tempfile.TemporaryDirectory() as folder:
         files, scan = files_in(folder), virtual_scan(_SIMULATED)
         simulate(scan, files.raw, files.truth)
-        own = ScanPreprocessing(), Preprocessing()
+        own = scans.ScanPreprocessing(), study.Preprocessing()
         preprocess(open_patterns(files.raw), *own, files, scan.step_um)
         mask = np.load(files.mask)
         return to_intensity(open_patterns(files.preprocessed).reshape(-1, *mask.shape)), mask
