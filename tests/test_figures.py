@@ -92,7 +92,7 @@ def planted():
 def test_the_planted_feature_is_chosen(planted, choose, index):
     choice = choose(planted, "vae-16")
     assert choice.index == index
-    assert choice.name == f"vae-16, feature {index + 1}"
+    assert choice.name == f"vae-16, feature {index}"
     assert f"{choice.value:.2f}" in choice.reason
 
 

@@ -108,7 +108,7 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
             spine.set(color="white", linewidth=1.2)
         figure.note_choice("1B", choice)
     drawing.mark_point(ax, "", *point)
-    numbers = ", ".join(str(choice.index + 1) for choice in chosen)
+    numbers = ", ".join(str(choice.index) for choice in chosen)
     ax.set_xlabel(f"maps of features {numbers}")
 
 

@@ -74,7 +74,7 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
         tile.set_title(f"{number}: {distance[at]:.1f} µm", fontsize=style.SMALL_PT)
         line.annotate(str(number), (distance[at], values[at]), (0, 3.5), **beside)
     line.margins(y=0.3)
-    line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index + 1}")
+    line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index}")
     if results.study.figures.path_4c.length is not None:
         ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
         where = "the row or column of this length inside one grain whose halves differ most"

@@ -70,7 +70,7 @@ def feature_gallery(
     """Draw the ``count`` latent maps (rows, columns) with most spatial structure."""
     best = measures[measures["active"]].nlargest(count, "moran_i")
     named = {f"feature {row.feature}: I = {row.moran_i:.2f}": row for row in best.itertuples()}
-    maps = {name: latents[..., row.feature - 1] for name, row in named.items()}
+    maps = {name: latents[..., row.feature] for name, row in named.items()}
     return map_row(maps, step_um, title=title)
 
 

@@ -31,8 +31,8 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Model and feature number (from 1), for a title."""
-        return f"{self.model}, feature {self.index + 1}"
+        """Model and feature number, for a title."""
+        return f"{self.model}, feature {self.index}"
 
     @property
     def reason(self) -> str:
@@ -127,16 +127,16 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
     Returns
     -------
     pandas.DataFrame
-        One row per feature: ``feature`` (from 1), ``variance``, ``active``, ``moran_i``
-        (spatial structure, 0 for none), ``rho_<name>`` (absolute Spearman correlation
-        with each map), ``rho_orientation`` (share of the variance between grains).
+        One row per feature: ``feature`` (its number, from 0 as everywhere), ``variance``,
+        ``active``, ``moran_i`` (spatial structure, 0 for none), ``rho_<name>`` (absolute Spearman
+        correlation with each map), ``rho_orientation`` (share of the variance between grains).
     """
     flat = latents.reshape(-1, latents.shape[-1])
     there = np.isfinite(flat[:, 0])
     flat = flat[there]
     variance = flat.var(axis=0)
     measures = {
-        "feature": np.arange(1, flat.shape[1] + 1),
+        "feature": np.arange(flat.shape[1]),
         "variance": variance,
         "active": variance > ACTIVE_VARIANCE,
         "moran_i": morans_i(latents),

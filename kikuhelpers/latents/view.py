@@ -99,7 +99,7 @@ class View:
         return self.crop(self._open(self.results.layout.model_scan(model, self.scan).latents))
 
     def features(self, model: str) -> pd.DataFrame:
-        """Measures of every latent feature on the whole scan; row i is feature i + 1."""
+        """Measures of every latent feature on the whole scan; row i is feature i."""
         return self._open(self.results.layout.model_scan(model, self.scan).features)
 
     def losses(self, kind: str) -> np.ndarray:
