@@ -46,8 +46,9 @@ def test_fill_outside_names_a_mask_of_another_shape():
 
 
 def test_sharpness_of_a_constant_is_one_coefficient():
-    constant = np.full((1, 2, 120, 120), 30000, np.uint16)
+    constant = np.where(MASK, np.full((1, 2, 120, 120), 30000, np.uint16), 0)
     assert sharpness(constant, MASK) == pytest.approx(1 / 120**2)
+    assert np.isnan(sharpness(0 * constant, MASK)).all(), "without a pattern"
 
 
 def test_sharpness_of_white_noise():
