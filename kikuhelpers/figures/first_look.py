@@ -101,7 +101,7 @@ class FirstLook:
         there = np.flatnonzero(~is_empty(flat))
         some = there[:: max(1, len(there) // _TRIED_PATTERNS)][:_TRIED_PATTERNS]
         drawn, self.fits = fill_outside(flat[some], self.mask), {}
-        for phase in [Phase(**phase) for phase in self.said.get("phases", ())] or CANDIDATES:
+        for phase in [Phase(**phase) for phase in self.named_phases or ()] or CANDIDATES:
             settings, centre = Indexing(phase=phase), detector.pattern_centre
             found = solve(
                 drawn, band_indexer(self.mask.shape, centre, detector, settings), settings
@@ -128,8 +128,9 @@ class FirstLook:
 
     @property
     def named_phases(self) -> list[dict] | None:
-        """Settings of the phases that the file names; None where it names none."""
-        return self.said.get("phases")
+        """Settings of the phases that the file names in full; None where it names none."""
+        whole = [phase for phase in self.said.get("phases", ()) if phase.get("space_group")]
+        return whole or None
 
     @property
     def phase_by(self) -> str:
