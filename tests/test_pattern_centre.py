@@ -18,17 +18,18 @@ from kikuhelpers.study.study import NICKEL, Indexing
 
 CENTRE = (0.51, 0.34, 0.62)
 STATED = Detector(CENTRE)
-SETTINGS = Indexing(phase=NICKEL, calibration_patterns=40)
+SETTINGS = Indexing(phase=NICKEL, calibration_patterns=30)
 MASK = round_mask((120, 120), (59.5, 59.5), 57.5)
 CAMERA = {"pattern_shape": (128, 156)}
 
 
 @pytest.fixture(scope="module")
 def patterns():
-    """(8, 10) simulated Ni patterns with as much noise as bands."""
+    """(6, 8) simulated Ni patterns with as much noise as bands."""
     master = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", energy=20)
     camera = kp.detectors.EBSDDetector(shape=MASK.shape, pc=CENTRE)
-    turns = Rotation.random((8, 10))
+    quaternions = np.random.default_rng(0).normal(size=(6, 8, 4))
+    turns = Rotation(quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True))
     signal = master.get_patterns(turns, camera, compute=True, show_progressbar=False).data
     signal = signal.astype(float)
     signal -= signal.mean(axis=(-1, -2), keepdims=True)
