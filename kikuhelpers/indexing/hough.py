@@ -39,7 +39,7 @@ from kikuhelpers.study.study import Indexing
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
 _HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
-_NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
+NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def index_patterns(
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
-    best["fit"][weak] = _NO_FIT_DEG
+    best["fit"][weak] = NO_FIT_DEG
     xmap = xmap_from_hough_indexing_data(
         best[np.newaxis],
         orix_phases(settings),

@@ -12,7 +12,7 @@ from kikuchipy.detectors import EBSDDetector
 from pyebsdindex import pcopt
 
 from kikuhelpers.indexing.confidence import confidence_index
-from kikuhelpers.indexing.hough import Detector, band_indexer, solve
+from kikuhelpers.indexing.hough import NO_FIT_DEG, Detector, band_indexer, solve
 from kikuhelpers.indexing.phases import library_of
 from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
@@ -139,14 +139,23 @@ def calibrate_pattern_centre(
             remark = _remark(other, detector.pattern_centre)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
     after, _ = solve(drawn, band_indexer(mask.shape, optimum, detector, settings), settings)
-    # A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as
-    # in PyEBSDIndex's own objective. A gain within the noise is none: few orientations leave
-    # the centre open, and the optimum then wanders off.
-    gain = (before["fit"] - before["nmatch"]) - (after["fit"] - after["nmatch"])
+    # A gain within the noise is none: few orientations leave the centre open, and the optimum
+    # then wanders off.
+    gain = _cost(before) - _cost(after)
     if not gain.mean() > SIGNIFICANT * gain.std() / np.sqrt(len(drawn)):
         optimum, after = detector.pattern_centre, before
     fits = (float(np.median(found["fit"])) for found in (before, after))
     return Calibration(optimum, detector.pattern_centre, *fits, len(drawn), remark)
+
+
+def _cost(solutions: np.ndarray) -> np.ndarray:
+    """Misfit of each pattern's solution, in degrees.
+
+    A wrong centre can fit its few matched bands well: an unmatched band costs 1 degree, as in
+    PyEBSDIndex's own objective. A pattern without solution matches none.
+    """
+    solved = solutions["fit"] < NO_FIT_DEG
+    return np.where(solved, solutions["fit"] - solutions["nmatch"], 0.0)
 
 
 def _remark(found: tuple[float, float, float], stated: tuple[float, float, float]) -> str:
