@@ -200,7 +200,7 @@ def _last_words(results: Results) -> list[str]:
         for warning in record.get("warnings", ())
     ]
     table, maps = layout.figures / "table1.md", layout.folder / "notebooks"
-    where = [f"Figures: {layout.figures}"] if any(layout.figures.iterdir()) else []
+    where = [f"Figures: {layout.figures}"] if any(layout.figures.glob("*")) else []
     where += [f"Table 1: {table}"] if study.models and table.is_file() else []
     where += [f"Latent maps: {maps}/05_*.ipynb"] if any(maps.glob("05_*.ipynb")) else []
     where += ["To look into it: make lab, then notebooks/05_latent_maps.ipynb with "]

@@ -51,6 +51,18 @@ def test_weights_of_a_file(tmp_path):
     assert torch.is_tensor(next(iter(Results(study).model("mine").weights.values())))
 
 
+def test_other_weights_are_other_settings(tmp_path):
+    path, job = tmp_path / "w.safetensors", Job(TRAINING, ("mine",))
+    found = set()
+    for seed in range(2):
+        torch.manual_seed(seed)
+        save_file(KikuchiVAE(16).state_dict(), path)
+        found.add(Layout(study_with(str(path))).dependencies.fingerprint(job))
+    found.add(Layout(study_with("in718_rx/vae-16")).dependencies.fingerprint(job))
+    found.add(Layout(study_with("in718_rx/vae-32")).dependencies.fingerprint(job))
+    assert len(found) == 4
+
+
 @pytest.mark.parametrize(
     ("weights", "latent_dim", "sentence"),
     [

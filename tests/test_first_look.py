@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from kikuhelpers.__main__ import main
 from kikuhelpers.figures import first_look
@@ -38,9 +39,25 @@ def test_a_scan_alone_becomes_a_study(monkeypatch, tmp_path, capsys, scan):
     text = (tmp_path / "my_scan_1.yaml").read_text()
     assert "example phase: {name: Ni, space_group: 225" in text
     assert "sample_tilt_deg: 70  # said by nobody" in text
+    assert "# pattern_centre: [0.5, 0.3, 0.6]" in text  # the run searches
     assert (tmp_path / "my_scan_1.png").stat().st_size > 30_000
     assert main(["new", str(scan)]) == 2
-    assert "my_scan_1.yaml is there" in capsys.readouterr().err
+    assert "my_scan_1.yaml is there and would be written over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["20241103", "on", "1e3"])
+def test_names_that_yaml_takes_for_something_else(name):
+    text = first_look._STUDY.split("    # {rows}")[0].format(file="x", name=name)
+    content = yaml.safe_load(text)
+    assert content["title"] == name and list(content["scans"]) == [name]
+
+
+def test_a_picture_of_ones_own_is_not_written_over(monkeypatch, tmp_path, capsys, scan):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_scan_1.png").write_text("mine")
+    assert main(["new", str(scan)]) == 2
+    assert "my_scan_1.png is there and would be written over" in capsys.readouterr().err
+    assert (tmp_path / "my_scan_1.png").read_text() == "mine"
 
 
 def test_the_lattice_and_a_wrong_centre_are_found(monkeypatch, scan):

@@ -90,7 +90,18 @@ WORDS = (
     ),
 )
 FILLED = (
-    *(1, 5, 20, 0.5, [0.5, 0.6], [1, 3], "w", {"presentations": 16}, {"scan": "w"}),
+    *(
+        1,
+        5,
+        20,
+        0.5,
+        [0.5, 0.6],
+        [1, 3],
+        "x.safetensors",
+        "w",
+        {"presentations": 16},
+        {"scan": "w"},
+    ),
     {"rows": [0, 20]},
     *({"centre": [60, 60], "radius": 50}, {"scan": "w", "length": 5}, {"median_width_um": 4.0}),
     *({"strain_percent": 2.0}, {"grain_fraction": 0.5}, {"size_um": [1, 2]}, {"count": 2}),

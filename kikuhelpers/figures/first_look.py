@@ -7,6 +7,7 @@ left open (phase), and a comment in the study says which.
 
 import os
 import re
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -18,11 +19,11 @@ import yaml
 from diffsims.crystallography import ReciprocalLatticeVector
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.simulations import KikuchiPatternSimulator
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.indexing.hough import band_indexer, index_patterns, solve
-from kikuhelpers.indexing.pattern_centre import FITS, best_of_grid, detector_of
+from kikuhelpers.indexing.pattern_centre import FITS, NOBODY, best_of_grid, detector_of
 from kikuhelpers.indexing.phases import reflectors
 from kikuhelpers.indexing.warm_up import warm_up
 from kikuhelpers.patterns.geometry import geometry_of
@@ -35,7 +36,8 @@ from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.load import load_study
 from kikuhelpers.study.models import Model, Training
 from kikuhelpers.study.phases import Phase
-from kikuhelpers.study.scans import FileData, Scan
+from kikuhelpers.study.scans import ArrayData, FileData, Scan
+from kikuhelpers.study.stages import plain
 from kikuhelpers.study.study import Indexing, Preprocessing, StudyError
 from kikuhelpers.training.loop import Trainer
 from kikuhelpers.training.sample import TrainingSet
@@ -71,7 +73,7 @@ class FirstLook:
         The file cannot be read.
     """
 
-    def __init__(self, data: FileData):
+    def __init__(self, data: FileData | ArrayData):
         self.path, self.data = Path(data.path), data
         patterns, self.said = open_data(data)
         self.map_shape, self.pattern_shape = patterns.shape[:2], patterns.shape[2:]
@@ -82,7 +84,8 @@ class FirstLook:
         self.raw = scaling(seen)(seen)[..., :: -1 if data.flip else 1, :]
         self.brightness = self.raw.mean(axis=(2, 3))
         self.scan = Scan(data=data)
-        self.step_um = data.step_um or self.said.get("step_um", 1.0)
+        self.said_step_um = data.step_um or self.said.get("step_um")
+        self.step_um = self.said_step_um or 1.0
         self._preprocess()
         self._find_phase_and_centre()
 
@@ -101,13 +104,10 @@ class FirstLook:
         there = np.flatnonzero(~is_empty(flat))
         some = there[:: max(1, len(there) // _TRIED_PATTERNS)][:_TRIED_PATTERNS]
         drawn, self.fits = fill_outside(flat[some], self.mask), {}
-        for phase in [Phase(**phase) for phase in self.named_phases or ()] or CANDIDATES:
+        for phase in self.named_phases or CANDIDATES:
             settings, centre = Indexing(phase=phase), detector.pattern_centre
-            found = solve(
-                drawn, band_indexer(self.mask.shape, centre, detector, settings), settings
-            )
-            if found[1].mean() < FITS:
-                indexer = band_indexer(self.mask.shape, centre, detector, settings)
+            indexer = band_indexer(self.mask.shape, centre, detector, settings)
+            if solve(drawn, indexer, settings)[1].mean() < FITS:
                 other, reached = best_of_grid(drawn, indexer, settings)
                 centre = other if reached > FITS else centre
             self.detector = replace(detector, pattern_centre=centre)
@@ -120,17 +120,22 @@ class FirstLook:
         self.on_camera = geometry_of(self.pattern_shape, self.scan.preprocessing).to_camera(
             self.detector.pattern_centre
         )
-        self.centre_by = f"said by {self.sources['pattern_centre']}"
-        if self.detector.pattern_centre != detector.pattern_centre:
-            self.centre_by = f"the best of a grid (CI {self.confidence:.2f}): look at the picture"
-        elif self.confidence < FITS:
-            self.centre_by += f", but the bands do not agree (CI {self.confidence:.2f})"
+        found = self.detector.pattern_centre != detector.pattern_centre
+        who = "the best of a grid" if found else f"said by {self.sources['pattern_centre']}"
+        self.centre_by = f"a first guess, {who}; mean confidence {self.confidence:.2f}"
+        if self.confidence < FITS:
+            self.centre_by += ", and no other does better: noise, another phase, upside down?"
+        self.centre_is_known = found or self.sources["pattern_centre"] != NOBODY
 
     @property
-    def named_phases(self) -> list[dict] | None:
-        """Settings of the phases that the file names in full; None where it names none."""
-        whole = [phase for phase in self.said.get("phases", ()) if phase.get("space_group")]
-        return whole or None
+    def named_phases(self) -> tuple[Phase, ...]:
+        """The phases that the file names, if indexing can use all of them."""
+        try:
+            named = tuple(Phase.model_validate(phase) for phase in self.said.get("phases", ()))
+            _ = [reflectors(phase) for phase in named]
+        except (ValidationError, StudyError):
+            return ()  # the study then leaves the phase open
+        return named
 
     @property
     def phase_by(self) -> str:
@@ -193,27 +198,31 @@ def new_study(path: str | Path, **settings: Any) -> tuple[Path, Path]:
         The file cannot be read.
     """
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") or "scan"
-    study = Path(f"{name}.yaml")
-    if study.exists():
-        raise StudyError(
-            f"{study} is there: move it away, or run it: python -m kikuhelpers {study}."
-        )
+    study, png = Path(f"{name}.yaml"), Path(f"{name}.png")
+    for there in (study, png):
+        if there.exists():
+            raise StudyError(f"{there} is there and would be written over: move it away.")
     if not Path(path).exists() and "*" not in str(path):
         raise PatternFileError(f"There is no scan file {path}; check its path.")
+    data = _checked(path, settings)
+    open_data(data)  # what cannot be read is refused before anything takes long
     warm_up()
-    look = FirstLook(_checked(path, settings))
+    look = FirstLook(data)
     picture = preview(look)
-    with written_aside(study) as temporary:
+    with written_aside(study) as temporary, tempfile.TemporaryDirectory() as folder:
         temporary.write_text(_text(look, name), "utf-8")
+        made, _ = style.save_figure(picture, folder, name)
+        shutil.copyfile(made, png)
     load_study(study)  # it is one
-    png, pdf = style.save_figure(picture, Path(), name)
-    pdf.unlink()
     return study, png
 
 
-def _checked(path: str | Path, settings: dict) -> FileData:
+def _checked(path: str | Path, settings: dict) -> FileData | ArrayData:
+    given = {"source": "file", "path": str(path)} | settings
     try:
-        return FileData(path=str(path), **settings)
+        return TypeAdapter(ArrayData if given["source"] == "array" else FileData).validate_python(
+            given
+        )
     except ValidationError as error:
         first = error.errors()[0]
         raise StudyError(f"{first['loc'][0]} of the scan: {first['msg']}.") from None
@@ -221,14 +230,14 @@ def _checked(path: str | Path, settings: dict) -> FileData:
 
 _STUDY = """\
 # Made from {file} by `python -m kikuhelpers new`. Run it: python -m kikuhelpers {name}.yaml
-title: {name}
+title: "{name}"
 scans:
-  {name}:
+  "{name}":
     # {rows} x {columns} points; patterns of {height} x {width} px become 120 x 120 px.
-    data: {data}
+    data: {data}{step_by}
     indexing:
       # Bruker's convention; {centre_by}. Others: {{edax: [x, y, z]}}, oxford, emsoft.
-      pattern_centre: {centre}
+      {comment}pattern_centre: {centre}
       sample_tilt_deg: {detector.sample_tilt_deg:g}  # said by {by[sample_tilt_deg]}
       detector_tilt_deg: {detector.detector_tilt_deg:g}  # said by {by[detector_tilt_deg]}
 # {phase_by}
@@ -239,7 +248,7 @@ models:
 training: {training}
 # What linear components of the same number leave: the VAE should leave less.
 baselines:
-  pca-{dimension}: {{method: pca, components: {dimension}}}
+  pca-{components}: {{method: pca, components: {components}}}
 """
 
 
@@ -248,7 +257,9 @@ def _text(look: FirstLook, name: str) -> str:
     dimension, rate = (32, _LARGE_RATE) if points >= _LARGE_MAP else (16, _RATE)
     training = _TRAINING | {"presentations": _PRESENTATIONS, "learning_rate": rate}
     data = look.data.model_dump(mode="json", exclude_defaults=True)
-    data |= {"path": os.path.relpath(look.path), "step_um": look.step_um}
+    data |= {"path": os.path.relpath(look.path)}
+    data |= {"step_um": look.said_step_um} if look.said_step_um else {}
+    phases = [plain(phase) for phase in look.named_phases] or None
     (rows, columns), (height, width) = look.map_shape, look.pattern_shape
     return _STUDY.format(
         **{"file": look.path.name, "name": name, "rows": rows, "columns": columns},
@@ -259,7 +270,10 @@ def _text(look: FirstLook, name: str) -> str:
         centre=[round(value, 4) for value in look.on_camera],
         centre_by=look.centre_by,
         phase_by=look.phase_by,
-        indexing=_flow({"phase": look.named_phases}),
+        indexing=_flow({"phase": phases}),
+        step_by="" if look.said_step_um else "  # step_um: nobody says it, add it",
+        comment="" if look.centre_is_known else "# ",
+        components=min(dimension, points),
         minutes=look.seconds_of(training, dimension) / 60,
     )
 
@@ -287,7 +301,8 @@ def preview(look: FirstLook) -> style.PaperFigure:
     image = drawing.show_map(first[0], brightness, look.step_um * look.every, "cividis")
     drawing.add_colour_bar(image, first[0])
     drawing.show_pattern(first[1], look.raw.mean(axis=(0, 1)), whole)
-    drawing.show_pattern(first[2], look.mask.astype(float), np.ones_like(look.mask))
+    drawing.bare(first[2])
+    first[2].imshow(look.mask, cmap="gray", vmin=0, vmax=1)
     drawing.show_pattern(first[3], look.patterns[look.best], look.mask)
     bands = look.bands()
     first[3].plot(*bands, color="tab:red", lw=0.6, scalex=False, scaley=False)

@@ -177,10 +177,14 @@ def draw_patterns(patterns: np.ndarray, count: int, seed: int) -> np.ndarray:
     Empty ones are left out.
     """
     rows, columns = patterns.shape[:2]
-    n = min(count, rows * columns)
-    points = np.sort(np.random.default_rng(seed).choice(rows * columns, n, replace=False))
-    drawn = patterns[points // columns, points % columns]
-    return drawn[~is_empty(drawn)]
+    rng, found, missing = np.random.default_rng(seed), [], min(count, rows * columns)
+    left = np.arange(rows * columns)
+    while missing and len(left):  # again, where empty ones were drawn
+        points = np.sort(rng.choice(left, min(missing, len(left)), replace=False))
+        drawn = patterns[points // columns, points % columns]
+        found.append(drawn[~is_empty(drawn)])
+        left, missing = np.setdiff1d(left, points), missing - len(found[-1])
+    return np.concatenate(found)
 
 
 def best_of_grid(

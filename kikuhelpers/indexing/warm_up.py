@@ -11,6 +11,8 @@ def warm_up() -> None:
 
     Nothing is done where the code that compiles is the same as the last time.
     """
+    if compiled_mark().is_file():
+        return
     with compiling_lock(), tempfile.TemporaryDirectory() as folder:
         if compiled_mark().is_file():
             return

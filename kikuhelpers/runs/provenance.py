@@ -167,6 +167,8 @@ def collect(results: Results) -> dict:
     shared |= {"seed": study.seed, "versions": versions(), "hardware": hardware()}
     for name, scan in study.scans.items():  # without its folder: this file may be published
         shared["study"]["scans"][name]["data"] = plain(scan.data)
+    for name, model in study.models.items():
+        shared["study"]["models"][name]["weights"] = plain(model).get("weights")
     for job, record in results.all_records().items():
         own = ["commit", "inputs", "scans", "seconds", "peak_memory_mb"]
         own += [key for key in ("versions", "hardware") if record[key] != shared[key]]

@@ -46,7 +46,7 @@ def load_study(study: str | Path, overrides: dict[str, Any] | None = None) -> St
     >>> load_study("smoke", {"models.vae-16.beta": 15}).model("vae-16").beta
     15.0
     """
-    path = study_path(study)
+    path = study_path(study).absolute()  # however it was given, it is the same study
     source = path.stem if path.resolve().parent == STUDIES_FOLDER else str(path)
     found = _validated(path, _content(path, {})).with_origin(Origin(source))
     if overrides:

@@ -10,6 +10,7 @@ fingerprints, and nothing else.
 
 import hashlib
 import json
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -117,7 +118,7 @@ class Dependencies:
     def _training(self, model: str):
         own = self.study.model(model)
         if own.weights:
-            return {"model": own}, []
+            return {"model": own, "weights": self._of_weights(own.weights)}, []
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model)
@@ -127,6 +128,16 @@ class Dependencies:
         if own.hold_out:
             jobs.append(Job(INDEXING, (own.hold_out.scan,)))
         return settings, jobs
+
+    def _of_weights(self, source: str):
+        """What tells some weights from others: the file's time, or the training's settings."""
+        if source.endswith(".safetensors"):
+            path = PurePath(source)
+            return [path.name, os.stat(path).st_mtime_ns if os.path.isfile(path) else None]
+        from kikuhelpers.study.load import load_study
+
+        study, _, model = source.partition("/")
+        return Dependencies(load_study(study)).fingerprint(Job(TRAINING, (model,)))
 
     def _latent_maps(self, model: str, scan: str):
         jobs = [Job(TRAINING, (model,)), Job(PREPROCESSING, (scan,))]
@@ -212,4 +223,7 @@ def plain(value, without: Collection[str] = ()):
         return value
     content = {name: plain(part) for name, part in value if name not in without}
     content = {n: v for n, v in content.items() if value.came_later.get(n, ...) != v}
-    return content | {"path": PurePath(content["path"]).name} if "path" in content else content
+    for name in ("path", "weights"):
+        if content.get(name):
+            content[name] = PurePath(content[name]).name
+    return content

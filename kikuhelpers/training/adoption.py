@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kikuhelpers.runs.files import save_json, written_aside
@@ -46,7 +47,11 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
     if source.endswith(_ENDING):
         if not Path(source).is_file():
             raise StudyError(f"There are no weights {source} of model '{name}': check their path.")
-        weights, history = load_file(source), pd.DataFrame([_UNKNOWN])
+        try:
+            weights = load_file(source)
+        except SafetensorError as error:
+            raise StudyError(f"{source} holds no weights ({error}): copy it again.") from None
+        history = pd.DataFrame([_UNKNOWN])
         card = {"presentations": 0, "last": _UNKNOWN, "seconds": 0.0}
     else:
         study, _, theirs = source.partition("/")
