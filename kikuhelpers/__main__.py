@@ -79,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
             command = _snakemake(arguments, results, jobs, for_snakemake)
             notebooks = PROJECT_ROOT / "notebooks"
             to_do = [] if _is_plan(for_snakemake) else _to_do(results)
+            if not to_do and not _is_plan(for_snakemake):
+                print("Nothing to be done: all results are there.")
             with Progress(layout, to_do), fork_server.running(notebooks):
                 failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
             results = Results(results.study)  # read anew
