@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
             notebooks = PROJECT_ROOT / "notebooks"
-            to_do = [] if _is_plan(for_snakemake) else _to_do(results)
+            to_do = _tables_and_figures(results) if arguments.figures else _to_do(results)
+            to_do = [] if _is_plan(for_snakemake) else to_do
             if not to_do and not _is_plan(for_snakemake):
                 print("Nothing to be done: all results are there.")
             with Progress(layout, to_do), fork_server.running(notebooks):

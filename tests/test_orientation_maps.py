@@ -136,3 +136,10 @@ def test_ipf_colours_of_cube_directions():
     assert colours.shape == (2, 3, 3)
     assert colours[0] == pytest.approx(np.eye(3), abs=0.01)  # orix misses by 0.009
     assert colours[1, 2] == pytest.approx([0, 0, 0])
+
+
+def test_archived_maps_without_a_quality_have_all_their_points():
+    xmap = maps.CrystalMap(Rotation.identity((3,)))
+    assert maps.collected(xmap).all()
+    xmap.prop["pq"] = np.array([1.0, np.nan, 0.0])
+    assert maps.collected(xmap).tolist() == [True, False, True]

@@ -62,8 +62,11 @@ def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
 
 
 def collected(xmap: CrystalMap) -> np.ndarray:
-    """Return (n,) bool, False for points without a pattern: their image quality is NaN."""
-    return np.isfinite(np.asarray(xmap.prop["pq"]))
+    """Return (n,) bool, False for points without a pattern: their image quality is NaN.
+
+    Archived maps that are only asked for orientations hold no quality: all their points count.
+    """
+    return np.isfinite(np.asarray(xmap.prop.get("pq", np.zeros(xmap.size))))
 
 
 def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
