@@ -90,9 +90,9 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
     _arrow(figure, 1, 35)
     latent = view.latents(model)[point]
     ax = _tile(figure, 1, 54, width_mm=70, height_mm=24)
-    ax.bar(np.arange(1, latent.size + 1), latent, width=0.8, color="0.35")
+    ax.bar(np.arange(latent.size), latent, width=0.8, color="0.35")
     ax.axhline(0, color="black", lw=0.4)
-    ax.set(xlim=(0.2, latent.size + 0.8), xlabel="latent feature", ylabel="value")
+    ax.set(xlim=(-0.8, latent.size - 0.2), xlabel="latent feature", ylabel="value")
     drawing.letter(ax, "", f"encoder of {model}: {latent.size} features of this pattern")
 
     _arrow(figure, 1, 128)
