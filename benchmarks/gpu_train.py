@@ -1,8 +1,7 @@
 """A 64-D training in pieces of some minutes: ``python -m benchmarks.gpu_train``, again and again.
 
-Each piece goes on from the checkpoint of the last one, a file that can be carried to another
-machine. The patterns are of a virtual specimen, simulated on the spot; where a package for that is
-missing, those of the committed sample. On a CPU the weights are to the bit those of one piece.
+Each piece goes on from the last one's checkpoint, on any machine; on a CPU to the bit as in one
+piece. Patterns are of a virtual specimen, or, where a package is missing, the committed sample.
 """
 
 import argparse
@@ -38,8 +37,8 @@ def simulated_sample() -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         files, scan = files_in(folder), virtual_scan(_SIMULATED)
         simulate(scan, files.raw, files.truth)
-        own = scans.ScanPreprocessing(), study.Preprocessing()
-        preprocess(open_patterns(files.raw), *own, files, scan.step_um)
+        own = scans.ScanPreprocessing(), study.Preprocessing(), files, scan.step_um
+        preprocess(open_patterns(files.raw), *own)
         mask = np.load(files.mask)
         return to_intensity(open_patterns(files.preprocessed).reshape(-1, *mask.shape)), mask
 

@@ -264,7 +264,7 @@ def _text(look: FirstLook, name: str) -> str:
     return _STUDY.format(
         **{"file": look.path.name, "name": name, "rows": rows, "columns": columns},
         **{"height": height, "width": width, "data": _flow(data), "points": points},
-        **{"dimension": dimension, "training": _Flow(training), "detector": look.detector},
+        **{"dimension": dimension, "training": _flow(training), "detector": look.detector},
         shown=training["presentations"],
         by=look.sources,
         centre=[round(value, 4) for value in look.on_camera],
@@ -276,13 +276,6 @@ def _text(look: FirstLook, name: str) -> str:
         components=min(dimension, points),
         minutes=look.seconds_of(training, dimension) / 60,
     )
-
-
-class _Flow(dict):
-    """Settings that a text shows in YAML's flow style."""
-
-    def __str__(self):
-        return _flow(dict(self))
 
 
 def _flow(settings: dict) -> str:

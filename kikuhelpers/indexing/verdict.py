@@ -17,9 +17,9 @@ from kikuhelpers.indexing.pattern_centre import draw_patterns
 from kikuhelpers.patterns.masking import fill_outside
 from kikuhelpers.study.study import Indexing
 
-# Thresholds, fixed on the measured crop and one virtual map and tested on other maps, phases and
-# errors (tests/test_verdict.py): right ones have a median confidence of 0.3 to 0.7 and 7 to 9
-# matched bands of 9; wrong phases, wrong centres and noise at most 0.04 and 3 to 4 bands.
+# Thresholds, set on the measured crop and two virtual maps and tried on other phases and errors
+# (docs/verdicts.py): right ones have a median confidence of 0.3 to 0.7 and 7 to 9 matched bands
+# of 9; wrong centres and noise at most 0.02 and 3 to 4 bands.
 SOUND_CONFIDENCE, WRONG_CONFIDENCE = 0.2, 0.06
 SOUND_SHARE_OF_BANDS = 0.6
 # Peaks of the Hough transform over those of shuffled pixels: bands give 2 and more.
