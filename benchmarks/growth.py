@@ -71,7 +71,7 @@ def _work(stage: str, number: int, dimension: int, folder: str) -> Callable[[], 
     if stage in _QUALITY:
         return lambda: _QUALITY[stage](patterns, mask)
     if stage == "indexing":
-        more = mask, Detector(), Indexing(phase=NICKEL), Detector().pattern_centre, 1.0
+        more = mask, Detector(), Indexing(phase=NICKEL), 1.0
         index_patterns(patterns[:, :2], *more)
         return lambda: index_patterns(patterns, *more)
     model = on_device(KikuchiVAE(dimension)).eval()

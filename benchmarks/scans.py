@@ -73,13 +73,13 @@ def indexing(sizes: Sizes) -> Iterator[dict]:
     """Measure Hough indexing with confidence index and map, against PyEBSDIndex alone."""
     patterns = simulated_patterns(sizes.map_patterns)
     flat = patterns.reshape(-1, *PIXELS)
-    settings, detector = Indexing(phase=NICKEL), Detector()
+    settings, detector = Indexing(phase=NICKEL), Detector(_CENTRE)
     mask = np.ones(PIXELS, bool)
-    indexer = band_indexer(PIXELS, _CENTRE, detector, settings)
+    indexer = band_indexer(PIXELS, detector, settings)
     bands = indexer.bandDetectPlan  # with PyEBSDIndex's own loops again:
     del bands._grey_dilation, bands.radonPlan.rdn_loops
     jobs = {
-        "ours": partial(index_patterns, patterns, mask, detector, settings, _CENTRE, 1.0),
+        "ours": partial(index_patterns, patterns, mask, detector, settings, 1.0),
         "plain": partial(indexer.index_pats, flat),
     }
     yield {

@@ -72,7 +72,7 @@ def main() -> None:
     for group, name, right, patterns, detector, phase in cases():
         settings = Indexing(phase=phase)
         how = patterns, MASK, detector, settings
-        xmap = index_patterns(*how, detector.pattern_centre, 1.0)
+        xmap = index_patterns(*how, 1.0)
         verdict = judge(xmap, *how, _SEED)
         indexed = round(100 * float(xmap.is_indexed.mean()), 1)
         row = {"cases": group, "case": name, "is right": right, "verdict": verdict.kind}

@@ -89,10 +89,10 @@ def test_indexing(tmp_path, monkeypatch):
     low, high = simulated.min(), simulated.max()
     patterns = to_counts(2 * (simulated - low) / (high - low) - 1)
     patterns[KEPT:] = 0
-    mask, centre = np.ones((120, 120), bool), {"pattern_centre": (0.5, 0.3, 0.6)}
+    mask = np.ones((120, 120), bool)
     settings = Detector(), Indexing(phase=NICKEL, calibration_patterns=999)
-    xmap = index_and_measure(patterns, mask, *settings, centre, 1.0)
-    alone = index_and_measure(patterns[:KEPT], mask, *settings, centre, 1.0)
+    xmap = index_and_measure(patterns, mask, *settings, 1.0)
+    alone = index_and_measure(patterns[:KEPT], mask, *settings, 1.0)
     n = KEPT * COLUMNS
     assert collected(xmap).tolist() == [True] * n + [False] * (xmap.size - n)
     np.testing.assert_allclose(xmap.rotations[:n].data, alone.rotations.data)
@@ -101,7 +101,7 @@ def test_indexing(tmp_path, monkeypatch):
     assert (xmap.phase_id[n:] == -1).all() and (xmap.prop["grain"][n:] == -1).all()
     for name in ("pq", "cm", "ci", "sharpness", "noise", "grod_deg", "kam_deg"):
         assert np.isnan(xmap.prop[name][n:]).all(), name
-    save_map(tmp_path / "map.h5", xmap, centre["pattern_centre"])
+    save_map(tmp_path / "map.h5", xmap, Detector().pattern_centre)
     again = orix.io.load(str(tmp_path / "map.h5"))
     assert (collected(again) == collected(xmap)).all()
     assert np.isfinite(np.loadtxt(tmp_path / "map.ang")).all()

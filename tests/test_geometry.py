@@ -120,9 +120,8 @@ def indexed(shape: tuple[int, int], square: str, rotations: Rotation, folder) ->
     write_scan(files.raw, scaled.astype(np.uint16))
     preprocess(open_patterns(files.raw), scan, Preprocessing(mask="none"), files, step_um=1.0)
     patterns, mask = open_patterns(files.preprocessed), np.load(files.mask)
-    settings = Detector(), Indexing(phase=NICKEL)
-    centre = geometry_of(shape, scan).to_square(camera)
-    return index_patterns(patterns, mask, *settings, centre, 1.0).rotations
+    detector = Detector(geometry_of(shape, scan).to_square(camera))
+    return index_patterns(patterns, mask, detector, Indexing(phase=NICKEL), 1.0).rotations
 
 
 # One square by several cameras: the centre of each, computed by hand from the square's.

@@ -12,9 +12,7 @@ from kikuhelpers.study.study import NICKEL, Indexing
 @pytest.mark.parametrize("normalise", [0.0, 1.0])
 @pytest.mark.parametrize("count", [1, 33])
 def test_the_radon_transform_is_pyebsdindexs(shape, normalise, count):
-    plan = hough.band_indexer(
-        shape, (0.5, 0.4, 0.6), hough.Detector(), Indexing(phase=NICKEL)
-    ).bandDetectPlan
+    plan = hough.band_indexer(shape, hough.Detector(), Indexing(phase=NICKEL)).bandDetectPlan
     radon, images = plan.radonPlan, np.random.default_rng(0).uniform(0, 9e4, (count, *shape))
     flat, padding = images.astype(np.float32).ravel(), np.array([11, 11])
     found = []
@@ -37,8 +35,6 @@ def test_the_dilation_is_pyebsdindexs(size):
 
 
 def test_an_indexer_uses_them():
-    indexer = hough.band_indexer(
-        (60, 60), (0.5, 0.4, 0.6), hough.Detector(), Indexing(phase=NICKEL)
-    )
+    indexer = hough.band_indexer((60, 60), hough.Detector(), Indexing(phase=NICKEL))
     assert indexer.bandDetectPlan._grey_dilation is hough_kernels._grey_dilation
     assert indexer.bandDetectPlan.radonPlan.rdn_loops is hough_kernels._radon

@@ -15,6 +15,7 @@ from kikuhelpers.runs import compilation
 from kikuhelpers.study.study import NICKEL, Indexing
 
 CENTRE = (0.51, 0.34, 0.62)
+AT = indexing.Detector(CENTRE)
 SHAPE = (4, 10)
 STEP_UM = 0.5
 NI = Indexing(
@@ -46,8 +47,8 @@ def scan():
 
 
 @pytest.fixture(scope="module")
-def xmap(patterns, scan):
-    return indexing.index_patterns(patterns, MASK, scan, NI, CENTRE, STEP_UM)
+def xmap(patterns):
+    return indexing.index_patterns(patterns, MASK, AT, NI, STEP_UM)
 
 
 def test_simulated_patterns_index_back(xmap, truth):
@@ -65,24 +66,24 @@ def test_map_has_the_grid_of_the_scan(xmap):
     assert xmap.phases[0].structure.lattice.a == pytest.approx(3.52)
 
 
-def test_confidence_separates_patterns_from_noise(xmap, scan):
+def test_confidence_separates_patterns_from_noise(xmap):
     noise = np.random.default_rng(0).integers(0, 2**16, (10, 20, *MASK.shape), np.uint16)
-    of_noise = indexing.index_patterns(noise, MASK, scan, NI, CENTRE, STEP_UM).prop["ci"]
+    of_noise = indexing.index_patterns(noise, MASK, AT, NI, STEP_UM).prop["ci"]
     assert of_noise.mean() < 0.1
     assert np.median(xmap.prop["ci"]) > 0.5
     assert np.all((xmap.prop["ci"] >= 0) & (xmap.prop["ci"] <= 1))
 
 
-def test_chunks_do_not_change_the_result(monkeypatch, patterns, scan, xmap):
+def test_chunks_do_not_change_the_result(monkeypatch, patterns, xmap):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", 7 * patterns[0, 0].nbytes)
-    again = indexing.index_patterns(patterns, MASK, scan, NI, CENTRE, STEP_UM)
+    again = indexing.index_patterns(patterns, MASK, AT, NI, STEP_UM)
     assert maps.misorientation_map(again, xmap).max() < 0.01
     assert np.array_equal(again.prop["nmatch"], xmap.prop["nmatch"])
 
 
 def test_rho_fraction_is_the_share_of_rho_searched():
     settings = Indexing(phase=NICKEL, rho_bins=200)
-    plan = indexing.band_indexer((120, 120), CENTRE, indexing.Detector(), settings).bandDetectPlan
+    plan = indexing.band_indexer((120, 120), indexing.Detector(), settings).bandDetectPlan
     assert plan.rdnmask[:, 90].sum() == 0.85 * 200
     assert plan.nTheta == 180
     assert tuple(plan.peakPad) == (11, 11)  # the peak distance that the docstring states
@@ -105,9 +106,9 @@ def test_calibration_keeps_a_start_that_fits_better(monkeypatch, patterns, scan)
 
 
 @pytest.mark.parametrize("bands", [9, 10])  # more than 9 of 9: none is indexed
-def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, scan, bands):
+def test_points_that_are_not_indexed_survive_both_formats(tmp_path, patterns, bands):
     strict = NI.model_copy(update={"minimum_matched_bands": bands})
-    xmap = indexing.index_patterns(patterns, MASK, scan, strict, CENTRE, STEP_UM)
+    xmap = indexing.index_patterns(patterns, MASK, AT, strict, STEP_UM)
     assert (~xmap.is_indexed).sum() > 0
     indexing.save_map(tmp_path / "map.h5", xmap, CENTRE)
     again = orix.io.load(str(tmp_path / "map.h5"))
@@ -152,8 +153,8 @@ def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):
     assert not lock.is_locked
 
 
-def test_lines_and_other_formats_are_named(scan, patterns):
+def test_lines_and_other_formats_are_named(patterns):
     with pytest.raises(ValueError, match="is a line"):
-        indexing.index_patterns(patterns[:1], MASK, scan, NI, CENTRE, STEP_UM)
+        indexing.index_patterns(patterns[:1], MASK, AT, NI, STEP_UM)
     with pytest.raises(ValueError, match=r"must end in \.h5"):
         indexing.save_map("map.ang", None, CENTRE)

@@ -95,8 +95,9 @@ def test_the_wrong_side_of_the_middle_is_noticed(patterns, error):
     assert re.search(r"edax: \[x, y, z\].*flip: true", found.remark)
     agree = float(re.search(r"near \[[\d.]+, ([\d.]+),", found.remark)[1])
     assert agree == pytest.approx(1 - detector.pattern_centre[1], abs=0.05)
-    xmap = index_patterns(given, MASK, detector, SETTINGS, found.pattern_centre, 1.0)
-    verdict = judge(xmap, given, MASK, detector, SETTINGS, 1, found.remark)
+    how = given, MASK, Detector(found.pattern_centre), SETTINGS
+    xmap = index_patterns(*how, 1.0)
+    verdict = judge(xmap, *how, 1, found.remark)
     assert verdict.kind == "disagreement" and found.remark in verdict.sentence
     assert xmap.is_indexed.mean() > 0.8  # which says nothing
 
@@ -105,7 +106,7 @@ def test_noise_and_bands_are_told_apart(patterns):
     noise = np.random.default_rng(0).integers(0, 2**16, patterns.shape, np.uint16)
     kinds = {}
     for name, given in {"bands": patterns, "noise": noise}.items():
-        xmap = index_patterns(given, MASK, STATED, SETTINGS, CENTRE, 1.0)
+        xmap = index_patterns(given, MASK, STATED, SETTINGS, 1.0)
         kinds[name] = judge(xmap, given, MASK, STATED, SETTINGS, seed=1)
         assert kinds[name].confidence_of_noise < 0.03
     assert kinds["bands"].kind == "sound" and kinds["bands"].peak_ratio > 1.5
@@ -113,7 +114,7 @@ def test_noise_and_bands_are_told_apart(patterns):
 
 
 def test_the_ang_file_states_the_centre_in_edaxs_convention(tmp_path, patterns):
-    xmap = index_patterns(patterns, MASK, STATED, SETTINGS, CENTRE, 1.0)
+    xmap = index_patterns(patterns, MASK, STATED, SETTINGS, 1.0)
     save_map(tmp_path / "map.h5", xmap, CENTRE)
     head = (tmp_path / "map.ang").read_text()
     stated = [float(re.search(f"{axis}-star +([\\d.]+)\n", head)[1]) for axis in "xyz"]

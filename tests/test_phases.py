@@ -88,7 +88,7 @@ def patterns() -> dict[str, np.ndarray]:
 def index(patterns: np.ndarray, *names: Phase) -> CrystalMap:
     phase = names if len(names) > 1 else names[0]
     detector = hough.Detector(CENTRE)
-    return hough.index_patterns(patterns, MASK, detector, Indexing(phase=phase), CENTRE, 1.0)
+    return hough.index_patterns(patterns, MASK, detector, Indexing(phase=phase), 1.0)
 
 
 def off_deg(xmap: CrystalMap, group, seed=0) -> np.ndarray:
@@ -177,7 +177,7 @@ def test_the_phases_of_a_file_count_where_the_study_names_none():
 
 def test_indexing_without_a_phase_asks_for_one():
     with pytest.raises(StudyError, match=r"names no phase.*\{name: Ni, space_group: 225"):
-        hough.band_indexer((60, 60), CENTRE, hough.Detector(), Indexing())
+        hough.band_indexer((60, 60), hough.Detector(), Indexing())
 
 
 # ---------------------------------------------------------------------- bands
@@ -268,7 +268,7 @@ def test_a_measured_pattern_of_iron_is_bcc():
     scan, found = hough.Detector(pattern_centre=(0.487, 0.452, 0.567)), {}
     for phase in (FE, NI, TI):
         settings = Indexing(phase=phase)
-        indexer = hough.band_indexer(pattern.shape, scan.pattern_centre, scan, settings)
+        indexer = hough.band_indexer(pattern.shape, scan, settings)
         best, [found[phase]] = hough.solve(pattern[np.newaxis], indexer, settings)
         if phase == FE:
             assert best["nmatch"][0] == 9 and best["fit"][0] < 0.3

@@ -171,7 +171,7 @@ def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:
     counts = np.zeros((*scan.map_shape, *MASK.shape), np.uint16)
     counts[..., MASK] = to_counts(2 * (inside - low) / (high - low) - 1).reshape(20, 20, -1)
     found = index_patterns(
-        counts, MASK, Detector(), Indexing(phase=NICKEL), PATTERN_CENTRE, scan.step_um
+        counts, MASK, Detector(PATTERN_CENTRE), Indexing(phase=NICKEL), scan.step_um
     )
     orientations = [
         Orientation(q.reshape(-1, 4), symmetry.Oh) for q in (found.rotations.data, truth.rotation)

@@ -106,12 +106,12 @@ class FirstLook:
         drawn, self.fits = fill_outside(flat[some], self.mask), {}
         for phase in self.named_phases or CANDIDATES:
             settings, centre = Indexing(phase=phase), detector.pattern_centre
-            indexer = band_indexer(self.mask.shape, centre, detector, settings)
+            indexer = band_indexer(self.mask.shape, detector, settings)
             if solve(drawn, indexer, settings)[1].mean() < FITS:
                 other, reached = best_of_grid(drawn, indexer, settings)
                 centre = other if reached > FITS else centre
             self.detector = replace(detector, pattern_centre=centre)
-            indexer = band_indexer(self.mask.shape, centre, self.detector, settings)
+            indexer = band_indexer(self.mask.shape, self.detector, settings)
             _, confidence = solve(drawn, indexer, settings)
             self.fits[phase] = float(confidence.mean()), self.detector, some[confidence.argmax()]
         self.phase = max(self.fits, key=lambda phase: self.fits[phase][0])
@@ -154,7 +154,7 @@ class FirstLook:
         detector, settings = self.detector, Indexing(phase=self.phase)
         patterns = np.tile(self.patterns[self.best], (2, 2, 1, 1))  # a map, if a small one
         centre = detector.pattern_centre
-        xmap = index_patterns(patterns, self.mask, detector, settings, centre, self.step_um)
+        xmap = index_patterns(patterns, self.mask, detector, settings, self.step_um)
         vectors = ReciprocalLatticeVector(xmap.phases[0], hkl=reflectors(self.phase)).symmetrise()
         tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
         camera = EBSDDetector(self.mask.shape, pc=centre, **tilts)

@@ -56,7 +56,6 @@ def index_patterns(
     mask: np.ndarray,
     detector: Detector,
     settings: Indexing,
-    pattern_centre: tuple[float, float, float],
     step_um: float,
 ) -> CrystalMap:
     """Index every pattern of a map by its Kikuchi bands.
@@ -68,13 +67,11 @@ def index_patterns(
     mask
         (height, width), True on the screen.
     detector
-        Its tilts count.
+        Of the patterns, with one pattern centre for the map. The true one moves with the beam: a
+        point x off the map's middle is turned by about x / (distance of the detector), 0.2
+        degrees for 50 um at 15 mm.
     settings
         Settings of the indexing.
-    pattern_centre
-        Bruker's convention, one for the map. The true one moves with the beam: a point x off
-        the map's middle is turned by about x / (distance of the detector), 0.2 degrees for
-        50 um at 15 mm.
     step_um
         Step of the map.
 
@@ -96,9 +93,9 @@ def index_patterns(
     Examples
     --------
     >>> noise = np.random.default_rng(0).integers(0, 65536, (2, 3, 60, 60), np.uint16)
-    >>> whole, centre = np.ones((60, 60), bool), (0.5, 0.3, 0.6)
+    >>> whole = np.ones((60, 60), bool)
     >>> iron = Indexing(phase={"name": "Fe", "space_group": 229, "lattice_nm": 0.287})
-    >>> index_patterns(noise, whole, Detector(), iron, centre, step_um=1.0).shape
+    >>> index_patterns(noise, whole, Detector(), iron, step_um=1.0).shape
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
@@ -106,7 +103,7 @@ def index_patterns(
         raise ValueError(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
-    indexer = band_indexer(mask.shape, pattern_centre, detector, settings)
+    indexer = band_indexer(mask.shape, detector, settings)
     flat = patterns.reshape(-1, *patterns.shape[2:])
     parts = (fill_outside(counts, mask) for _, counts in chunks("indexing", flat))
     found = [solve(part, indexer, settings) for part in parts]
@@ -130,7 +127,6 @@ def index_and_measure(
     mask: np.ndarray,
     detector: Detector,
     settings: Indexing,
-    centre: dict,
     step_um: float,
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
@@ -138,10 +134,7 @@ def index_and_measure(
     Parameters
     ----------
     patterns, mask, detector, settings, step_um
-        As of :func:`index_patterns`.
-    centre
-        Fields of :class:`kikuhelpers.indexing.pattern_centre.Calibration`, one for a scan's
-        patterns of every kind.
+        As of :func:`index_patterns`; one pattern centre for a scan's patterns of every kind.
 
     Returns
     -------
@@ -149,8 +142,7 @@ def index_and_measure(
         With the properties of :func:`index_patterns` and ``grain`` (-1 for none),
         ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
     """
-    found = tuple(centre["pattern_centre"])
-    xmap = index_patterns(patterns, mask, detector, settings, found, step_um)
+    xmap = index_patterns(patterns, mask, detector, settings, step_um)
     grains = label_grains(xmap, settings.grain_deg)
     xmap.prop["grain"] = grains.ravel()
     xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
@@ -206,11 +198,11 @@ def _state_pattern_centre(ang: Path, pattern_centre: tuple[float, float, float])
         file.write(head)
 
 
-def band_indexer(shape, pattern_centre, detector: Detector, settings: Indexing):
-    """Return PyEBSDIndex's indexer of patterns of a shape (height, width) and pattern centre."""
+def band_indexer(shape, detector: Detector, settings: Indexing):
+    """Return PyEBSDIndex's indexer of patterns of a shape (height, width)."""
     announce_compilation()
     tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
-    indexer = EBSDDetector(shape, pc=pattern_centre, **tilts).get_indexer(
+    indexer = EBSDDetector(shape, pc=detector.pattern_centre, **tilts).get_indexer(
         orix_phases(settings),
         [[list(hkl) for hkl in reflectors(phase)] for phase in settings.phases],
         nTheta=round(180 / settings.theta_step_deg),

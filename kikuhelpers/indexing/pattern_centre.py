@@ -4,7 +4,7 @@ Where the stated one does not fit, a grid of others is searched by the confidenc
 the right centre no local optimum leads back.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -128,7 +128,7 @@ def calibrate_pattern_centre(
     """
     drawn = fill_outside(draw_patterns(patterns, settings.calibration_patterns, seed), mask)
     start, remark = detector.pattern_centre, ""
-    indexer = band_indexer(mask.shape, start, detector, settings)
+    indexer = band_indexer(mask.shape, detector, settings)
     before, confidence = solve(drawn, indexer, settings)
     if confidence.mean() < FITS:
         other, reached = best_of_grid(drawn[:_GRID_PATTERNS], indexer, settings)
@@ -138,7 +138,8 @@ def calibrate_pattern_centre(
         if reached > FITS and not near:
             remark = _remark(other, detector.pattern_centre)
     optimum = tuple(pcopt.optimize(drawn, indexer, PC0=list(start)).tolist())
-    after, _ = solve(drawn, band_indexer(mask.shape, optimum, detector, settings), settings)
+    mended = replace(detector, pattern_centre=optimum)
+    after, _ = solve(drawn, band_indexer(mask.shape, mended, settings), settings)
     # A gain within the noise is none: few orientations leave the centre open, and the optimum
     # then wanders off.
     gain = _cost(before) - _cost(after)

@@ -60,7 +60,7 @@ def judge(
     mask
         (height, width), True on the screen.
     detector
-        As the map was indexed, but for its pattern centre: noise gives as much with any.
+        As the map was indexed.
     settings
         Settings of the indexing.
     seed
@@ -75,7 +75,7 @@ def judge(
     """
     drawn = fill_outside(draw_patterns(patterns, _PATTERNS, seed), mask)
     drawn[:, mask] = np.random.default_rng(seed).permuted(drawn[:, mask], axis=1)
-    indexer = band_indexer(mask.shape, detector.pattern_centre, detector, settings)
+    indexer = band_indexer(mask.shape, detector, settings)
     noise, confidence_of_noise = solve(fill_outside(drawn, mask), indexer, settings)
     there = collected(xmap)
     confidence, bands, peaks = (

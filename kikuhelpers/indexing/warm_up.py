@@ -36,7 +36,7 @@ def warm_up() -> None:
             preprocess(taken, scan.preprocessing, Preprocessing(mask="none"), files, step_um=1.0)
         settings = Detector(), Indexing(phase=NICKEL)  # what compiles is the same for all phases
         calibrate_pattern_centre(raw, mask, *settings, seed=1)
-        index_patterns(raw, mask, *settings, Detector().pattern_centre, 1.0)
+        index_patterns(raw, mask, *settings, 1.0)
         compiled_mark().touch()
 
 
