@@ -78,16 +78,17 @@ def main(arguments: list[str] | None = None) -> int:
             start = time.time()
             command = _snakemake(arguments, results, jobs, for_snakemake)
             notebooks = PROJECT_ROOT / "notebooks"
-            to_do = _tables_and_figures(results) if arguments.figures else _to_do(results)
-            to_do = [] if _is_plan(for_snakemake) else to_do
-            if not to_do and not _is_plan(for_snakemake):
+            plan, to_do = _is_plan(for_snakemake), []
+            if arguments.figures:
+                to_do = _tables_and_figures(results)
+            elif not plan and not (to_do := _to_do(results, jobs)):
                 print("Nothing to be done: all results are there.")
             with Progress(layout, to_do), fork_server.running(notebooks):
                 failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
             results = Results(results.study)  # read anew
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
-            if not _is_plan(for_snakemake):
+            if not plan:
                 print(*_last_words(results), sep="\n")
             _remove_checkpoints(results)
             return failed
@@ -185,11 +186,12 @@ def _tables_and_figures(results: Results) -> list[Job]:
     return [*jobs, truth] if there else jobs
 
 
-def _to_do(results: Results) -> list[Job]:
-    """Jobs that lack results, and all that follow from them, in the order of the data."""
+def _to_do(results: Results, named: list[Job]) -> list[Job]:
+    """Jobs that lack results, and what follows from them; of named jobs those that they need."""
     needs, to_do = results.layout.dependencies.needs, []
+    wanted = _with_needs(results, named) if named else jobs_of(results.study)
     for job in jobs_of(results.study):
-        if results.lacks(job) or any(other in to_do for other in needs(job)):
+        if job in wanted and (results.lacks(job) or any(other in to_do for other in needs(job))):
             to_do.append(job)
     return to_do
 

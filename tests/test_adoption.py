@@ -67,13 +67,15 @@ def test_other_weights_are_other_settings(tmp_path):
     ("weights", "latent_dim", "sentence"),
     [
         ("gone.safetensors", 16, r"There are no weights .*gone.safetensors of model 'mine'"),
+        ("{folder}/gone.yaml/vae-16", 16, "There is no study '.*gone.yaml'"),
         ("in718_rx/vae-17", 16, "no model 'vae-17'"),
         ("in718_ry/vae-16", 16, "There is no study 'in718_ry'"),
         ("in718_rx/vae-16", 32, "are not of a network of 32 latent dimensions"),
         ("in718_rx/vae-256", 256, "is not there yet. Make it with: python -m kikuhelpers in718_rx"),
     ],
 )
-def test_weights_that_do_not_serve(weights, latent_dim, sentence):
+def test_weights_that_do_not_serve(tmp_path, weights, latent_dim, sentence):
+    weights = weights.format(folder=tmp_path)
     with pytest.raises(SentenceError, match=sentence) as error:
         train(Results(study_with(weights, latent_dim)), "mine")
     assert "\n" not in str(error.value)

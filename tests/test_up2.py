@@ -231,3 +231,17 @@ def test_version_1_with_patterns_left_over(tmp_path):
 def test_counts_hold_intensity_to_half_a_count(value):
     back = to_intensity(to_counts(np.array([value])))
     assert abs(back[0] - value) <= 0.51 / 32767.5
+
+
+def test_rows_that_a_map_does_not_have_are_named(tmp_path):
+    write_scan(tmp_path / "scan.up2", np.zeros((3, 4, 6, 5), np.uint16))
+    for rows in ((0, 20), (2, 1), (-1, 2)):
+        with pytest.raises(PatternFileError, match=rf"has 3 map rows: correct rows: \[{rows[0]}, "):
+            open_patterns(tmp_path / "scan.up2", rows=rows)
+
+
+def test_whole_rows_are_no_help_against_a_wrong_offset(tmp_path):
+    write_scan(tmp_path / "scan.up2", np.zeros((3, 4, 6, 5), np.uint16))
+    with pytest.raises(PatternFileError, match="26 bytes left over") as error:
+        open_patterns(tmp_path / "scan.up2", (3, 4), offset=16)
+    assert "rows: [0" not in str(error.value)

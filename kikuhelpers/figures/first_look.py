@@ -19,7 +19,7 @@ import yaml
 from diffsims.crystallography import ReciprocalLatticeVector
 from kikuchipy.detectors import EBSDDetector
 from kikuchipy.simulations import KikuchiPatternSimulator
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.indexing.hough import band_indexer, index_patterns, solve
@@ -220,9 +220,7 @@ def new_study(path: str | Path, **settings: Any) -> tuple[Path, Path]:
 def _checked(path: str | Path, settings: dict) -> FileData | ArrayData:
     given = {"source": "file", "path": str(path)} | settings
     try:
-        return TypeAdapter(ArrayData if given["source"] == "array" else FileData).validate_python(
-            given
-        )
+        return (ArrayData if given["source"] == "array" else FileData).model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         raise StudyError(f"{first['loc'][0]} of the scan: {first['msg']}.") from None
@@ -262,19 +260,27 @@ def _text(look: FirstLook, name: str) -> str:
     phases = [plain(phase) for phase in look.named_phases] or None
     (rows, columns), (height, width) = look.map_shape, look.pattern_shape
     return _STUDY.format(
-        **{"file": look.path.name, "name": name, "rows": rows, "columns": columns},
-        **{"height": height, "width": width, "data": _flow(data), "points": points},
-        **{"dimension": dimension, "training": _flow(training), "detector": look.detector},
-        shown=training["presentations"],
+        file=look.path.name,
+        name=name,
+        rows=rows,
+        columns=columns,
+        height=height,
+        width=width,
+        points=points,
+        data=_flow(data),
+        step_by="" if look.said_step_um else "  # step_um: nobody says it, add it",
         by=look.sources,
-        centre=[round(value, 4) for value in look.on_camera],
         centre_by=look.centre_by,
+        comment="" if look.centre_is_known else "# ",
+        centre=[round(value, 4) for value in look.on_camera],
+        detector=look.detector,
         phase_by=look.phase_by,
         indexing=_flow({"phase": phases}),
-        step_by="" if look.said_step_um else "  # step_um: nobody says it, add it",
-        comment="" if look.centre_is_known else "# ",
-        components=min(dimension, points),
+        training=_flow(training),
+        shown=training["presentations"],
         minutes=look.seconds_of(training, dimension) / 60,
+        dimension=dimension,
+        components=min(dimension, points),
     )
 
 

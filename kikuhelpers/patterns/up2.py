@@ -141,10 +141,15 @@ def _contradiction(header: UpHeader, given, rows, offset_is_given: bool) -> str:
     whole_rows = min(held // shape[1], shape[0]) if points else 0
     if 0 <= rows[0] < rows[1] <= whole_rows if rows else fills:
         return ""
+    if rows and held >= points:
+        return f"has {shape[0]} map rows: correct rows: {list(rows)}"
     excess = f"{held - points:,} patterns" if held > points else f"{header.left_over} bytes"
     wrong = f"{excess} left over" if held >= points else f"{points - held:,} patterns missing"
     sizes = f"it holds {held:,}, a map of {shape[0]} x {shape[1]} points has {points:,}"
-    to_do = f"{set_shape}, or rows: [0, {whole_rows}] to use whole rows alone, or copy it again"
+    # What is left over speaks against an offset that was given, and then against every row.
+    rows_help = held < points or not offset_is_given
+    some = f", or rows: [0, {whole_rows}] to use whole rows alone" * rows_help
+    to_do = f"{set_shape}{some}, or copy it again"
     return f"has {wrong} ({sizes}): {to_do}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from kikuhelpers.study.models import WEIGHTS_ENDING
 from kikuhelpers.study.study import Origin, Study, StudyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -101,7 +102,7 @@ def _content(path: Path, overrides: dict[str, Any]) -> dict:
             data["path"] = str(path.parent / Path(str(data["path"])).expanduser())
     for model in (content.get("models") or {}).values():
         weights = model.get("weights") if isinstance(model, dict) else None
-        if str(weights).endswith(".safetensors"):
+        if str(weights).endswith(WEIGHTS_ENDING):
             model["weights"] = str(path.parent / Path(weights).expanduser())
     return content
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from kikuhelpers.study.sizes import LATENT_DIMENSIONS
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 
+WEIGHTS_ENDING = ".safetensors"
 ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
 
 # PyEBSDIndex 0.3.10.1 cuts a map into overlapping tiles; in a map of three radii or less
@@ -105,6 +106,14 @@ class Model(Settings):
             return self
         training = self.training.model_copy(update={"grown_from": "a smaller model"})
         return self.model_copy(update={"training": training})
+
+    @property
+    def trained_in(self) -> tuple[str, str] | None:
+        """Study and model that the weights are of; None of a file, or where it is trained here."""
+        if not self.weights or self.weights.endswith(WEIGHTS_ENDING):
+            return None
+        study, _, model = self.weights.rpartition("/")
+        return study, model
 
     @model_validator(mode="after")
     def _trained_once(self):

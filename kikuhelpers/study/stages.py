@@ -10,12 +10,11 @@ fingerprints, and nothing else.
 
 import hashlib
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-from kikuhelpers.study.models import Pca
+from kikuhelpers.study.models import Model, Pca
 from kikuhelpers.study.study import Study
 from kikuhelpers.study.values import Settings
 
@@ -118,7 +117,7 @@ class Dependencies:
     def _training(self, model: str):
         own = self.study.model(model)
         if own.weights:
-            return {"model": own, "weights": self._of_weights(own.weights)}, []
+            return {"model": own, "weights": _of_weights(own)}, []
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model)
@@ -128,16 +127,6 @@ class Dependencies:
         if own.hold_out:
             jobs.append(Job(INDEXING, (own.hold_out.scan,)))
         return settings, jobs
-
-    def _of_weights(self, source: str):
-        """What tells some weights from others: the file's time, or the training's settings."""
-        if source.endswith(".safetensors"):
-            path = PurePath(source)
-            return [path.name, os.stat(path).st_mtime_ns if os.path.isfile(path) else None]
-        from kikuhelpers.study.load import load_study
-
-        study, _, model = source.partition("/")
-        return Dependencies(load_study(study)).fingerprint(Job(TRAINING, (model,)))
 
     def _latent_maps(self, model: str, scan: str):
         jobs = [Job(TRAINING, (model,)), Job(PREPROCESSING, (scan,))]
@@ -193,6 +182,17 @@ class Dependencies:
         settings = {"title": study.title, "figures": study.figures}
         settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
         return settings, [Job(TABLE1), *maps]
+
+
+def _of_weights(model: Model):
+    """What tells some weights from others: their training's settings, or the time of their file."""
+    if not model.trained_in:
+        path = Path(model.weights)
+        return path.stat().st_mtime_ns if path.is_file() else None
+    from kikuhelpers.study.load import load_study
+
+    study, name = model.trained_in
+    return Dependencies(load_study(study)).fingerprint(Job(TRAINING, (name,)))
 
 
 def jobs_of(study: Study) -> list[Job]:

@@ -13,7 +13,6 @@ from kikuhelpers.study import StudyError, load_study
 from kikuhelpers.study.stages import TRAINING, Job
 from kikuhelpers.training.vae import KikuchiVAE
 
-_ENDING = ".safetensors"
 # A line of a history of which nothing is known.
 _UNKNOWN = dict.fromkeys(("step", "epoch", "loss", "reconstruction", "kl", "contrastive"))
 _UNKNOWN |= dict.fromkeys(("active_units", "gradient_norm", "learning_rate", "best", "worst"))
@@ -44,7 +43,7 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
     """
     model, files = results.study.model(name), results.layout.model(name)
     source = model.weights
-    if source.endswith(_ENDING):
+    if not model.trained_in:
         if not Path(source).is_file():
             raise StudyError(f"There are no weights {source} of model '{name}': check their path.")
         try:
@@ -54,7 +53,7 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
         history = pd.DataFrame([_UNKNOWN])
         card = {"presentations": 0, "last": _UNKNOWN, "seconds": 0.0}
     else:
-        study, _, theirs = source.partition("/")
+        study, theirs = model.trained_in
         there = Results(load_study(study), archive=True).model(theirs)
         weights, history, card = there.weights, there.history, dict(there.card)
     own = KikuchiVAE(model.latent_dim).state_dict()
