@@ -62,7 +62,10 @@ def draw(results: Results) -> style.PaperFigure:
     panel = ascii_uppercase[len(models)]
     try:
         shares = results.open(results.layout.figures / "orientation_shares.csv")
-        _draw_shares(below, panel, shares, study, models)
+        if shares.empty:
+            figure.missing.append(f"Fig. 10{panel}: no training pattern lies in a grain.")
+        else:
+            _draw_shares(below, panel, shares, study, models)
     except MissingResultError as error:
         figure.missing.append(f"Fig. 10{panel}: {error.what}.")
     trained = [f"{study.model(name).beta:g}" for name in models]

@@ -17,6 +17,7 @@ _SINGLE_MM = 120.0  # width of a single plot with its legend
 _COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9]), strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
+_ROUNDING = 1e-6  # of the sample's variance; less is left by arithmetic alone
 _SMOOTHED_LINES = 5  # of the history, in a running mean
 _CURVES = {  # column of the history: its words
     "reconstruction": "half sum of squares per pattern, latents drawn",
@@ -44,7 +45,8 @@ def learning_curves(results: Results) -> style.PaperFigure:
         spectrum, largest = load_spectrum(results), study.model(roles.largest_vae(study))
         look = {"ha": "right", "va": "bottom", "fontsize": style.SMALL_PT}
         for count in (LATENT_DIMENSIONS[0], largest.latent_dim):
-            left = spectrum.residual(count)
+            if (left := spectrum.residual(count)) < _ROUNDING * spectrum.total:
+                continue  # as many components as patterns: no place on a logarithmic axis
             axes[0].axhline(left, color="0.6", lw=0.6, zorder=0)
             place = axes[0].get_yaxis_transform()  # x in parts of the axes, y in data
             axes[0].text(0.99, left, f"PCA-{count}", transform=place, **look)
