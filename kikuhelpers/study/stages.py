@@ -29,10 +29,6 @@ REINDEXING = "08_reindexing"
 TABLE1 = "09_table1"
 VIRTUAL_SPECIMENS = "10_virtual_specimens"
 FIGURES = "11_figures"
-STAGES = (
-    *(DATA, PREPROCESSING, INDEXING, TRAINING, LATENT_MAPS, RECONSTRUCTION),
-    *(BASELINES, REINDEXING, TABLE1, VIRTUAL_SPECIMENS, FIGURES),
-)
 
 # Settings that say how a training is saved, not what comes out of it.
 _WITHOUT_EFFECT = {"checkpoint_seconds"}
