@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.patterns.up2 import open_patterns
-from kikuhelpers.runs.archive import Archive, Place
+from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import digest, load_json, readable_json, written_aside
 from kikuhelpers.study import Study
@@ -80,7 +80,7 @@ class Results:
     left_out : list of str
         One sentence for each model or baseline that :meth:`complete` left out.
     shown : dict
-        Patterns (h, w) uint16 that :meth:`pattern` returned, by kind, scan, row and column.
+        Patterns (h, w) uint16 that :meth:`pattern` returned, by "kind/scan/row/column".
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Results:
     def __init__(self, study: Study, archive: bool = False):
         self.study, self.layout = study, Layout(study)
         self.left_out: list[str] = []
-        self.shown: dict[Place, np.ndarray] = {}
+        self.shown: dict[str, np.ndarray] = {}
         self._archive = Archive(self.layout) if archive else None
         self._records: dict[Job, dict] = {}
 
@@ -153,16 +153,16 @@ class Results:
 
     def pattern(self, kind: str, scan: str, row: int, column: int) -> np.ndarray:
         """One pattern, (height, width) uint16 counts; it is remembered in ``shown``."""
-        place = (kind, scan, int(row), int(column))
-        if place not in self.shown:
+        name = f"{kind}/{scan}/{row}/{column}"
+        if name not in self.shown:
             try:
-                self.shown[place] = np.array(self.patterns(kind, scan)[row, column])
+                self.shown[name] = np.array(self.patterns(kind, scan)[row, column])
             except MissingResultError:
                 archived = self._archive.shown_patterns() if self._archive else {}
-                if place not in archived:
+                if name not in archived:
                     raise
-                self.shown[place] = archived[place]
-        return self.shown[place]
+                self.shown[name] = archived[name]
+        return self.shown[name]
 
     def path(self, path: Path) -> Path:
         """Return the path of a result, if it is there and of the study's settings.
@@ -223,9 +223,8 @@ class Results:
     def save_shown(self) -> None:
         """Write the patterns that were shown, so that the archive can keep them."""
         if self.shown:
-            patterns = {"/".join(map(str, place)): p for place, p in sorted(self.shown.items())}
             with written_aside(self.layout.shown_patterns) as temporary:
-                np.savez_compressed(temporary, **patterns)
+                np.savez_compressed(temporary, **self.shown)
 
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
