@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -66,6 +65,5 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
         history.to_csv(temporary, index=False)
     fingerprint = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
     with written_aside(files.weights) as temporary:
-        contiguous = {key: torch.as_tensor(w).contiguous() for key, w in weights.items()}
-        save_file(contiguous, temporary, metadata={"fingerprint": fingerprint})
+        save_file(weights, temporary, metadata={"fingerprint": fingerprint})
     return history
