@@ -124,10 +124,8 @@ class Batches:
 def _batch_points(shown: int, batch: int, patterns: int, seed: int) -> np.ndarray:
     """Numbers of the next patterns, without state: each epoch shows every pattern once."""
     epoch, start = divmod(shown, patterns)
-    order = _order(seed, epoch, patterns)
-    while len(order) < start + batch:  # the batch goes on in the next epoch
-        epoch += 1
-        order = np.append(order, _order(seed, epoch, patterns))
+    last = (shown + batch - 1) // patterns  # the batch may go on in the next epoch
+    order = np.concatenate([_order(seed, e, patterns) for e in range(epoch, last + 1)])
     return order[start : start + batch]
 
 
