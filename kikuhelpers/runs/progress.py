@@ -51,8 +51,8 @@ class Progress(threading.Thread):
             self._look()
             if time.time() - spoken > _SPEAK_SECONDS:
                 spoken = time.time()
-                bars = [text for job in self._running if (text := self._bar(job))]
-                _say("; ".join(bars))
+                if bars := [text for job in self._running if (text := self._bar(job))]:
+                    _say("; ".join(bars))
 
     def _look(self) -> None:
         for job in self._jobs:
@@ -79,5 +79,4 @@ class Progress(threading.Thread):
 
 
 def _say(text: str) -> None:
-    if text:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
