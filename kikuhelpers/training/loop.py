@@ -111,13 +111,6 @@ def train(results: Results, name: str) -> pd.DataFrame:
     return trainer.history()
 
 
-def training_steps(settings: Training, patterns: int) -> tuple[int, int]:
-    """Return (steps, batch size) for a sample of so many patterns."""
-    batch = min(settings.batch_size, patterns)
-    presentations = settings.presentations or settings.epochs * patterns
-    return max(1, math.ceil(presentations / batch)), batch
-
-
 def still_falling(history: pd.DataFrame) -> float:
     """Return by which share the loss fell from the third quarter of a training to the last.
 
@@ -166,7 +159,9 @@ class Trainer:
         self.model, self.settings, self.patterns = model, settings, len(data)
         self.batches = Batches(data, model.seed)
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
-        self.steps, self.batch = training_steps(settings, len(data))
+        self.batch = min(settings.batch_size, len(data))
+        wanted = settings.presentations or settings.epochs * len(data)
+        self.steps = math.ceil(wanted / self.batch)
         self.step, self.seconds = 0, 0.0
         self.shown_before = 0  # patterns that the network was shown before it grew
         self._random = torch.cuda if device().type == "cuda" else torch  # of all noise
