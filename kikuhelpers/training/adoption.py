@@ -21,13 +21,6 @@ _UNKNOWN |= {"presentations": 0, "seconds": 0.0}
 def adopt(results: Results, name: str) -> pd.DataFrame:
     """Take over the weights that a model's settings name, as if it had been trained here.
 
-    Parameters
-    ----------
-    results
-        Of the study.
-    name
-        The model's name in it.
-
     Returns
     -------
     pandas.DataFrame

@@ -1,9 +1,8 @@
 """One training loop for all losses: batch, forward, backward, clip, step, log, checkpoint.
 
-Adam as in the paper (learning rate 0.001, decays 0.9 and 0.999, batches of 256, 250
-epochs). Departures are named in the study's ``training`` settings: warm-up, clipping, a
-bounded log-variance, a decaying rate, bfloat16. A run can be killed at any moment and
-goes on from its last checkpoint, with the same batches and the same noise.
+The paper's values and the departures from them stand in the study's ``training`` settings. A run
+can be killed at any moment and goes on from its last checkpoint, with the same batches and the
+same noise.
 """
 
 import math
@@ -113,11 +112,6 @@ def train(results: Results, name: str) -> pd.DataFrame:
 
 def still_falling(history: pd.DataFrame) -> float:
     """Return by which share the loss fell from the third quarter of a training to the last.
-
-    Parameters
-    ----------
-    history
-        With a column ``loss``, one line per some steps.
 
     Returns
     -------

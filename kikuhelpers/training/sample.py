@@ -65,12 +65,7 @@ def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.nda
 def load_training_set(results: Results, model: str | None = None) -> TrainingSet:
     """Draw the sample from all scans; the loss sees the pixels inside every screen.
 
-    Parameters
-    ----------
-    results
-        Of a study whose scans have been preprocessed.
-    model
-        Where given, the points that this model holds out are left out.
+    Points that a ``model`` holds out are left out.
 
     Raises
     ------
