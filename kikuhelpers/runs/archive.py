@@ -90,10 +90,7 @@ class Archive:
     def write(self, results) -> None:
         """Archive every result that is there; print a line for each file, and what is lacking.
 
-        Parameters
-        ----------
-        results : kikuhelpers.runs.results.Results
-            Of the study; what is not of its settings counts as lacking.
+        Of the study's ``results`` those of other settings count as lacking.
         """
         files, layout = {}, self.layout
         for job in jobs_of(layout.study):

@@ -19,12 +19,7 @@ _BAR = re.compile(r"([\w -]+): +(\d+%)\|[^|]*\|[^\[\r\n]*\[[\d:]+<([\d:]+)")
 class Progress(threading.Thread):
     """Print a line when a job begins and ends, and now and then how far the running ones are.
 
-    Parameters
-    ----------
-    layout
-        Files of the study: each job has a log, and leaves a record at its end.
-    jobs
-        Jobs that are to be done.
+    Each of the ``jobs`` that are to be done has a log, and leaves a record at its end.
     """
 
     def __init__(self, layout: Layout, jobs: Collection[Job]):

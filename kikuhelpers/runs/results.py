@@ -26,12 +26,7 @@ from kikuhelpers.study.stages import DATA, Job, jobs_of
 class MissingResultError(SentenceError):
     """A result that is not there, or not of the study's settings.
 
-    Attributes
-    ----------
-    what : str
-        What is wrong, without the command.
-    jobs : tuple of Job
-        The jobs that make it.
+    ``what`` is wrong, without the command; ``jobs`` make the result.
     """
 
     def __init__(self, what: str, study: Study, *jobs: Job):
@@ -65,8 +60,6 @@ class Results:
 
     Parameters
     ----------
-    study
-        The study.
     archive
         Whether a result that is not in the results folder may come from the archive, as
         rounded there (:mod:`kikuhelpers.runs.archive`).
@@ -165,12 +158,9 @@ class Results:
         return self.shown[name]
 
     def path(self, path: Path) -> Path:
-        """Return the path of a result, if it is there and of the study's settings.
+        """Return the path of a result that is there and of the study's settings.
 
-        Raises
-        ------
-        MissingResultError
-            Otherwise; the message names the command that makes the result.
+        Otherwise a MissingResultError names the command that makes the result.
         """
         job = self.layout.maker(path)
         name, study = name_of(self.layout, job, path), self.layout.study
