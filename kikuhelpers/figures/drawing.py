@@ -140,12 +140,7 @@ def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> N
 
 
 def add_ipf_key(host: Axes, xmap):
-    """Draw the colour key of the IPF colours of a map's first phase inside an empty axes.
-
-    Returns
-    -------
-    orix.plot.InversePoleFigurePlot
-    """
+    """Draw the colour key of a map's first phase inside empty axes; return the key's own axes."""
     # Late: a notebook without orientations needs no orix.
     from kikuhelpers.indexing.orientation_maps import point_groups
 
