@@ -61,12 +61,11 @@ class Archive:
 
     def holds(self, path: Path) -> bool:
         """Tell whether a result is here, made with the study's present settings."""
-        job = self.layout.maker(path)
-        return self.record(job) is not None and bool(self._stored(path, job))
+        return bool(self._stored(path))
 
     def find(self, path: Path):
         """Return a result as :class:`~kikuhelpers.runs.results.Results` opens it, or None."""
-        stored = self._stored(path, self.layout.maker(path)) if self.holds(path) else None
+        stored = self._stored(path)
         return (_UNPACK.get(path.name) or _UNPACK[path.suffix])(stored) if stored else None
 
     def record(self, job: Job) -> dict | None:
@@ -145,8 +144,11 @@ class Archive:
             return _pack_latents(value, structure.to_numpy())
         return _PACK.get(path.name, lambda values: {"values": values})(value)
 
-    def _stored(self, path: Path, job: Job) -> Arrays | Path | None:
-        """Find a result, of whatever settings: its arrays, or the file of the weights."""
+    def _stored(self, path: Path) -> Arrays | Path | None:
+        """Find a result of the present settings: its arrays, or the file of the weights."""
+        job = self.layout.maker(path)
+        if self.record(job) is None:
+            return None
         weights = self.file_of(job).with_suffix(".safetensors")
         if path.suffix == weights.suffix:
             return weights if weights.is_file() else None
