@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from pathlib import Path
 from urllib.parse import quote
 
 import yaml
@@ -76,21 +77,28 @@ def main(arguments: list[str] | None = None) -> int:
                 Archive(layout).write(results)
                 return 0
             start = time.time()
-            command = _snakemake(arguments, results, jobs, for_snakemake)
-            notebooks = PROJECT_ROOT / "notebooks"
-            plan, to_do = _is_plan(for_snakemake), []
+            plan = bool({"-n", "--dry-run", "--dryrun"} & {*for_snakemake})
             if arguments.figures:
-                to_do = _tables_and_figures(results)
-            elif not plan and not (to_do := _to_do(results, jobs)):
-                print("Nothing to be done: all results are there.")
-            with Progress(layout, to_do), fork_server.running(notebooks):
+                jobs = anew = to_do = _tables_and_figures(results)
+            else:
+                needed = _with_needs(results, jobs)
+                wanted = [job for job in jobs_of(results.study) if not jobs or job in needed]
+                anew, to_do = _stale(results, wanted), _to_do(results, wanted)
+                if not to_do and not plan:
+                    print("Nothing to be done: all results are there.")
+            quiet = ("host", "reason", "rules") if plan else ("all",)  # it speaks of a plan alone
+            for_snakemake = ["--quiet", *quiet, *for_snakemake]
+            command = _snakemake(arguments, layout.folder, jobs, anew, for_snakemake)
+            with Progress(layout, to_do), fork_server.running(PROJECT_ROOT / "notebooks"):
                 failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
             results = Results(results.study)  # read anew
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
             if not plan:
                 print(*_last_words(results), sep="\n")
-            _remove_checkpoints(results)
+            for name in results.study.models:  # whose trainings are known to have ended
+                if not results.lacks(Job(stages.TRAINING, (name,))):
+                    remove_checkpoints(layout.model(name))
             return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
@@ -119,15 +127,10 @@ def _job(study, name: str) -> Job:
 
 
 def _snakemake(
-    arguments: argparse.Namespace, results: Results, jobs: list[Job], more: list[str]
+    arguments: argparse.Namespace, folder: Path, jobs: list[Job], anew: list[Job], more: list[str]
 ) -> list[str]:
-    layout, gpus = results.layout, visible_gpus()
-    elsewhere = any(argument.split("=")[0] in _ELSEWHERE for argument in more)
+    gpus, elsewhere = visible_gpus(), any(word.split("=")[0] in _ELSEWHERE for word in more)
     as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
-    needed = _with_needs(results, jobs)
-    anew = [job for job in _stale(results) if not jobs or job in needed]
-    if arguments.figures:
-        jobs = anew = _tables_and_figures(results)
     # Snakemake reads a value as Python or YAML, on a cluster in a shell too: the path of the
     # study's file, spelt as in a URL, is the same text in all of them.
     config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
@@ -135,12 +138,11 @@ def _snakemake(
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(PROJECT_ROOT / "Snakefile")),
-        *("--directory", str(layout.folder)),
+        *("--directory", str(folder)),
         *("--cores", arguments.cores),
         *("--rerun-triggers", *_RERUN_TRIGGERS),
         *(("--forcerun", *map(_record, anew)) if anew else ()),
         *("--nolock", "--rerun-incomplete", "--keep-going"),
-        *("--quiet", *(("host", "reason", "rules") if _is_plan(more) else ("all",))),
         *as_many_as_gpus,
         *("--config", *config),
         *more,
@@ -148,19 +150,14 @@ def _snakemake(
     ]
 
 
-def _is_plan(arguments: list[str]) -> bool:
-    """Tell whether Snakemake is asked what it would do: only then it speaks itself."""
-    return bool({"-n", "--dry-run", "--dryrun"} & {*arguments})
-
-
 def _record(job: Job) -> str:
     """A job's record, by which Snakemake knows the job: its path in the results folder."""
     return f"runs/{job}.json"
 
 
-def _stale(results: Results) -> list[Job]:
+def _stale(results: Results, jobs: list[Job]) -> list[Job]:
     """Jobs that have run, and whose results or record are gone, changed, or of other settings."""
-    layout, jobs = results.layout, jobs_of(results.study)
+    layout = results.layout
 
     def ran(job: Job) -> bool:
         left = layout.outputs(job) if job.parts else []  # tables lie in a fresh clone, too
@@ -186,12 +183,11 @@ def _tables_and_figures(results: Results) -> list[Job]:
     return [*jobs, truth] if there else jobs
 
 
-def _to_do(results: Results, named: list[Job]) -> list[Job]:
-    """Jobs that lack results, and what follows from them; of named jobs those that they need."""
+def _to_do(results: Results, jobs: list[Job]) -> list[Job]:
+    """Jobs that lack results, and what follows from them."""
     needs, to_do = results.layout.dependencies.needs, []
-    wanted = _with_needs(results, named) if named else jobs_of(results.study)
-    for job in jobs_of(results.study):
-        if job in wanted and (results.lacks(job) or any(other in to_do for other in needs(job))):
+    for job in jobs:
+        if results.lacks(job) or any(other in to_do for other in needs(job)):
             to_do.append(job)
     return to_do
 
@@ -208,16 +204,8 @@ def _last_words(results: Results) -> list[str]:
     where = [f"Figures: {layout.figures}"] if any(layout.figures.glob("*")) else []
     where += [f"Table 1: {table}"] if study.models and table.is_file() else []
     where += [f"Latent maps: {maps}/05_*.ipynb"] if any(maps.glob("05_*.ipynb")) else []
-    where += ["To look into it: make lab, then notebooks/05_latent_maps.ipynb with "]
-    where[-1] += f'study_name = "{study.origin.source}"'
-    return [*warnings, *where]
-
-
-def _remove_checkpoints(results: Results) -> None:
-    """Remove the checkpoints of trainings whose jobs are known to have ended."""
-    for name in results.study.models:
-        if not results.lacks(Job(stages.TRAINING, (name,))):
-            remove_checkpoints(results.layout.model(name))
+    look = "To look into it: make lab, then notebooks/05_latent_maps.ipynb with study_name ="
+    return [*warnings, *where, f'{look} "{study.origin.source}"']
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:

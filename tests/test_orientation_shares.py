@@ -97,3 +97,9 @@ def test_wrong_points_by_how_often_their_orientation_was_shown(complete):
     # 100 patterns of "rare" and of "alone", 800 of "common", in bins of a factor of two.
     assert np.floor(np.log2(shown)).tolist() == [6, 9]
     assert wrong.tolist() == [50, 0]
+
+
+def test_without_a_grain_the_table_and_the_picture_are_empty(complete, monkeypatch):
+    monkeypatch.setattr(orientation_shares, "_SMALLEST_GRAIN", 21)
+    assert save_share_table(complete).empty
+    assert not learned_orientations(complete).axes[0].lines[0].get_xdata().size

@@ -68,7 +68,7 @@ def test_what_is_the_studys_is_opened_by_name(study):
     assert results.scan("wrought").raw.shape == (*SHAPE, 6, 7)
     pattern = results.pattern(PREPROCESSED, "wrought", 3, 4)
     np.testing.assert_array_equal(pattern, results.patterns(PREPROCESSED, "wrought")[3, 4])
-    assert list(results.shown) == [(PREPROCESSED, "wrought", 3, 4)]
+    assert list(results.shown) == ["preprocessed/wrought/3/4"]
 
 
 def test_a_missing_result_names_the_command(study):

@@ -42,7 +42,10 @@ def test_five_lines_are_a_study(tmp_path):
         (with_mine(preprocessing={"background_of": "x"}), "scan 'x' is not listed"),
         (with_mine(preprocessing={"background_of": "mine"}), "has no own background"),
         ({"sceed": 1}, "sceed: is not a known setting"),
-        ({"models": {"vae": {"latent_dim": 17}}}, "latent_dim must be one of"),
+        (
+            {"models": {"vae": {"latent_dim": 17}}},
+            "latent_dim: Input should be 16, 32, 64, 128 or 256",
+        ),
         ({"models": {}}, "models"),
         ({"models": {"preprocessed": {"latent_dim": 16}}}, "not a model's name"),
         ({"baselines": {"vae-16": {"method": "nlpar"}}}, "baseline 'vae-16': that name is taken"),

@@ -97,17 +97,10 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
 def decode_scan(
     results: Results, name: str, projection: Projection | None, scan: str
 ) -> np.ndarray:
-    """Write a scan's patterns as a baseline gives them, and measure the loss of each.
+    """Write a scan's patterns as a fitted baseline gives them, and measure the loss of each.
 
     Only pixels inside the screens of all scans take part, as in training; the others are
-    black.
-
-    Parameters
-    ----------
-    results, name, scan
-        Results of the study, the baseline's name and the scan's.
-    projection
-        From :func:`fit_baseline`.
+    black. The ``projection`` is that of :func:`fit_baseline`.
 
     Returns
     -------

@@ -128,11 +128,6 @@ def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "
     return bar
 
 
-def legend_beside(ax: Axes) -> None:
-    """Write the legend to the right of an axes."""
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-
-
 def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
     title = rf"$\bf{{{panel}}}$ {text}" if panel else text
@@ -140,12 +135,7 @@ def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> N
 
 
 def add_ipf_key(host: Axes, xmap):
-    """Draw the colour key of the IPF colours of a map's first phase inside an empty axes.
-
-    Returns
-    -------
-    orix.plot.InversePoleFigurePlot
-    """
+    """Draw the colour key of a map's first phase inside empty axes; return the key's own axes."""
     # Late: a notebook without orientations needs no orix.
     from kikuhelpers.indexing.orientation_maps import point_groups
 

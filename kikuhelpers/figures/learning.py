@@ -18,6 +18,7 @@ _COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
 _ROUNDING = 1e-6  # of the sample's variance; less is left by arithmetic alone
+_BESIDE = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}  # of a legend
 _SMOOTHED_LINES = 5  # of the history, in a running mean
 _CURVES = {  # column of the history: its words
     "reconstruction": "half sum of squares per pattern, latents drawn",
@@ -55,7 +56,7 @@ def learning_curves(results: Results) -> style.PaperFigure:
     for ax, panel, words in zip(axes, "AB", _CURVES.values(), strict=True):
         ax.set(xlabel="patterns shown (thousands)", ylabel=words)
         drawing.letter(ax, panel, size_pt=style.TEXT_PT)
-    drawing.legend_beside(axes[1])
+    axes[1].legend(**_BESIDE)
     return figure
 
 
@@ -90,7 +91,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
     ax.set(xscale="log", ylim=(-2, 102), ylabel=words)
     ax.set_xlabel("patterns of the grain's orientation shown in training")
     ax.xaxis.set_major_formatter("{x:g}")
-    drawing.legend_beside(ax)
+    ax.legend(**_BESIDE)
     return figure
 
 

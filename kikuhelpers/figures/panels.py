@@ -68,14 +68,7 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
 def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[dict, list[str]]:
     """Views of a figure's panels by letter, and one sentence for each role that no scan plays.
 
-    Parameters
-    ----------
-    results
-        Of the study.
-    number
-        Of the figure.
-    panels
-        Role of a scan, "wrought" or "am", by the panel's letter.
+    ``panels`` holds by the panel's letter the role of its scan, "wrought" or "am".
     """
     scans = {role: roles.scan_of(results.study, role) for role in panels.values()}
     views = {at: region(results, f"{number}{at}", scans[role]) for at, role in panels.items()}
@@ -201,8 +194,6 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
 
     Parameters
     ----------
-    number, title
-        Of the figure.
     rows
         Of each row its letter, its view and what :func:`draw_map` shows of it, as much in each
         row. Its panels are A.1, A.2 and so on; without a letter A, B and so on.

@@ -72,21 +72,7 @@ def dropped_figure(*sentences: str) -> PaperFigure:
 
 
 def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
-    """Write a figure as PNG below 400 kB and as PDF for print, each whole or not at all.
-
-    Parameters
-    ----------
-    figure
-        The figure.
-    folder
-        Made if it is not there.
-    stem
-        File name without its ending.
-
-    Returns
-    -------
-    tuple of Path
-        The PNG and the PDF.
+    """Write a figure as ``stem``.png and .pdf, each whole or not at all; return their paths.
 
     Raises
     ------

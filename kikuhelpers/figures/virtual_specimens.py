@@ -103,14 +103,7 @@ def realism_figure(
 ) -> style.PaperFigure:
     """Draw a measured and a virtual scan side by side, and the statistics that they share.
 
-    Parameters
-    ----------
-    results
-        Of a study with ``comparison``.
-    statistics
-        Of both scans by their names.
-    table
-        Of :func:`kikuhelpers.tables.realism.compare`.
+    ``table`` is that of :func:`kikuhelpers.tables.realism.compare`.
     """
     views = [View.whole(results, scan) for scan in statistics]
     labels = ["virtual" if view.is_virtual else "measured" for view in views]

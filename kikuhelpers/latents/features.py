@@ -17,6 +17,7 @@ from kikuhelpers.latents.view import View
 from kikuhelpers.study.models import ACTIVE_VARIANCE
 
 ALIKE = 0.9  # likeness from which on features are said to be one
+LARGEST = 10  # features by variance, whose likeness counts
 BLOCK = 16  # features measured at a time, to bound memory on large maps
 
 
@@ -146,15 +147,13 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
     return pd.DataFrame(measures)
 
 
-def likeness(latents: np.ndarray, count: int = 10) -> float:
-    """Return how alike the features of largest variance are: near 1, they are one feature.
+def likeness(latents: np.ndarray) -> float:
+    """Return how alike the ten features of largest variance are: near 1, they are one feature.
 
     Parameters
     ----------
     latents
         (rows, columns, D).
-    count
-        So many features.
 
     Returns
     -------
@@ -164,7 +163,7 @@ def likeness(latents: np.ndarray, count: int = 10) -> float:
     flat = latents.reshape(-1, latents.shape[-1])
     flat = flat[np.isfinite(flat[:, 0])]
     variance = flat.var(axis=0)
-    largest = [i for i in np.argsort(-variance)[:count] if variance[i] > ACTIVE_VARIANCE]
+    largest = [i for i in np.argsort(-variance)[:LARGEST] if variance[i] > ACTIVE_VARIANCE]
     if len(largest) < 2:
         return 0.0
     related = np.abs(np.corrcoef(flat[:, largest].T))

@@ -108,7 +108,7 @@ class View:
 
     def pattern(self, row: int, column: int, kind: str = PREPROCESSED) -> np.ndarray:
         """One pattern (h, w) in [-1, 1], by its row and column in the box."""
-        place = int(self.rows[0] + row), int(self.columns[0] + column)
+        place = self.rows[0] + row, self.columns[0] + column
         return to_intensity(self.results.pattern(kind, self.scan, *place))
 
     def typical_point(self, model: str) -> tuple[int, int]:

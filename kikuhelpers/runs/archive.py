@@ -50,7 +50,6 @@ _LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
 
-Place = tuple[str, str, int, int]  # kind of pattern, scan, row and column
 Arrays = dict[str, np.ndarray]
 
 
@@ -62,28 +61,23 @@ class Archive:
 
     def holds(self, path: Path) -> bool:
         """Tell whether a result is here, made with the study's present settings."""
-        job = self.layout.maker(path)
-        return self.record(job) is not None and bool(self._stored(path, job))
+        return bool(self._stored(path))
 
     def find(self, path: Path):
         """Return a result as :class:`~kikuhelpers.runs.results.Results` opens it, or None."""
-        stored = self._stored(path, self.layout.maker(path)) if self.holds(path) else None
+        stored = self._stored(path)
         return (_UNPACK.get(path.name) or _UNPACK[path.suffix])(stored) if stored else None
 
     def record(self, job: Job) -> dict | None:
         """Return the record of an archived job of the study's present settings, or None."""
-        found = _members(self.file_of(job), f"record/{job}")
+        found = _members(self.file_of(job), f"record/{job}/")
         record = json.loads(found["text"].tobytes()) if found else {}
         same = record.get("fingerprint") == self.layout.dependencies.fingerprint(job)
         return record if same else None
 
-    def shown_patterns(self) -> dict[Place, np.ndarray]:
-        """Return the patterns that the figures show, (height, width) uint16 each."""
-        found = {}
-        for name, counts in _members(self.layout.archive / "shown_patterns.npz", "").items():
-            kind, scan, row, column = name.split("/")
-            found[kind, scan, int(row), int(column)] = counts
-        return found
+    def shown_patterns(self) -> Arrays:
+        """Return the patterns that the figures show, as ``shown`` of the results holds them."""
+        return _members(self.layout.archive / "shown_patterns.npz")
 
     def file_of(self, job: Job) -> Path:
         """Return the file of a job's results: that of its scan, model or baseline."""
@@ -95,10 +89,7 @@ class Archive:
     def write(self, results) -> None:
         """Archive every result that is there; print a line for each file, and what is lacking.
 
-        Parameters
-        ----------
-        results : kikuhelpers.runs.results.Results
-            Of the study; what is not of its settings counts as lacking.
+        Of the study's ``results`` those of other settings count as lacking.
         """
         files, layout = {}, self.layout
         for job in jobs_of(layout.study):
@@ -108,12 +99,12 @@ class Archive:
             elif paths:
                 record = json.dumps(results.record(job) | {"study": None}).encode()
                 target = self.file_of(job)
-                arrays = files.setdefault(target, _members(target, ""))  # what lacks here stays
+                arrays = files.setdefault(target, _members(target))  # what lacks here stays
                 arrays[f"record/{job}/text"] = np.frombuffer(record, np.uint8)
                 for path in paths:
                     packed = self._packed(results, job, path)
                     arrays |= {f"{self._name(path)}/{name}": v for name, v in packed.items()}
-        if shown := _members(layout.shown_patterns, ""):
+        if shown := _members(layout.shown_patterns):
             files[layout.archive / "shown_patterns.npz"] = shown
         for path, arrays in files.items():
             _write(path, arrays)
@@ -153,12 +144,15 @@ class Archive:
             return _pack_latents(value, structure.to_numpy())
         return _PACK.get(path.name, lambda values: {"values": values})(value)
 
-    def _stored(self, path: Path, job: Job) -> Arrays | Path | None:
-        """Find a result, of whatever settings: its arrays, or the file of the weights."""
+    def _stored(self, path: Path) -> Arrays | Path | None:
+        """Find a result of the present settings: its arrays, or the file of the weights."""
+        job = self.layout.maker(path)
+        if self.record(job) is None:
+            return None
         weights = self.file_of(job).with_suffix(".safetensors")
         if path.suffix == weights.suffix:
             return weights if weights.is_file() else None
-        return _members(self.file_of(job), self._name(path))
+        return _members(self.file_of(job), f"{self._name(path)}/")
 
     def _name(self, path: Path) -> str:
         """Name a result within the file of its scan, model or baseline."""
@@ -284,11 +278,10 @@ def _write(path: Path, arrays: Arrays) -> None:
             file.writestr(member, data.getvalue(), zipfile.ZIP_LZMA)
 
 
-def _members(path: Path, below: str) -> Arrays:
-    """Read the arrays of a file whose names lie below a name, without that name."""
+def _members(path: Path, prefix: str = "") -> Arrays:
+    """Read the arrays of a file whose names begin with a prefix, without that prefix."""
     if not path.is_file():
         return {}
-    prefix = f"{below}/" if below else ""
     with np.load(path, allow_pickle=False) as file:
         names = [name for name in file.files if name.startswith(prefix)]
         return {name.removeprefix(prefix): file[name] for name in names}

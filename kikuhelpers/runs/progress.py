@@ -19,12 +19,7 @@ _BAR = re.compile(r"([\w -]+): +(\d+%)\|[^|]*\|[^\[\r\n]*\[[\d:]+<([\d:]+)")
 class Progress(threading.Thread):
     """Print a line when a job begins and ends, and now and then how far the running ones are.
 
-    Parameters
-    ----------
-    layout
-        Files of the study: each job has a log, and leaves a record at its end.
-    jobs
-        Jobs that are to be done.
+    Each of the ``jobs`` that are to be done has a log, and leaves a record at its end.
     """
 
     def __init__(self, layout: Layout, jobs: Collection[Job]):
@@ -51,8 +46,8 @@ class Progress(threading.Thread):
             self._look()
             if time.time() - spoken > _SPEAK_SECONDS:
                 spoken = time.time()
-                bars = [text for job in self._running if (text := self._bar(job))]
-                _say("; ".join(bars))
+                if bars := [text for job in self._running if (text := self._bar(job))]:
+                    _say("; ".join(bars))
 
     def _look(self) -> None:
         for job in self._jobs:
@@ -79,5 +74,4 @@ class Progress(threading.Thread):
 
 
 def _say(text: str) -> None:
-    if text:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)

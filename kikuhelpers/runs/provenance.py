@@ -31,20 +31,7 @@ PACKAGES = (
 
 
 class Record:
-    """The provenance of one job.
-
-    Parameters
-    ----------
-    results
-        What the job reads: the results of its study.
-    job
-        The notebook, and what it runs on.
-
-    Attributes
-    ----------
-    layout : Layout
-        Files of the study.
-    """
+    """The provenance of one job, which reads ``results`` and writes by their ``layout``."""
 
     def __init__(self, results: Results, job: Job):
         self.results, self.layout, self.job = results, results.layout, job

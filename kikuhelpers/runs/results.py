@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.patterns.up2 import open_patterns
-from kikuhelpers.runs.archive import Archive, Place
+from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import digest, load_json, readable_json, written_aside
 from kikuhelpers.study import Study
@@ -26,12 +26,7 @@ from kikuhelpers.study.stages import DATA, Job, jobs_of
 class MissingResultError(SentenceError):
     """A result that is not there, or not of the study's settings.
 
-    Attributes
-    ----------
-    what : str
-        What is wrong, without the command.
-    jobs : tuple of Job
-        The jobs that make it.
+    ``what`` is wrong, without the command; ``jobs`` make the result.
     """
 
     def __init__(self, what: str, study: Study, *jobs: Job):
@@ -65,8 +60,6 @@ class Results:
 
     Parameters
     ----------
-    study
-        The study.
     archive
         Whether a result that is not in the results folder may come from the archive, as
         rounded there (:mod:`kikuhelpers.runs.archive`).
@@ -80,7 +73,7 @@ class Results:
     left_out : list of str
         One sentence for each model or baseline that :meth:`complete` left out.
     shown : dict
-        Patterns (h, w) uint16 that :meth:`pattern` returned, by kind, scan, row and column.
+        Patterns (h, w) uint16 that :meth:`pattern` returned, by "kind/scan/row/column".
 
     Examples
     --------
@@ -98,7 +91,7 @@ class Results:
     def __init__(self, study: Study, archive: bool = False):
         self.study, self.layout = study, Layout(study)
         self.left_out: list[str] = []
-        self.shown: dict[Place, np.ndarray] = {}
+        self.shown: dict[str, np.ndarray] = {}
         self._archive = Archive(self.layout) if archive else None
         self._records: dict[Job, dict] = {}
 
@@ -153,24 +146,21 @@ class Results:
 
     def pattern(self, kind: str, scan: str, row: int, column: int) -> np.ndarray:
         """One pattern, (height, width) uint16 counts; it is remembered in ``shown``."""
-        place = (kind, scan, int(row), int(column))
-        if place not in self.shown:
+        name = f"{kind}/{scan}/{row}/{column}"
+        if name not in self.shown:
             try:
-                self.shown[place] = np.array(self.patterns(kind, scan)[row, column])
+                self.shown[name] = np.array(self.patterns(kind, scan)[row, column])
             except MissingResultError:
                 archived = self._archive.shown_patterns() if self._archive else {}
-                if place not in archived:
+                if name not in archived:
                     raise
-                self.shown[place] = archived[place]
-        return self.shown[place]
+                self.shown[name] = archived[name]
+        return self.shown[name]
 
     def path(self, path: Path) -> Path:
-        """Return the path of a result, if it is there and of the study's settings.
+        """Return the path of a result that is there and of the study's settings.
 
-        Raises
-        ------
-        MissingResultError
-            Otherwise; the message names the command that makes the result.
+        Otherwise a MissingResultError names the command that makes the result.
         """
         job = self.layout.maker(path)
         name, study = name_of(self.layout, job, path), self.layout.study
@@ -223,9 +213,8 @@ class Results:
     def save_shown(self) -> None:
         """Write the patterns that were shown, so that the archive can keep them."""
         if self.shown:
-            patterns = {"/".join(map(str, place)): p for place, p in sorted(self.shown.items())}
             with written_aside(self.layout.shown_patterns) as temporary:
-                np.savez_compressed(temporary, **patterns)
+                np.savez_compressed(temporary, **self.shown)
 
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""

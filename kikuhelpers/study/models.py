@@ -88,7 +88,7 @@ class HoldOut(Settings):
 
 class Model(Settings):
     came_later: ClassVar = {"weights": None}
-    latent_dim: int
+    latent_dim: Literal[LATENT_DIMENSIONS]
     loss: Literal["vae", "contrastive"] = "vae"
     beta: NonNegative = 1.0
     seed: int = 1
@@ -119,12 +119,6 @@ class Model(Settings):
     def _trained_once(self):
         if self.weights and (self.training or self.hold_out):
             raise ValueError("a model with weights is not trained: leave training and hold_out out")
-        return self
-
-    @model_validator(mode="after")
-    def _latent_dim_of_table2(self):
-        if self.latent_dim not in LATENT_DIMENSIONS:
-            raise ValueError(f"latent_dim must be one of {LATENT_DIMENSIONS}")
         return self
 
 

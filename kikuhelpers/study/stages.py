@@ -10,7 +10,6 @@ fingerprints, and nothing else.
 
 import hashlib
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -29,13 +28,6 @@ REINDEXING = "08_reindexing"
 TABLE1 = "09_table1"
 VIRTUAL_SPECIMENS = "10_virtual_specimens"
 FIGURES = "11_figures"
-STAGES = (
-    *(DATA, PREPROCESSING, INDEXING, TRAINING, LATENT_MAPS, RECONSTRUCTION),
-    *(BASELINES, REINDEXING, TABLE1, VIRTUAL_SPECIMENS, FIGURES),
-)
-
-# Settings that say how a training is saved, not what comes out of it.
-_WITHOUT_EFFECT = {"checkpoint_seconds"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class Dependencies:
         """Return the settings that a job reads itself, and the jobs whose results it reads."""
         _, name = job.stage.split("_", 1)  # below stands a method for each stage
         settings, jobs = getattr(self, f"_{name}")(*job.parts)
-        return {name: plain(value) for name, value in settings.items()}, jobs
+        return plain(settings), jobs
 
     def needs(self, job: Job) -> list[Job]:
         """Return the jobs that must have run before."""
@@ -121,7 +113,8 @@ class Dependencies:
         settings, jobs = self._sample()
         settings |= {"model": own.model_copy(update={"training": None})}
         training = self.study.training_of(model)
-        settings["training"] = plain(training, without=_WITHOUT_EFFECT)
+        settings["training"] = plain(training)
+        del settings["training"]["checkpoint_seconds"]  # of no effect on what comes out
         if training.grown_from:
             jobs.append(Job(TRAINING, (training.grown_from,)))
         if own.hold_out:
@@ -209,7 +202,7 @@ def jobs_of(study: Study) -> list[Job]:
     return jobs + ([Job(FIGURES)] if models else [])
 
 
-def plain(value, without: Collection[str] = ()):
+def plain(value):
     """Return settings as JSON takes them; of a scan's file the name alone, the same everywhere.
 
     A setting that came later is left out where it has the value of before: what was made then
@@ -221,8 +214,7 @@ def plain(value, without: Collection[str] = ()):
         return [plain(part) for part in value]
     if not isinstance(value, Settings):
         return value
-    content = {name: plain(part) for name, part in value if name not in without}
-    content = {n: v for n, v in content.items() if value.came_later.get(n, ...) != v}
+    content = {n: plain(v) for n, v in value if value.came_later.get(n, ...) != v}
     for name in ("path", "weights"):
         if content.get(name):
             content[name] = PurePath(content[name]).name

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -21,13 +20,6 @@ _UNKNOWN |= {"presentations": 0, "seconds": 0.0}
 
 def adopt(results: Results, name: str) -> pd.DataFrame:
     """Take over the weights that a model's settings name, as if it had been trained here.
-
-    Parameters
-    ----------
-    results
-        Of the study.
-    name
-        The model's name in it.
 
     Returns
     -------
@@ -66,6 +58,5 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
         history.to_csv(temporary, index=False)
     fingerprint = results.layout.dependencies.fingerprint(Job(TRAINING, (name,)))
     with written_aside(files.weights) as temporary:
-        contiguous = {key: torch.as_tensor(w).contiguous() for key, w in weights.items()}
-        save_file(contiguous, temporary, metadata={"fingerprint": fingerprint})
+        save_file(weights, temporary, metadata={"fingerprint": fingerprint})
     return history

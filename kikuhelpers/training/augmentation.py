@@ -13,9 +13,6 @@ from kikuhelpers import study
 def augment(patterns: Tensor, settings: "study.models.Augmentation") -> Tensor:
     """Return a noisy view of each pattern.
 
-    The three kinds of noise are each drawn on their own, so that they superimpose on one
-    pattern. The paper does not state their strengths.
-
     Parameters
     ----------
     patterns

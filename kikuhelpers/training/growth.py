@@ -13,14 +13,7 @@ from kikuhelpers.training.vae import KikuchiVAE
 
 @torch.no_grad()
 def grow(network: KikuchiVAE, small: dict[str, Tensor]) -> None:
-    """Write the weights of a smaller network into a new one, in place.
-
-    Parameters
-    ----------
-    network
-        A new network, whose weights are random.
-    small
-        The weights of a network of fewer latent dimensions, by name.
+    """Write the weights, by name, of a network of fewer latent dimensions into a new random one.
 
     Examples
     --------

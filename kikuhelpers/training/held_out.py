@@ -28,14 +28,7 @@ _SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
 def held_out_points(results: Results, model: str) -> np.ndarray:
-    """Choose the points of a scan that a model must not see.
-
-    Parameters
-    ----------
-    results
-        Of a study whose scan, named in the model's ``hold_out``, has been indexed.
-    model
-        The model's name in it.
+    """Choose the points that a model must not see, of the indexed scan that its settings name.
 
     Returns
     -------

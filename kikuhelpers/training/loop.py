@@ -1,9 +1,8 @@
 """One training loop for all losses: batch, forward, backward, clip, step, log, checkpoint.
 
-Adam as in the paper (learning rate 0.001, decays 0.9 and 0.999, batches of 256, 250
-epochs). Departures are named in the study's ``training`` settings: warm-up, clipping, a
-bounded log-variance, a decaying rate, bfloat16. A run can be killed at any moment and
-goes on from its last checkpoint, with the same batches and the same noise.
+The paper's values and the departures from them stand in the study's ``training`` settings. A run
+can be killed at any moment and goes on from its last checkpoint, with the same batches and the
+same noise.
 """
 
 import math
@@ -111,20 +110,8 @@ def train(results: Results, name: str) -> pd.DataFrame:
     return trainer.history()
 
 
-def training_steps(settings: Training, patterns: int) -> tuple[int, int]:
-    """Return (steps, batch size) for a sample of so many patterns."""
-    batch = min(settings.batch_size, patterns)
-    presentations = settings.presentations or settings.epochs * patterns
-    return max(1, math.ceil(presentations / batch)), batch
-
-
 def still_falling(history: pd.DataFrame) -> float:
     """Return by which share the loss fell from the third quarter of a training to the last.
-
-    Parameters
-    ----------
-    history
-        With a column ``loss``, one line per some steps.
 
     Returns
     -------
@@ -166,7 +153,9 @@ class Trainer:
         self.model, self.settings, self.patterns = model, settings, len(data)
         self.batches = Batches(data, model.seed)
         self.mask = torch.from_numpy(data.mask).to(device(), torch.float32)
-        self.steps, self.batch = training_steps(settings, len(data))
+        self.batch = min(settings.batch_size, len(data))
+        wanted = settings.presentations or settings.epochs * len(data)
+        self.steps = math.ceil(wanted / self.batch)
         self.step, self.seconds = 0, 0.0
         self.shown_before = 0  # patterns that the network was shown before it grew
         self._random = torch.cuda if device().type == "cuda" else torch  # of all noise

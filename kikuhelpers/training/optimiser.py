@@ -16,12 +16,7 @@ from kikuhelpers import study
 class Optimiser:
     """Adam; with ``optimiser: muon`` Muon for kernels and matrices, and Adam for biases alone.
 
-    Parameters
-    ----------
-    parameters
-        Of the networks, which stay where they are and in their memory format.
-    settings
-        Optimiser and decays.
+    The networks' parameters stay where they are and in their memory format.
 
     Raises
     ------

@@ -65,12 +65,7 @@ def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.nda
 def load_training_set(results: Results, model: str | None = None) -> TrainingSet:
     """Draw the sample from all scans; the loss sees the pixels inside every screen.
 
-    Parameters
-    ----------
-    results
-        Of a study whose scans have been preprocessed.
-    model
-        Where given, the points that this model holds out are left out.
+    Points that a ``model`` holds out are left out.
 
     Raises
     ------
@@ -124,10 +119,8 @@ class Batches:
 def _batch_points(shown: int, batch: int, patterns: int, seed: int) -> np.ndarray:
     """Numbers of the next patterns, without state: each epoch shows every pattern once."""
     epoch, start = divmod(shown, patterns)
-    order = _order(seed, epoch, patterns)
-    while len(order) < start + batch:  # the batch goes on in the next epoch
-        epoch += 1
-        order = np.append(order, _order(seed, epoch, patterns))
+    last = (shown + batch - 1) // patterns  # the batch may go on in the next epoch
+    order = np.concatenate([_order(seed, e, patterns) for e in range(epoch, last + 1)])
     return order[start : start + batch]
 
 
