@@ -1,20 +1,26 @@
 """The pattern centre in every convention, and what is noticed when it is wrong."""
 
 import re
+from dataclasses import replace
 
 import kikuchipy as kp
 import numpy as np
 import pytest
 from orix.quaternion import Rotation
+from orix.quaternion.symmetry import Oh
 
-from kikuhelpers.indexing.hough import Detector, index_patterns, save_map
+from kikuhelpers.indexing.hough import Detector, band_indexer, index_patterns, save_map, solve
+from kikuhelpers.indexing.orientation_maps import disorientation_deg
 from kikuhelpers.indexing.pattern_centre import NOBODY, calibrate_pattern_centre, detector_of
 from kikuhelpers.indexing.verdict import judge
-from kikuhelpers.patterns.masking import round_mask
+from kikuhelpers.patterns.masking import fill_outside, round_mask
 from kikuhelpers.patterns.up2 import to_counts
+from kikuhelpers.scans.virtual.microscope import _pattern_centres
+from kikuhelpers.scans.virtual.scanning import ScanMaker
 from kikuhelpers.study import StudyError, load_study
 from kikuhelpers.study.scans import Scan
 from kikuhelpers.study.study import NICKEL, Indexing
+from tests.test_virtual_microscope import make_scan, small_grains
 
 CENTRE = (0.51, 0.34, 0.62)
 STATED = Detector(CENTRE)
@@ -54,12 +60,65 @@ def test_every_convention_is_kikuchipys(convention):
     assert sources == dict.fromkeys(sources, NOBODY) | {"pattern_centre": "the study"}
 
 
+def test_emsofts_centre_must_be_one_of_the_camera():
+    given = {"emsoft": (3.2, 14, 15000), "pixel_um": 3.0}  # a tenth of the pixel's true size
+    sentence = r"^indexing.pattern_centre.emsoft: .* 39.* lies outside 0.2 to 3; .* and pixel_um\.$"
+    with pytest.raises(StudyError, match=sentence):
+        detector_of(scan_of(pattern_centre=given), CAMERA)
+
+
+@pytest.mark.parametrize(("square", "share"), [("crop", 128 / 156), ("pad", 1)])
+def test_the_screen_is_as_wide_as_the_square(square, share):
+    given = {"indexing": {"screen_um": 30_000.0}, "preprocessing": {"square": square}}
+    scan = Scan.model_validate({"data": {"path": "scan.up2"}} | given)
+    detector, sources = detector_of(scan, CAMERA)
+    assert detector.screen_um == pytest.approx(30_000 * share)
+    assert sources["screen_um"] == "the study"
+    with pytest.raises(StudyError, match=r"indexing.screen_um.* 5000"):
+        load_study("crop", {"scans.rx.indexing.screen_um": 30})  # mm
+
+
+def test_one_centre_serves_the_map_unless_it_moves(patterns):
+    still, moving = STATED.centres(MASK.shape, (6, 8), 9.0), replace(STATED, screen_um=30_000.0)
+    assert np.array_equal(still, np.tile(CENTRE, (48, 1)))
+    scan = make_scan(map_shape=(6, 8), step_um=9.0, microscope={"pattern_centre": CENTRE})
+    points = np.stack(np.indices((6, 8)), -1).reshape(-1, 2)
+    of_microscope = _pattern_centres(scan, points)  # whose motion is kikuchipy's
+    np.testing.assert_allclose(moving.centres(MASK.shape, (6, 8), 9.0), of_microscope, atol=1e-9)
+    flat = fill_outside(patterns.reshape(-1, *MASK.shape), MASK)
+    best, confidence = solve(flat, band_indexer(MASK.shape, STATED, SETTINGS), SETTINGS)
+    xmap = index_patterns(patterns, MASK, STATED, SETTINGS, 9.0)
+    assert np.array_equal(xmap.prop["ci"], confidence)
+    assert np.array_equal(xmap.prop["fit"], best["fit"])
+
+
+def test_a_moving_centre_serves_a_wide_map():
+    """Corners of a map as wide as a 25th of the screen, as 1.2 mm of 30 mm are."""
+    scan = small_grains(screen_width_um=3_000)
+    maker = ScanMaker(scan)
+    made = [maker.chunk(start) for start in maker.starts]
+    seen = np.concatenate([patterns for patterns, _ in made]).astype(float)
+    seen -= seen.mean(axis=0)
+    spread = np.abs(seen).max(axis=(1, 2), keepdims=True)
+    counts = np.where(MASK, to_counts(seen / spread), 0).reshape(*scan.map_shape, *MASK.shape)
+    truth = Rotation(np.concatenate([truth["rotation"] for _, truth in made]))
+    row, column = np.indices(scan.map_shape).reshape(2, -1)
+    corner = (np.abs(row - 9.5) > 7) & (np.abs(column - 9.5) > 7)
+    off_deg = {}
+    for screen_um in (np.inf, 3_000.0):
+        detector = Detector(scan.microscope.pattern_centre, screen_um=screen_um)
+        found = index_patterns(counts, MASK, detector, SETTINGS, scan.step_um).rotations
+        off_deg[screen_um] = np.median(disorientation_deg(found, truth, Oh)[corner])
+    assert off_deg[np.inf] > 1.2
+    assert off_deg[3_000.0] < 0.24  # the precision of noisy patterns whose centre stands still
+
+
 def test_the_file_says_what_the_study_leaves_open():
     of_file = {"pattern_centre": (0.4, 0.2, 0.7), "sample_tilt_deg": 69.0, "phases": []}
     card = {"pattern_shape": (60, 60), "file": of_file}
     detector, sources = detector_of(scan_of(sample_tilt_deg=70.0), card)
     assert detector == Detector((0.4, 0.2, 0.7), 70.0, 0.0)
-    assert list(sources.values()) == ["the scan's file", "the study", NOBODY]
+    assert list(sources.values()) == ["the scan's file", "the study", NOBODY, NOBODY]
 
 
 @pytest.mark.parametrize(

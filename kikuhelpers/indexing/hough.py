@@ -15,7 +15,7 @@ peak magnitude, 5       no counterpart: the strongest ``nBands`` peaks, however 
 The kernel's widths (``rSigma``, ``tSigma``) stay at the defaults of PyEBSDIndex.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +46,28 @@ NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 class Detector:
     """Where the camera stands; the values are the usual ones."""
 
-    pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)  # Bruker's convention
+    # Bruker's convention; of the map's middle, if it moves
+    pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)
     sample_tilt_deg: float = 70.0
     detector_tilt_deg: float = 0.0
+    screen_um: float = np.inf  # width of what a pattern shows; infinite: one centre for the map
+
+    def camera(self, shape: tuple[int, int]) -> EBSDDetector:
+        """Return kikuchipy's detector of patterns of a shape (height, width)."""
+        tilts = {"sample_tilt": self.sample_tilt_deg, "tilt": self.detector_tilt_deg}
+        pixel_um = self.screen_um / shape[1]
+        return EBSDDetector(shape, px_size=pixel_um, pc=self.pattern_centre, **tilts)
+
+    def centres(
+        self, shape: tuple[int, int], map_shape: tuple[int, int], step_um: float
+    ) -> np.ndarray:
+        """Return the pattern centre (points, 3) of each point of a map, Bruker's convention.
+
+        It moves with the beam as kikuchipy says: the map's rows run down the slope.
+        """
+        at_zero = replace(self, pattern_centre=(0.0, 0.0, 0.0)).camera(shape)
+        moved = at_zero.extrapolate_pc((0, 0), map_shape, (step_um, step_um)).pc.reshape(-1, 3)
+        return self.pattern_centre + (moved - moved.mean(axis=0))
 
 
 def index_patterns(
@@ -67,9 +86,9 @@ def index_patterns(
     mask
         (height, width), True on the screen.
     detector
-        Of the patterns, with one pattern centre for the map. The true one moves with the beam: a
-        point x off the map's middle is turned by about x / (distance of the detector), 0.2
-        degrees for 50 um at 15 mm.
+        Of the patterns. One pattern centre serves the map, unless ``screen_um`` is known: the
+        true one moves with the beam, and a point x off the map's middle is turned by about x /
+        (distance of the detector), 0.2 degrees for 50 um at 15 mm (docs/moving_centre.csv).
     settings
         Settings of the indexing.
     step_um
@@ -104,9 +123,11 @@ def index_patterns(
             f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
         )
     indexer = band_indexer(mask.shape, detector, settings)
-    flat = patterns.reshape(-1, *patterns.shape[2:])
-    parts = (fill_outside(counts, mask) for _, counts in chunks("indexing", flat))
-    found = [solve(part, indexer, settings) for part in parts]
+    flat, found = patterns.reshape(-1, *patterns.shape[2:]), []
+    centres = detector.centres(mask.shape, (rows, columns), step_um)
+    for _, counts, moved in chunks("indexing", flat, centres):
+        indexer.PC = moved
+        found.append(solve(fill_outside(counts, mask), indexer, settings))
     best, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
@@ -134,7 +155,7 @@ def index_and_measure(
     Parameters
     ----------
     patterns, mask, detector, settings, step_um
-        As of :func:`index_patterns`; one pattern centre for a scan's patterns of every kind.
+        As of :func:`index_patterns`; the same for a scan's patterns of every kind.
 
     Returns
     -------
@@ -164,7 +185,8 @@ def save_map(
     xmap
         Of :func:`index_patterns`.
     pattern_centre
-        In Bruker's convention, of a square pattern. The .ang file states it in EDAX's.
+        Of the map's middle and a square pattern, in Bruker's convention. The .ang file states
+        it in EDAX's.
 
     In the .ang file the image quality is ``pq`` and the confidence index ``ci``; a point that
     is not indexed has the quality 0, the confidence -1 and the fit 180. The HDF5 file is
@@ -201,8 +223,7 @@ def _state_pattern_centre(ang: Path, pattern_centre: tuple[float, float, float])
 def band_indexer(shape, detector: Detector, settings: Indexing):
     """Return PyEBSDIndex's indexer of patterns of a shape (height, width)."""
     announce_compilation()
-    tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
-    indexer = EBSDDetector(shape, pc=detector.pattern_centre, **tilts).get_indexer(
+    indexer = detector.camera(shape).get_indexer(
         orix_phases(settings),
         [[list(hkl) for hkl in reflectors(phase)] for phase in settings.phases],
         nTheta=round(180 / settings.theta_step_deg),

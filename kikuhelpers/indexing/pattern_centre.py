@@ -16,7 +16,8 @@ from kikuhelpers.indexing.hough import NO_FIT_DEG, Detector, band_indexer, solve
 from kikuhelpers.indexing.phases import library_of
 from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
-from kikuhelpers.study.scans import PatternCentre, Scan
+from kikuhelpers.study import StudyError
+from kikuhelpers.study.scans import PatternCentre, Scan, plausible
 from kikuhelpers.study.study import Indexing
 
 NOBODY = "nobody: what is usual"  # who said a value
@@ -57,7 +58,7 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
     Returns
     -------
     detector : Detector
-        Its pattern centre is that of the square that the network sees.
+        Its pattern centre and width are those of the square that the network sees.
     sources : dict
         Of each value, whether the study, the file or nobody said it.
 
@@ -84,9 +85,15 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
         camera = EBSDDetector(
             card["pattern_shape"], pc=centre.values, convention=centre.convention, **pixel
         )
-        centre = camera.pc[0].tolist()
+        try:
+            centre = plausible(camera.pc[0].tolist(), advice="check its three numbers and pixel_um")
+        except ValueError as error:
+            where = f"indexing.pattern_centre.{found['pattern_centre'].convention}"
+            raise StudyError(f"{where}: {error}.") from None
     square = geometry_of(card["pattern_shape"], scan.preprocessing)
-    return Detector(**found | {"pattern_centre": square.to_square(tuple(centre))}), sources
+    found["pattern_centre"] = square.to_square(tuple(centre))
+    found["screen_um"] *= square.side / square.binned[1]
+    return Detector(**found), sources
 
 
 def calibrate_pattern_centre(
@@ -99,10 +106,10 @@ def calibrate_pattern_centre(
 ) -> Calibration:
     """Find the pattern centre that indexes random patterns of a scan best.
 
-    Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map.
-    The guess is kept where the optimum does not match better by more than chance. A guess that
-    does not fit at all is replaced by the best of a grid, where that one fits: one near a stated
-    guess, any one where nobody stated a guess.
+    Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map,
+    which is the middle's of one that moves. The guess is kept where the optimum does not match
+    better by more than chance. A guess that does not fit at all is replaced by the best of a grid,
+    where that one fits: one near a stated guess, any one where nobody stated a guess.
 
     Parameters
     ----------

@@ -16,19 +16,23 @@ _SHORTEST_UP_HEADER = 16  # bytes, of version 1
 # Ranges of a pattern centre, in fractions of the camera. The beam's foot lies within a half
 # pattern of the screen, and the camera is not nearer than a fifth of it, in any set-up known.
 _FOOT, _DISTANCE = (-0.5, 1.5), (0.2, 3.0)
+_SCREENS_UM = 5e3, 2e5  # width: a small chip's, and more than any phosphor's; not mm, not pixels
 
 
-def _plausible(centre: tuple[float, float, float]) -> tuple[float, float, float]:
+def plausible(
+    centre: tuple[float, float, float], *, advice="per cent and pixels are to be divided first"
+) -> tuple[float, float, float]:
+    """Return a centre of the camera, in fractions of it; ValueError for one that cannot be."""
     for value, (low, high) in zip(centre, (_FOOT, _FOOT, _DISTANCE), strict=True):
         if not low <= value <= high:
             raise ValueError(
                 f"{list(centre)} is no pattern centre in fractions of the pattern: {value:g} lies "
-                f"outside {low:g} to {high:g}; per cent and pixels are to be divided first"
+                f"outside {low:g} to {high:g}; {advice}"
             )
     return centre
 
 
-ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(_plausible)]
+ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(plausible)]
 
 
 class FileData(Settings):
@@ -187,6 +191,7 @@ class ScanIndexing(Settings):
     The pattern centre is a first guess: indexing calibrates it.
     """
 
+    came_later: ClassVar = {"screen_um": None}
     # Three numbers are Bruker's convention, of the camera.
     pattern_centre: (
         Annotated[
@@ -199,6 +204,9 @@ class ScanIndexing(Settings):
     ) = None
     sample_tilt_deg: float | None = None
     detector_tilt_deg: float | None = None
+    # Width of what a whole pattern shows of the screen. The pattern centre then moves with the
+    # beam; None: one for the map, which does for maps of less than 0.2 mm.
+    screen_um: Annotated[float, Field(ge=_SCREENS_UM[0], le=_SCREENS_UM[1])] | None = None
 
 
 class ScanFigures(Settings):
@@ -236,7 +244,7 @@ class Scan(Settings):
             fields = Microscope.model_fields
             known["indexing"] = {
                 name: microscope.get(name, fields[name].default)
-                for name in ScanIndexing.model_fields
+                for name in ScanIndexing.model_fields.keys() & fields.keys()
             }
         for stage, values in known.items():
             if isinstance(given.get(stage, {}), dict):
