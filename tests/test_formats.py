@@ -423,19 +423,93 @@ def test_a_settings_file_of_nordif_with_holes(tmp_path):
         opened(tmp_path / "nordif" / "Pattern.dat")
 
 
-def test_what_is_no_map_of_patterns(tmp_path):
+def test_what_is_no_map_of_patterns():
     for name in ("nordif/Setting.txt", "emsoft_ebsd_master_pattern/master_patterns.h5"):
         with pytest.raises(PatternFileError, match="no map of patterns"):
             opened(VENDORS / name)
-    with pytest.raises(PatternFileError, match="hexagonal grid"):
-        opened(VENDORS / "edax_binary" / "edax_binary.up2")
-    shutil.copy(VENDORS / "edax_h5ebsd" / "patterns.h5", tmp_path / "hexagonal.h5")
-    with h5py.File(tmp_path / "hexagonal.h5", "r+") as file:
-        file["Scan 1/EBSD/Header/Grid Type"][0] = b"HexGrid"
-    with pytest.raises(PatternFileError, match="Only square grids"):
-        opened(tmp_path / "hexagonal.h5")
     up1 = VENDORS / "edax_binary" / "edax_binary.up1"
     np.testing.assert_array_equal(opened(up1, map_shape=(3, 3))[0], NICKEL)
+
+
+# --------------------------------------------------------------- hexagonal grids
+
+
+def hexagonal(path: Path, rows: int, columns: int, shorter: bool, more: int = 0) -> np.ndarray:
+    """Write a scan as EDAX does, step 0.5 um, and return its points (x, y) in steps.
+
+    All pixels of a pattern are its number, from 1 on. ``more`` patterns follow.
+    """
+    places = [
+        (column + row % 2 / 2, row * 3**0.5 / 2)
+        for row in range(rows)
+        for column in range(columns - shorter * (row % 2))
+    ]
+    number = np.arange(1, len(places) + more + 1, dtype=np.uint16)
+    patterns = np.broadcast_to(number[:, None, None], (len(number), 20, 20))
+    if path.suffix == ".up2":
+        head = struct.pack("<4IB2IB2d", 3, 20, 20, 42, 0, columns, rows, 1, 0.5, 0.4330127)
+        path.write_bytes(head + patterns.tobytes())
+        return np.array(places)
+    shutil.copy(VENDORS / "edax_h5ebsd" / "patterns.h5", path)
+    said = {"Grid Type": b"HexGrid", "nRows": rows, "nColumns": columns, "Step X": 0.5}
+    said |= {"Step Y": 0.4330127, "Pattern Height": 20, "Pattern Width": 20}
+    with h5py.File(path, "r+") as file:
+        for name, value in said.items():
+            file[f"Scan 1/EBSD/Header/{name}"][0] = value
+        del file["Scan 1/EBSD/Data/Pattern"]
+        file["Scan 1/EBSD/Data/Pattern"] = patterns
+    return np.array(places)
+
+
+@pytest.mark.parametrize("ending", ["up2", "h5", "oh5"])
+@pytest.mark.parametrize(
+    ("grid", "square"), [((9, 7), (7, 7)), ((10, 6), (8, 6)), ((1, 5), (1, 5)), ((4, 2), (3, 2))]
+)
+@pytest.mark.parametrize("shorter", [False, True])
+def test_a_hexagonal_grid_becomes_a_square_one(tmp_path, capsys, ending, grid, square, shorter):
+    """Each point takes its nearest pattern, within half a step, and none comes twice."""
+    path = tmp_path / f"hex.{ending}"
+    places = hexagonal(path, *grid, shorter)
+    patterns, said = opened(path)
+    rows, columns = square[0], square[1] - (shorter and grid[0] > 1)
+    assert patterns.shape == (rows, columns, 20, 20)
+    assert said["step_um"] == 0.5
+    number = patterns[..., 3, 4].astype(int) - 1
+    assert len(np.unique(number)) == number.size
+    points = np.stack(np.meshgrid(np.arange(columns) + 0.25, np.arange(rows)), -1)
+    distance = np.linalg.norm(places - points[:, :, None], axis=-1)
+    taken = np.take_along_axis(distance, number[..., None], -1)[..., 0]
+    np.testing.assert_allclose(taken, distance.min(-1))
+    assert taken.max() <= 0.5
+    unused = len(places) - number.size
+    words = f"square one of {rows} x {columns} points by the nearest patterns; {unused} of "
+    assert (
+        f"{path.name}: its hexagonal grid becomes a {words}{len(places)}" in capsys.readouterr().out
+    )
+
+
+def test_a_square_grid_in_place_of_a_hexagonal_one(tmp_path, capsys, files, any_size):
+    path = tmp_path / "hex.up2"
+    hexagonal(path, 9, 7, shorter=True)
+    whole = opened(path)[0]
+    np.testing.assert_array_equal(opened(path, rows=(2, 5))[0], whole[2:5])
+    with pytest.raises(PatternFileError, match=r"hex\.up2 has 7 map rows: correct \[2, 8\]"):
+        opened(path, rows=(2, 8))
+    card, _ = convert_scan(Scan(data=FileData(path=str(path))), files, "mine")
+    np.testing.assert_array_equal(open_patterns(files.raw), whole)
+    assert not files.raw.is_symlink() and card["map_shape"] == (7, 6)
+    capsys.readouterr()
+    assert opened(path, map_shape=(1, 59))[0].shape == (1, 59, 20, 20)
+    assert "map_shape (1, 59) as the study says; the file says a hexag" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["up2", "h5"])
+def test_patterns_that_no_hexagonal_grid_has(tmp_path, ending):
+    hexagonal(tmp_path / f"hex.{ending}", 9, 7, shorter=True, more=1)
+    with pytest.raises(PatternFileError, match=r"holds 60 patterns .* 9 x 7 points, or 4 less"):
+        opened(tmp_path / f"hex.{ending}")
+    with pytest.raises(PatternFileError, match=r"holds 10 patterns .* 3 x 3 points, or 1 less"):
+        opened(VENDORS / "edax_binary" / "edax_binary.up2")
 
 
 # ------------------------------------------------------------------------- arrays

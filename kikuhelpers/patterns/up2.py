@@ -40,9 +40,9 @@ class UpHeader:
     pattern_shape: tuple[int, int]  # height, width
     offset: int  # bytes before the first pattern
     # Version 1 says none of these; nor does a head in whose place patterns stand.
-    map_shape: tuple[int, int] | None  # rows, columns
+    map_shape: tuple[int, int] | None  # rows, columns; of a hexagonal grid all in one row
     step_um: tuple[float, float] | None  # x, y
-    hexagonal: bool
+    hexagonal: tuple[int, int] | None  # rows, columns of the first one
     patterns: int  # as many whole ones as the file's size holds
     left_over: int  # bytes after them
 
@@ -76,9 +76,10 @@ def read_header(path: str | Path, offset: int | None = None) -> UpHeader:
     if version >= 3 and (offset is None or offset >= _HEAD.itemsize):
         map_shape = (head["rows"], head["columns"])
         step = (head["x_step_um"], head["y_step_um"])
-    hexagonal = bool(map_shape and head["hexagonal"])
+    hexagonal = map_shape if head["hexagonal"] else None
     pattern_bytes = width * height * _PIXEL_TYPES[path.suffix.lower()].itemsize
     held = divmod(max(0, size - first), pattern_bytes)
+    map_shape = (1, held[0]) if hexagonal else map_shape
     return UpHeader(path, version, (height, width), first, map_shape, step, hexagonal, *held)
 
 
@@ -103,13 +104,13 @@ def open_patterns(
     Returns
     -------
     numpy.memmap
-        (rows, columns, height, width), uint8 or uint16 counts.
+        (rows, columns, height, width), uint8 or uint16 counts; of a hexagonal grid all in one row.
 
     Raises
     ------
     PatternFileError
-        See :func:`read_header`; or the grid is hexagonal, or the size of the file contradicts
-        the offset or the map: the sentence says what fits.
+        See :func:`read_header`; or the size of the file contradicts the offset or the map: the
+        sentence says what fits.
     """
     header = read_header(path, offset)
     if wrong := _contradiction(header, map_shape, rows, offset is not None):
@@ -133,8 +134,6 @@ def _contradiction(header: UpHeader, given, rows, offset_is_given: bool) -> str:
         return f"does not hold its patterns from byte {start} on, as it states: set {fitting}"
     if not offset_is_given and start < _head_bytes(header.version):
         return f"states that its patterns begin at byte {start}, in its header: set offset"
-    if header.hexagonal and not given:
-        return "is on a hexagonal grid: export it on a square one"
     set_shape = f"set map_shape: [rows, columns] with {held:,} points in all"
     if shape is None:
         return f"does not state its map's shape: {set_shape}"
@@ -147,7 +146,7 @@ def _contradiction(header: UpHeader, given, rows, offset_is_given: bool) -> str:
     wrong = f"{excess} left over" if held >= points else f"{points - held:,} patterns missing"
     sizes = f"it holds {held:,}, a map of {shape[0]} x {shape[1]} points has {points:,}"
     # What is left over speaks against an offset that was given, and then against every row.
-    rows_help = held < points or not offset_is_given
+    rows_help = (held < points or not offset_is_given) and not header.hexagonal
     some = f", or rows: [0, {whole_rows}] to use whole rows alone" * rows_help
     to_do = f"{set_shape}{some}, or copy it again"
     return f"has {wrong} ({sizes}): {to_do}"

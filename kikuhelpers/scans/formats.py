@@ -28,6 +28,7 @@ _NAME, _SPACE_GROUP = ("Name", "Phase Name", "MaterialName"), ("IT", "Space Grou
 _EDGES_AND_ANGLES = ("a", "b", "c", "alpha", "beta", "gamma")
 _IMAGES, _MOST_COLOURS = {".tif", ".tiff", ".png", ".bmp"}, 4  # red, green, blue, alpha
 _MOST_DIGITS = 20  # of a number in a name
+_ROW_DISTANCE = 3**0.5 / 2  # of a hexagonal grid's rows, in steps
 
 
 def open_signal(path: Path, processed: bool):
@@ -45,14 +46,15 @@ def open_signal(path: Path, processed: bool):
             raise PatternFileError(f"{path.name} holds {found}: name images, as {path.name}/*.tif.")
         path /= f"*{kinds.pop()}"
     ending = path.suffix.lower()
-    if ending == ".oh5":  # EDAX's HDF5 by an ending that kikuchipy does not know
-        from kikuchipy.io.plugins.edax_h5ebsd import file_reader
-
-        return kikuchipy.signals.LazyEBSD(**file_reader(path, lazy=True)[0])
-    if ending == ".ebsp":
-        return kikuchipy.signals.LazyEBSD(**_read_ebsp(path))
+    if read := {".oh5": _read_edax, ".ebsp": _read_ebsp}.get(ending):
+        return kikuchipy.signals.LazyEBSD(**read(path))
     options = {"processed": processed} if ending == ".h5oina" else {}
-    signal = kikuchipy.load(path, lazy=True, **options)
+    try:
+        signal = kikuchipy.load(path, lazy=True, **options)
+    except OSError as error:
+        if "HexGrid" not in str(error):
+            raise
+        return kikuchipy.signals.LazyEBSD(**_read_edax(path))
     is_scan = isinstance(signal, kikuchipy.signals.EBSD)
     if not is_scan or "calibration_patterns" in signal.original_metadata:
         raise PatternFileError(f"{path.name} holds no map of patterns: give the scan's own file.")
@@ -92,6 +94,50 @@ def _read_ebsp(path: Path) -> dict:
 
     with path.open("rb") as file:
         return Reader(file).get_scan(lazy=True)
+
+
+def _read_edax(path: Path) -> dict:
+    """Read EDAX's HDF5 of any ending as kikuchipy does, and a hexagonal grid as a square one."""
+    from kikuchipy.io.plugins.edax_h5ebsd._api import EDAXH5EBSDReader
+
+    class Reader(EDAXH5EBSDReader):
+        def scan2dict(self, group, lazy: bool = False) -> dict:
+            header = dict(group["EBSD/Header"])
+            if header["Grid Type"][0] == b"HexGrid":
+                grid = int(header["nRows"][0]), int(header["nColumns"][0])
+                data = from_hexagonal(group["EBSD/Data/Pattern"], grid, path.name)
+                self.get_data = lambda *_, **__: data.squeeze()
+                header |= {"Grid Type": "SqrGrid", "Step Y": header["Step X"]}
+                header |= {"nRows": data.shape[0], "nColumns": data.shape[1]}
+                group = type("Group", (dict,), {"name": group.name})({"EBSD/Header": header})
+            return super().scan2dict(group, lazy)
+
+    return Reader(path).read(lazy=True)[0]
+
+
+def from_hexagonal(patterns, grid: tuple[int, int], name: str) -> da.Array:
+    """Return patterns (n, height, width) of a hexagonal grid on a square one of its step.
+
+    ``grid`` is the rows, and the points of the first one. Every second row begins half a step
+    further right and may lack a point, as EDAX has it. The square grid begins a quarter of a step
+    further right, and its n-th point takes the n-th of the nearest row, at most half a step away.
+    Since hexagonal rows lie closer, every seventh or eighth is not used; no pattern comes twice.
+    """
+    (rows, columns), held = grid, len(patterns)
+    lacking = rows * columns - held
+    if lacking not in (0, rows // 2):
+        raise PatternFileError(
+            f"{name} holds {held:,} patterns and states a hexagonal grid of {rows} x {columns} "
+            f"points, or {rows // 2} less if every second row lacks one: export it on a square one."
+        )
+    nearest = np.rint(np.arange(int((rows - 1) * _ROW_DISTANCE) + 1) / _ROW_DISTANCE).astype(int)
+    first, columns = nearest * columns - nearest // 2 * (lacking > 0), columns - (lacking > 0)
+    index = first[:, np.newaxis] + np.arange(columns)
+    print(
+        f"{name}: its hexagonal grid becomes a square one of {len(index)} x {columns} points by "
+        f"the nearest patterns; {held - index.size:,} of {held:,} patterns are not used."
+    )
+    return _placed(patterns, index)
 
 
 def map_of(signal, name: str, map_shape: tuple[int, int] | None = None) -> da.Array:

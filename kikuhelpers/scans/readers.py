@@ -23,8 +23,7 @@ from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_json
-from kikuhelpers.scans import public
-from kikuhelpers.scans.formats import map_of, open_signal, plausible_step, said_by
+from kikuhelpers.scans import formats, public
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
@@ -197,20 +196,23 @@ def open_data(data: FileData | ArrayData | PublicData) -> tuple:
     name = data.name if isinstance(data, PublicData) else Path(data.path).name
     with _in_one_sentence(name):
         patterns, said = _open_other(data, name)
-    first, last = data.rows or (0, len(patterns))
-    if not 0 <= first < last <= len(patterns):
-        raise PatternFileError(f"{name} has {len(patterns)} map rows: correct [{first}, {last}].")
-    return patterns[first:last], said
+    return _rows_of(patterns, data.rows, name), said
 
 
 def _open_up(data: FileData) -> tuple:
     stated, header = read_header(data.path), read_header(data.path, data.offset)
-    patterns = open_patterns(data.path, data.map_shape, data.offset, data.rows)
-    for what, files in {"offset": stated.offset, "map_shape": header.map_shape}.items():
+    if header.hexagonal and not data.map_shape:
+        flat, name = open_patterns(data.path, offset=data.offset)[0], stated.path.name
+        patterns = formats.from_hexagonal(flat, header.hexagonal, name)
+        patterns = _rows_of(patterns, data.rows, name)
+    else:
+        patterns = open_patterns(data.path, data.map_shape, data.offset, data.rows)
+    shape = "a hexagonal grid" if header.hexagonal else header.map_shape
+    for what, files in {"offset": stated.offset, "map_shape": shape}.items():
         mine = getattr(data, what)
         if mine and files and mine != files:
             print(f"{stated.path.name}: {what} {mine} as the study says; the file says {files}.")
-    step = plausible_step(header.step_um or ())
+    step = formats.plausible_step((header.step_um or ())[: 1 if header.hexagonal else 2])
     if header.step_um and not step:
         what = f"{stated.path.name} states a step of {header.step_um} um"
         if not data.step_um:
@@ -219,18 +221,25 @@ def _open_up(data: FileData) -> tuple:
     return patterns, {"step_um": step} if step else {}
 
 
+def _rows_of(patterns, rows: tuple[int, int] | None, name: str):
+    first, last = rows or (0, len(patterns))
+    if not 0 <= first < last <= len(patterns):
+        raise PatternFileError(f"{name} has {len(patterns)} map rows: correct [{first}, {last}].")
+    return patterns[first:last]
+
+
 def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:
     if isinstance(data, PublicData):
         signal = public.open_kikuchipy_scan(name)
-        return map_of(signal, name), said_by(signal)
+        return formats.map_of(signal, name), formats.said_by(signal)
     path = Path(data.path)
     is_file = isinstance(data, FileData)
     if not path.is_file() and not (is_file and (path.is_dir() or has_magic(name))):
         raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
     if not is_file:
         return _open_array(data, path), {}
-    signal = open_signal(path, data.processed)
-    return map_of(signal, name, data.map_shape), said_by(signal)
+    signal = formats.open_signal(path, data.processed)
+    return formats.map_of(signal, name, data.map_shape), formats.said_by(signal)
 
 
 def _open_array(scan: ArrayData, path: Path):
