@@ -144,8 +144,10 @@ class FirstLook:
         if self.named_phases:
             return f"The file names the phase. Mean confidence of a few patterns: {reached}."
         best = _flow(self.phase.model_dump(mode="json", exclude_defaults=True))
+        named = ", ".join(phase["name"] for phase in self.said.get("phases", ())) or "no phase"
         return (
-            f"The file names no phase: orientations wait for it, latent maps do not. Lattices like "
+            f"The file names {named}{' in part' * (named != 'no phase')}: orientations wait for "
+            "what indexing needs, latent maps do not. Lattices like "
             f"{reached} (mean confidence); for example phase: {best}"
         )
 

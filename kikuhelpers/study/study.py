@@ -231,8 +231,9 @@ class Study(Settings):
         try:
             return Indexing.model_validate(dict(self.indexing) | {"phase": phase})
         except ValidationError as error:
-            what = f"names phases of no use ({error.errors()[0]['msg']}): give indexing.phase"
-            raise StudyError(f"The file of scan '{scan}' {what}.") from None
+            first, names = error.errors()[0], ", ".join(phase["name"] for phase in of_file)
+            what = f"names {names}, but not well ({first['loc'][-1]}: {first['msg']})"
+            raise StudyError(f"The file of scan '{scan}' {what}: give indexing.phase.") from None
 
     @property
     def origin(self) -> Origin:
