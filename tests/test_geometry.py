@@ -8,13 +8,20 @@ from orix.quaternion.symmetry import Oh
 from scipy.ndimage import map_coordinates
 
 from kikuhelpers.indexing.hough import Detector, index_patterns
+from kikuhelpers.latents.coding import encode, load_model
 from kikuhelpers.patterns.geometry import Geometry, geometry_of
+from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
 from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.runs.results import Results
+from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
+from kikuhelpers.scans.virtual.specimen import Components
+from kikuhelpers.study import load_study
 from kikuhelpers.study.scans import ScanPreprocessing
-from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing
-from tests.conftest import scan_files, write_scan
+from kikuhelpers.study.study import NICKEL, Indexing, Preprocessing, ScreenMask
+from tests.conftest import scan_files, virtual_scan, write_scan
+from tests.test_virtual_microscope import lattices
 
 ROWS, COLUMNS = 10, 20  # of simulated orientations
 CENTRE = (0.48, 0.31, 0.62)  # Bruker's, of the square that all cameras hold
@@ -155,3 +162,55 @@ def test_orientations_do_not_depend_on_the_camera(tmp_path):
         offset = Rotation(turns[right].mean(axis=0))
         assert right.mean() > 0.98 and np.median(angles) < limit_deg
         assert np.degrees(offset.angle) < 0.1
+
+
+SCREEN = ScreenMask(centre=(59.5, 59.5), radius=56)
+
+
+def of_microscope(shape: tuple[int, int], seen: Components, seed: int, folder) -> np.ndarray:
+    """Lattices seen by a virtual camera with as many electrons, as stage 02 leaves the patterns."""
+    side = min(shape)
+    scan = virtual_scan(map_shape=(ROWS, COLUMNS), microscope={"pixels": side})
+    microscope = VirtualMicroscope(scan)
+    signal = microscope.signal(seen, np.zeros((ROWS * COLUMNS, 2)))
+    square = microscope.expose(signal, np.random.default_rng(seed))
+    margins = [((n - side) // 2,) * 2 for n in shape]
+    raw = np.pad(square.reshape(ROWS, COLUMNS, side, side), [(0, 0), (0, 0), *margins], "edge")
+    files = scan_files(folder)
+    preprocess(raw, ScanPreprocessing(), Preprocessing(mask=SCREEN), files, step_um=1.0)
+    return np.array(open_patterns(files.preprocessed))
+
+
+def test_latents_do_not_depend_on_the_camera(tmp_path, monkeypatch):
+    """Cameras of 120 px and more agree as two draws of noise do, coarser ones but for contrast.
+
+    To agree is to have a median distance between the quartiles of the two draws'.
+    """
+    monkeypatch.delenv("KIKUHELPERS_ARCHIVE")
+    network = load_model(Results(load_study("virtual"), archive=True), "vae-16")
+    seen = lattices(Rotation.random((ROWS * COLUMNS,)).data)
+    shapes = {"first": (120, 120), "second": (120, 120), "60": (60, 60), "480": (480, 480)}
+    shapes["156"] = (156, 128)
+    patterns = {
+        name: of_microscope(shape, seen, seed, tmp_path)
+        for seed, (name, shape) in enumerate(shapes.items())
+    }
+    # Smoother patterns have smaller extremes, so rescaling to these leaves them more contrast.
+    inside = round_mask((120, 120), SCREEN.centre, SCREEN.radius)
+    values = {name: found[..., inside].astype(float) for name, found in patterns.items()}
+    contrast = {name: found.std(axis=-1).mean() for name, found in values.items()}
+    assert 1.05 < contrast["60"] / contrast["first"] < 1.15
+    alike = patterns["60"].copy()
+    less = (values["60"] - values["60"].mean()) * contrast["first"] / contrast["60"]
+    alike[..., inside] = np.clip(less + values["first"].mean(), 0, 65535)
+    codes = {name: encode(network, found, "float32") for name, found in patterns.items()}
+    codes["60, contrast of 120"] = encode(network, alike, "float32")
+
+    def off(name):
+        return np.linalg.norm(codes[name] - codes["first"], axis=-1)
+
+    low, high = np.quantile(off("second"), (0.25, 0.75))
+    agree = [name for name in codes if low < np.median(off(name)) < high]
+    assert agree == ["second", "480", "156", "60, contrast of 120"]
+    other = np.linalg.norm(codes["first"] - np.roll(codes["first"], 1, axis=1), axis=-1)
+    assert np.median(off("60")) < np.median(other) / 2

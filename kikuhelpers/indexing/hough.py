@@ -58,9 +58,7 @@ class Detector:
         pixel_um = self.screen_um / shape[1]
         return EBSDDetector(shape, px_size=pixel_um, pc=self.pattern_centre, **tilts)
 
-    def centres(
-        self, shape: tuple[int, int], map_shape: tuple[int, int], step_um: float
-    ) -> np.ndarray:
+    def centres(self, shape, map_shape: tuple[int, int], step_um: float) -> np.ndarray:
         """Return the pattern centre (points, 3) of each point of a map, Bruker's convention.
 
         It moves with the beam as kikuchipy says: the map's rows run down the slope.
