@@ -62,7 +62,10 @@ def draw(results: Results) -> style.PaperFigure:
     panel = ascii_uppercase[len(models)]
     try:
         shares = results.open(results.layout.figures / "orientation_shares.csv")
-        _draw_shares(below, panel, shares, study, models)
+        if len(shares):
+            _draw_shares(below, panel, shares, study, models)
+        else:
+            figure.missing.append(f"Fig. 10{panel}: no grain of the map is large enough.")
     except MissingResultError as error:
         figure.missing.append(f"Fig. 10{panel}: {error.what}.")
     trained = [f"{study.model(name).beta:g}" for name in models]
