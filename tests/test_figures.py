@@ -18,6 +18,7 @@ from kikuhelpers.figures import (
     panels,
     stages,
     style,
+    virtual_specimens,
 )
 from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
@@ -354,6 +355,15 @@ def test_scale_bar_has_the_length_it_states(step_um):
     assert bar.get_width() * step_um == pytest.approx(stated)
     assert bar.get_x() >= 0 and bar.get_x() + bar.get_width() <= 80
     assert bar.get_y() + bar.get_height() <= 60
+
+
+@pytest.mark.parametrize("shape", [(1, 60), (60, 1)])
+def test_a_line_of_points_is_a_strip_in_a_figure_of_a_page(shape):
+    line = SimpleNamespace(shape=shape)
+    assert 0 < panels.row_mm([line], 4, 0) < style.PAGE_MM
+    assert 0 < virtual_specimens._tall_mm(line) < style.PAGE_MM
+    figure = stages.map_row({"IQ": np.arange(60.0).reshape(shape)}, 0.5)
+    assert figure.axes[0].images[0].get_array().shape == shape
 
 
 def test_a_point_without_a_value_is_black():

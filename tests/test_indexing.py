@@ -12,6 +12,7 @@ from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.runs import compilation
+from kikuhelpers.runs.results import with_rows_and_columns
 from kikuhelpers.study.study import NICKEL, Indexing
 
 CENTRE = (0.51, 0.34, 0.62)
@@ -153,8 +154,33 @@ def test_the_lock_is_taken_again_within_a_process(tmp_path, monkeypatch):
     assert not lock.is_locked
 
 
-def test_lines_and_other_formats_are_named(patterns):
-    with pytest.raises(ValueError, match="is a line"):
-        indexing.index_patterns(patterns[:1], MASK, AT, NI, STEP_UM)
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1)])
+def test_a_line_of_points_indexes_as_a_map(tmp_path, patterns, truth, shape):
+    """Two points of each orientation: as in a square map, and each pair is a grain."""
+    point = np.repeat(np.arange(20), 2)
+    flat = patterns.reshape(-1, *MASK.shape)[point]
+    square, line = (
+        indexing.index_and_measure(flat.reshape(*n, *MASK.shape), MASK, AT, NI, STEP_UM)
+        for n in ((10, 4), shape)
+    )
+    known = Rotation(truth.data.reshape(-1, 4)[point])
+    assert np.median(maps.disorientation_deg(line.rotations, known, Oh)) < 0.5
+    assert maps.disorientation_deg(line.rotations, square.rotations, Oh).max() < 0.01
+    for name in ("ci", "pq", "nmatch", "sharpness", "noise"):
+        assert line.prop[name] == pytest.approx(square.prop[name])
+    assert line.shape == line.get_map_data("kam_deg").shape == shape
+    assert line.prop["grain"].tolist() == (point - point[0]).tolist()
+    assert max(line.prop["kam_deg"].max(), line.prop["grod_deg"].max()) < 0.01
+    indexing.save_map(tmp_path / "line.h5", line, CENTRE)
+    again = with_rows_and_columns(orix.io.load(str(tmp_path / "line.h5")))
+    assert again.shape == maps.ipf_colours(again).shape[:2] == shape
+    assert maps.misorientation_map(again, line).max() < 0.01
+    places = np.loadtxt(tmp_path / "line.ang")[:, 3:5]  # x, y
+    assert places.max(axis=0).tolist() == [STEP_UM * (n - 1) for n in shape[::-1]]
+
+
+def test_a_single_point_and_other_formats_are_named(patterns):
+    with pytest.raises(ValueError, match="index at least 2 points"):
+        indexing.index_patterns(patterns[:1, :1], MASK, AT, NI, STEP_UM)
     with pytest.raises(ValueError, match=r"must end in \.h5"):
         indexing.save_map("map.ang", None, CENTRE)

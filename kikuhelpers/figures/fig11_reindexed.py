@@ -4,7 +4,7 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from kikuhelpers.figures import drawing, style
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study, roles
@@ -21,7 +21,8 @@ def draw(results: Results) -> style.PaperFigure:
     models = compared_models(study)
     betas = {name: f"{study.model(name).beta:g}" for name in models}
     width = style.PAGE_MM / (1 + len(models) + _KEY_SHARE) - 3
-    height = 2 * (width * view.shape[0] / view.shape[1] + _TITLES_MM) + 6
+    tall = min(view.shape[0] / view.shape[1], panels.TALLEST)
+    height = 2 * (width * tall + _TITLES_MM) + 6
     title = f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}"
     figure = style.new_figure(height, title)
     ratios = [1] * (1 + len(models)) + [_KEY_SHARE]

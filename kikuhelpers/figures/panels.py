@@ -45,7 +45,7 @@ PHYSICAL_MAPS = {
 ORIENTATIONS = "ipf_x"
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
-_TALLEST = 1.6  # height of a map, relative to its width
+TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
 
 DRAWN_POINTS = 240  # of the truth, along the longer side of a map, at least
 DOMAIN_COLOUR = "#5cc8ff"
@@ -186,7 +186,7 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
 def row_mm(views: Collection[View], columns: int, extra_mm: float) -> float:
     """Height of a row of maps of equal width that fill the page."""
     tallest = max(view.shape[0] / view.shape[1] for view in views)
-    return (style.PAGE_MM / columns - 2) * min(tallest, _TALLEST) + extra_mm
+    return (style.PAGE_MM / columns - 2) * min(tallest, TALLEST) + extra_mm
 
 
 def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):

@@ -7,10 +7,10 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.figures import drawing, style
+from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_map
 from kikuhelpers.latents.view import View
-from kikuhelpers.runs.results import Results
+from kikuhelpers.runs.results import Results, with_rows_and_columns
 from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
@@ -80,7 +80,7 @@ def _maps(view: View) -> list[tuple]:
     hough, matrix = view.orientations(), view.truth("phase").ravel() == PHASES.index("Ni")
     rotations = Rotation(view.truth("rotation").reshape(-1, 4))
     indexed = np.where(matrix, 0, -1)  # second phases are not
-    true = CrystalMap(rotations, indexed, hough.x, hough.y, hough.phases)
+    true = with_rows_and_columns(CrystalMap(rotations, indexed, hough.x, hough.y, hough.phases))
     density, strain = np.log10(view.truth("density")), 100 * view.truth("strain")
     limit = max(np.abs(drawing.clip_limits(strain)).max(), 1e-6)
     off = misorientation_map(hough, true)
@@ -160,7 +160,7 @@ def _typical_points(view: View) -> list[tuple[int, int]]:
 
 def _tall_mm(view: View) -> float:
     """Height of a map with its title."""
-    return _WIDTH_MM * view.shape[0] / view.shape[1] + _TITLE_MM
+    return _WIDTH_MM * min(view.shape[0] / view.shape[1], panels.TALLEST) + _TITLE_MM
 
 
 def _highest(values: np.ndarray) -> tuple[int, int]:

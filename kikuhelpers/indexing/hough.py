@@ -33,6 +33,7 @@ from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
 from kikuhelpers.runs.files import written_aside
+from kikuhelpers.runs.results import with_rows_and_columns
 from kikuhelpers.study.study import Indexing
 
 # Patterns that PyEBSDIndex transforms at once: 128 stay in the processor's cache and take a
@@ -105,7 +106,7 @@ def index_patterns(
     Raises
     ------
     ValueError
-        A phase is not named or its bands not known, the mask does not fit, or the map is a line.
+        A phase is not named or its bands not known, the mask does not fit, or there is one point.
 
     Examples
     --------
@@ -116,10 +117,8 @@ def index_patterns(
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
-    if min(rows, columns) < 2:
-        raise ValueError(
-            f"A map of {rows} x {columns} points is a line; index at least 2 x 2 points."
-        )
+    if rows * columns < 2:
+        raise ValueError("A single point is no map of orientations; index at least 2 points.")
     indexer = band_indexer(mask.shape, detector, settings)
     flat, found = patterns.reshape(-1, *patterns.shape[2:]), []
     centres = detector.centres(mask.shape, (rows, columns), step_um)
@@ -138,7 +137,7 @@ def index_patterns(
         scan_unit="um",
     )
     xmap.prop["ci"] = confidence
-    return xmap
+    return with_rows_and_columns(xmap)
 
 
 def index_and_measure(
