@@ -190,7 +190,7 @@ rule diffraction_data:
 def background_file(wildcards):
     """The background of another scan, where a scan asks for it."""
     other = study.scan(wildcards.scan).preprocessing.background_of
-    return str(of_scan(other).background) if other else []
+    return str(of_scan(other).background) if other in SCANS else []
 
 
 rule preprocessing:

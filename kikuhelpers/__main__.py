@@ -107,12 +107,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _look(path: str = "", *settings: str) -> int:
     """Write a study of a scan's file and a picture of it; settings are ``name=value``."""
-    if not path or not all("=" in setting for setting in settings):
+    try:
+        given = {n: yaml.safe_load(value) for n, value in (text.split("=", 1) for text in settings)}
+    except (ValueError, yaml.YAMLError):
+        raise StudyError(f"Write settings as map_shape=[9,10], not {' '.join(settings)}.") from None
+    if not path:
         raise StudyError("Give a scan's file: python -m kikuhelpers new scan.up2 map_shape=[9,10].")
     from kikuhelpers.figures.first_look import new_study  # imports what a run of a study does not
 
-    given = dict(setting.split("=", 1) for setting in settings)
-    study, picture = new_study(path, **{name: yaml.safe_load(v) for name, v in given.items()})
+    study, picture = new_study(path, **given)
     print(f"Look at {picture} and correct {study}, then: python -m kikuhelpers {study}")
     return 0
 

@@ -30,6 +30,7 @@ from kikuhelpers.latents import features
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import Study, StudyError, roles
+from kikuhelpers.study.study import Figures
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 GRAIN_WIDTH = 20  # columns of each of the two grains of the planted map
@@ -364,6 +365,18 @@ def test_a_line_of_points_is_a_strip_in_a_figure_of_a_page(shape):
     assert 0 < virtual_specimens._tall_mm(line) < style.PAGE_MM
     figure = stages.map_row({"IQ": np.arange(60.0).reshape(shape)}, 0.5)
     assert figure.axes[0].images[0].get_array().shape == shape
+
+
+def test_a_region_outside_of_its_map_is_one_sentence():
+    regions = {"4B": {"scan": "w", "rows": [0, 41], "columns": [0, 5]}}
+    results = SimpleNamespace(
+        study=SimpleNamespace(figures=Figures(regions=regions)),
+        scan=lambda name: SimpleNamespace(card={"map_shape": (40, 40)}),
+    )
+    with pytest.raises(StudyError, match=r"figures: 4B ends outside of its map of \(40, 40\)"):
+        panels.region(results, "4B", None)
+    results.study.figures = Figures(regions={"4B": regions["4B"] | {"rows": [0, 40]}})
+    assert panels.region(results, "4B", None).shape == (40, 5)
 
 
 def test_a_point_without_a_value_is_black():

@@ -1,8 +1,12 @@
 """A study of one's own from a scan's file alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
+from kikuchipy.signals import EBSD
+from scipy.ndimage import gaussian_filter
 
 from kikuhelpers.__main__ import main
 from kikuhelpers.figures import first_look
@@ -47,7 +51,7 @@ def test_a_scan_alone_becomes_a_study(monkeypatch, tmp_path, capsys, scan):
 
 @pytest.mark.parametrize("name", ["20241103", "on", "1e3"])
 def test_names_that_yaml_takes_for_something_else(name):
-    text = first_look._STUDY.split("    # {rows}")[0].format(file="x", name=name)
+    text = first_look._STUDY.split("    # {map")[0].format(path=Path("x"), name=name)
     content = yaml.safe_load(text)
     assert content["title"] == name and list(content["scans"]) == [name]
 
@@ -73,10 +77,14 @@ def test_the_lattice_and_a_wrong_centre_are_found(monkeypatch, scan):
     ("arguments", "sentence"),
     [
         ([], "Give a scan's file"),
-        (["missing.up2"], "There is no scan file missing.up2"),
+        (["missing.up2"], "There is no pattern file missing.up2; check its path."),
+        (["missing.h5"], "There is no scan file missing.h5; check its path"),
         (["{scan}", "map_shape=[9]"], "map_shape of the scan"),
         (["{scan}", "colour=red"], "colour of the scan"),
         (["{scan}", "map_shape=[9,11]"], "9"),
+        (["{scan}", "map_shape=[3"], "Write settings as map_shape=[9,10], not map_shape=[3."),
+        (["{scan}", "rows"], "Write settings as map_shape=[9,10], not rows."),
+        (["{scan}.h5", "offset=16"], "no UP file: leave offset out"),
     ],
 )
 def test_what_cannot_be_looked_at_is_one_sentence(
@@ -87,3 +95,35 @@ def test_what_cannot_be_looked_at_is_one_sentence(
     said = capsys.readouterr().err.strip()
     assert sentence in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(monkeypatch, tmp_path, capsys, scan):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(first_look.os, "access", lambda *_: False)  # root may write anywhere
+    assert main(["new", str(scan)]) == 2
+    assert "This folder cannot be written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("width_um", "brings", "offered"), [(6, True, True), (6, False, False), (200, True, False)]
+)
+def test_a_files_background_is_offered_to_a_map_within_a_grain(
+    monkeypatch, tmp_path, width_um, brings, offered
+):
+    """As kikuchipy's HDF5, which may bring a background."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(first_look.FirstLook, "seconds_of", lambda *_: 60.0)
+    monkeypatch.setattr(first_look, "CANDIDATES", first_look.CANDIDATES[:1])
+    specimen = {"alloy": "wrought", "size_um": [400, 400]}
+    data = {"source": "virtual", "map_shape": [6, 6], "step_um": width_um / 6}
+    data = Scan.model_validate({"data": data | {"specimen": specimen, "seed": 1}}).data
+    simulate(data, tmp_path / "all.up2", tmp_path / "truth.h5")
+    smooth = gaussian_filter(np.array(open_patterns(tmp_path / "all.up2")).mean((0, 1)), 9)
+    more = {"static_background": smooth.astype(np.uint16)} if brings else {}
+    EBSD(np.array(open_patterns(tmp_path / "all.up2")), **more).save(tmp_path / "mine.h5")
+    study, _ = first_look.new_study("mine.h5")
+    assert ("# preprocessing: {background_of: its file}" in study.read_text()) is offered
+    text = study.read_text().replace("# preprocessing: {background", "preprocessing: {background")
+    study.write_text(text)
+    assert (load_study(study).scan("mine").preprocessing.background_of == "its file") is offered

@@ -27,6 +27,7 @@ from tests.conftest import PIXELS, scan_files, write_scan
 
 VENDORS = Path(kikuchipy.data.__file__).parent
 NICKEL = kikuchipy.data.nickel_ebsd_small().data  # the patterns of most of these files
+BACKGROUND = kikuchipy.data.nickel_ebsd_small().static_background
 NI = {"space_group": 225, "lattice_nm": [0.356] * 3, "angles_deg": [90.0] * 3}
 MATCHED = {"name": "Nickel", **NI}
 MADE = {
@@ -49,8 +50,9 @@ def files(tmp_path):
 
 
 def opened(path, **settings):
-    """The patterns, read whole, and what the file says."""
+    """The patterns, read whole, and what the file says, but for a background."""
     patterns, said = readers.open_data(FileData(path=str(path), **settings))
+    said.pop("background", None)
     return np.asarray(patterns), said
 
 
@@ -65,6 +67,10 @@ def numbered(shape=(3, 4), side=20, dtype=np.uint16) -> np.ndarray:
     first = np.arange(1, count + 1)[:, None, None] * 50
     patterns = first + np.arange(side * side).reshape(side, side) % 47
     return patterns.reshape(*shape, side, side).astype(dtype)
+
+
+def background_of(path, **settings):
+    return readers.open_data(FileData(path=str(path), **settings))[1].get("background")
 
 
 # ------------------------------------------------------------- what vendors' files say
@@ -116,6 +122,64 @@ def test_patterns_and_word_of_vendors_files(tmp_path, name, said):
         np.testing.assert_array_equal(patterns, NICKEL)
     assert patterns.shape == NICKEL.shape
     assert found == said
+
+
+@pytest.mark.parametrize(
+    "name", ["nordif/Pattern.dat", "kikuchipy_h5ebsd/patterns.h5", "bruker.h5", "bruker_roi.h5"]
+)
+def test_the_background_that_a_file_brings(tmp_path, name):
+    path = made(tmp_path, name) if name in MADE else VENDORS / name
+    np.testing.assert_array_equal(background_of(path), BACKGROUND)
+
+
+@pytest.mark.parametrize("name", ["edax_h5ebsd/patterns.h5", "oxford_binary/patterns.ebsp"])
+def test_a_file_without_a_background(name):
+    assert background_of(VENDORS / name) is None
+
+
+def test_processed_patterns_have_lost_their_background(tmp_path):
+    path = made(tmp_path, "oxford.h5oina")
+    assert background_of(path) is None
+    np.testing.assert_array_equal(background_of(path, processed=False), BACKGROUND)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((60, 60)), np.ones((30, 60)), np.full((60, 60), 7)])
+def test_a_background_that_cannot_be_is_none(tmp_path, wrong):
+    shutil.copy(VENDORS / "kikuchipy_h5ebsd" / "patterns.h5", tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        header = file["Scan 1/EBSD/Header"]
+        del header["static_background"]
+        header["static_background"] = wrong.astype(np.uint8)
+    assert background_of(tmp_path / "a.h5") is None
+
+
+def test_a_background_of_patterns_that_are_scaled_is_none(tmp_path):
+    signal = kikuchipy.signals.EBSD(NICKEL.astype(np.float32), static_background=BACKGROUND)
+    signal.save(tmp_path / "a.h5")
+    assert background_of(tmp_path / "a.h5") is None
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_stage_01_writes_the_background_where_it_is_asked_for(files, any_size, flip):
+    data = FileData(path=str(VENDORS / "nordif" / "Pattern.dat"), flip=flip)
+    card, _ = convert_scan(Scan(data=data), files, "mine")
+    assert "background" not in card["file"] and not files.brought.exists()
+    convert_scan(Scan(data=data, preprocessing={"background_of": "its file"}), files, "mine")
+    np.testing.assert_array_equal(np.load(files.brought), BACKGROUND[:: -1 if flip else 1])
+
+
+@pytest.mark.parametrize("kind", ["h5", "up2", "npy"])
+def test_stage_01_refuses_a_background_that_is_not_there(tmp_path, files, any_size, kind):
+    path = VENDORS / "edax_h5ebsd" / "patterns.h5"
+    data = FileData(path=str(path if kind == "h5" else up2(tmp_path / "scan.up2")))
+    if kind == "npy":
+        np.save(tmp_path / "scan.npy", NICKEL)
+        shapes = {"map_shape": (3, 3), "pattern_shape": (60, 60)}
+        data = ArrayData(source="array", path=str(tmp_path / "scan.npy"), **shapes)
+    scan = Scan(data=data, preprocessing={"background_of": "its file"})
+    with pytest.raises(PatternFileError, match="file of scan 'mine' brings no background"):
+        convert_scan(scan, files, "mine")
+    assert not list(files.raw.parent.iterdir())
 
 
 def test_simulated_patterns_of_emsoft():
@@ -481,11 +545,8 @@ def test_a_hexagonal_grid_becomes_a_square_one(tmp_path, capsys, ending, grid, s
     taken = np.take_along_axis(distance, number[..., None], -1)[..., 0]
     np.testing.assert_allclose(taken, distance.min(-1))
     assert taken.max() <= 0.5
-    unused = len(places) - number.size
-    words = f"square one of {rows} x {columns} points by the nearest patterns; {unused} of "
-    assert (
-        f"{path.name}: its hexagonal grid becomes a {words}{len(places)}" in capsys.readouterr().out
-    )
+    words = f"becomes a square one of {rows} x {columns}; {number.size} of {len(places)} patterns"
+    assert f"{path.name}: its hexagonal grid {words} are used." in capsys.readouterr().out
 
 
 def test_a_square_grid_in_place_of_a_hexagonal_one(tmp_path, capsys, files, any_size):
@@ -500,7 +561,7 @@ def test_a_square_grid_in_place_of_a_hexagonal_one(tmp_path, capsys, files, any_
     assert not files.raw.is_symlink() and card["map_shape"] == (7, 6)
     capsys.readouterr()
     assert opened(path, map_shape=(1, 59))[0].shape == (1, 59, 20, 20)
-    assert "map_shape (1, 59) as the study says; the file says a hexag" in capsys.readouterr().out
+    assert "map_shape (1, 59) as the study says; the file says (9, 7)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["up2", "h5"])
@@ -655,6 +716,11 @@ def test_points_never_measured_are_counted(tmp_path, files, capsys):
     patterns[1, :2] = 0
     convert_scan(Scan(data=FileData(path=str(up2(tmp_path / "a.up2", 1, patterns)))), files, "mine")
     assert "2 of 12 points hold zeros: never measured" in capsys.readouterr().out
+
+
+def test_an_offset_is_of_up_files_alone():
+    with pytest.raises(PatternFileError, match=r"patterns\.h5 is no UP file: leave offset out"):
+        opened(VENDORS / "edax_h5ebsd" / "patterns.h5", offset=16)
 
 
 def test_open_scan_takes_the_settings_of_a_file(tmp_path):

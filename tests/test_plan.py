@@ -52,6 +52,15 @@ def test_a_grown_model_needs_the_smaller_ones(capfd, monkeypatch, tmp_path):
     assert jobs_in(capfd.readouterr().out)["training"] == "3", "16-D, 32-D and itself"
 
 
+def test_the_background_of_a_scans_own_file_is_no_other_scans_job(plan, monkeypatch, tmp_path):
+    use(tmp_path, monkeypatch)
+    scan = {"data": {"path": "a.h5"}, "preprocessing": {"background_of": "its file"}}
+    study = {"title": "t", "scans": {"a": scan}, "models": {"vae-16": {"latent_dim": 16}}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(study))
+    jobs = plan(tmp_path / "mine.yaml", "02_preprocessing.a")
+    assert (jobs["diffraction_data"], jobs["preprocessing"]) == (1, 1)
+
+
 @pytest.fixture(scope="module")
 def finished_once(tmp_path_factory):
     """The smoke study as far as Snakemake and readers see: every file of it, each a stand-in."""

@@ -72,6 +72,27 @@ def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path)
     np.testing.assert_allclose(background / shape, (background / shape)[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("camera_px", [120, 240])
+def test_the_background_of_the_file_goes_as_kikuchipy_removes_it(files, camera_px):
+    """Nickel of 60 x 60 px, enlarged; the background is taken to be as bright as the map."""
+    small, blocks = kp.data.nickel_ebsd_small(), np.ones((camera_px // 60,) * 2, np.uint16)
+    raw, static = (
+        np.kron(a, blocks).astype(np.uint16) for a in (small.data, small.static_background)
+    )
+    rng = np.random.default_rng(0)
+    raw = 200 * raw + rng.integers(0, 200, raw.shape, np.uint16)
+    save_array(files.brought, static)
+    clean, mask = run(files, raw, scan={"background_of": "its file"}, mask="none")
+    assert mask.all()
+    binned = raw.reshape(3, 3, 120, camera_px // 120, 120, camera_px // 120).mean((3, 5))
+    signal = kp.signals.EBSD(binned.astype(np.float32))
+    static = np.kron(small.static_background, np.ones((2, 2)))
+    static = static * (raw.mean() / static.mean())
+    signal.remove_static_background(static_bg=static.astype(np.float32), show_progressbar=False)
+    np.testing.assert_allclose(clean, signal.data, atol=1e-4)
+    np.testing.assert_allclose(np.load(files.background), static, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("width_um", "one_grain"), [(60.0, True), (6.0, False)])
 def test_a_window_inside_one_grain_is_noticed(files, width_um, one_grain):
     specimen = {"alloy": "wrought", "grains": {"median_width_um": width_um}, "size_um": [60, 60]}

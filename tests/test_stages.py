@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from kikuhelpers.study import Study, load_study, stages
+from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import Dependencies, Job, jobs_of
 
 ALL = {f"{number:02}" for number in range(1, 12)}
@@ -225,6 +226,7 @@ def another(content: dict, path: tuple[str, ...]) -> Study | None:
     return None
 
 
+BACKGROUND_OF = ("preprocessing", "background_of")
 STUDY = Study.model_validate(RICH)
 CONTENT = STUDY.model_dump(mode="json")
 LEAVES = [
@@ -261,6 +263,17 @@ def test_no_entry_of_the_table_is_idle():
     names = [".".join(path) for path in LEAVES]
     first = {next(p for p in REDOES if fnmatchcase(name, p)) for name in names}
     assert first == set(REDOES)
+
+
+def test_the_background_of_a_scans_file_comes_with_its_patterns():
+    """It is then a file of stage 01, which is otherwise what it was."""
+    study = Study.model_validate(changed(CONTENT, ("scans", "m", *BACKGROUND_OF), "its file"))
+    jobs = redone(study)
+    assert {job.stage[:2] for job in jobs} == REDOES["scans.m.preprocessing.*"] | {"01"}
+    assert {job.parts for job in jobs if job.stage[:2] <= "03"} == {("m",)}
+    for of, brings in ((study, True), (STUDY, False)):
+        made = [path.name for path in Layout(of).outputs(Job(stages.DATA, ("m",)))]
+        assert ("brought.npy" in made) is brings
 
 
 def test_a_scan_may_lie_anywhere():

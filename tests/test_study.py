@@ -22,6 +22,10 @@ def with_mine(**stages):
     return {"scans": {"mine": {"data": {"path": "a.up2"}} | stages}}
 
 
+REGION = {"figures": {"regions": {"4B": {"scan": "mine", "rows": [0, 6], "columns": [0, 9]}}}}
+VIRTUAL = {"data": {"source": "virtual", "map_shape": [4, 5], "specimen": {"alloy": "am"}}}
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES_FOLDER.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_study_is_valid(path):
     study = load_study(path.stem)
@@ -73,6 +77,19 @@ def test_five_lines_are_a_study(tmp_path):
             {"figures": {"regions": {"4B": {"scan": "mine", "size": [2, 2], "rows": [0, 1]}}}},
             "either rows and columns or a size",
         ),
+        (
+            {"figures": {"regions": {"9Z": {"scan": "mine", "size": [2, 2]}}}},
+            "figures.regions.9Z: Input should be '4B', '4D', '4E', '5A'",
+        ),
+        (
+            with_mine(data={"path": "a.up2", "map_shape": [5, 9]}) | REGION,
+            "figures: 4B ends outside of its map of (5, 9) points",
+        ),
+        ({"indexing": {"phase": []}}, "indexing.phase: Tuple should have at least 1 item"),
+        (
+            {"scans": {"v": VIRTUAL | {"preprocessing": {"background_of": "its file"}}}},
+            "background_of of v: scan 'its file' is not listed",
+        ),
     ],
 )
 def test_a_wrong_study_gets_one_sentence(tmp_path, changes, words):
@@ -87,6 +104,19 @@ def test_unknown_names_say_what_is_known(study):
         study.model("vae-99")
     with pytest.raises(StudyError, match="no study 'nowhere'; known are"):
         load_study("nowhere")
+
+
+def test_a_background_may_be_its_files(tmp_path):
+    """And that of another scan whose own is its file's."""
+    scans = with_mine(preprocessing={"background_of": "its file"})["scans"]
+    scans["b"] = {"data": {"path": "b.up2"}, "preprocessing": {"background_of": "mine"}}
+    study = load_study(study_file(tmp_path, scans=scans))
+    assert study.scan("mine").preprocessing.background_of == "its file"
+
+
+def test_a_region_within_its_map_is_accepted(tmp_path):
+    map_shape = with_mine(data={"path": "a.up2", "map_shape": [6, 9]})
+    assert load_study(study_file(tmp_path, **map_shape, **REGION)).figures.regions["4B"]
 
 
 def test_not_yaml_is_one_sentence(tmp_path):

@@ -28,8 +28,8 @@ from kikuhelpers.indexing.phases import reflectors
 from kikuhelpers.indexing.warm_up import warm_up
 from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
-from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_intensity
-from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.patterns.up2 import open_patterns, to_intensity
+from kikuhelpers.preprocessing.preprocess import ONE_GRAIN, preprocess
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.scans.readers import open_data, scaling
 from kikuhelpers.study.layout import ScanFiles
@@ -92,7 +92,8 @@ class FirstLook:
     def _preprocess(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             files = ScanFiles(lambda stage: Path(folder))
-            preprocess(self.raw, self.scan.preprocessing, Preprocessing(), files, self.step_um)
+            settings = self.scan.preprocessing, Preprocessing()
+            self.bands_in_mean = preprocess(self.raw, *settings, files, self.step_um)
             self.background, self.mask = np.load(files.background), np.load(files.mask)
             self.patterns = np.array(open_patterns(files.preprocessed))
 
@@ -204,8 +205,8 @@ def new_study(path: str | Path, **settings: Any) -> tuple[Path, Path]:
     for there in (study, png):
         if there.exists():
             raise StudyError(f"{there} is there and would be written over: move it away.")
-    if not Path(path).exists() and "*" not in str(path):
-        raise PatternFileError(f"There is no scan file {path}; check its path.")
+    if not os.access(".", os.W_OK):
+        raise StudyError("This folder cannot be written: go to one of your own.")
     data = _checked(path, settings)
     open_data(data)  # what cannot be read is refused before anything takes long
     warm_up()
@@ -229,17 +230,17 @@ def _checked(path: str | Path, settings: dict) -> FileData | ArrayData:
 
 
 _STUDY = """\
-# Made from {file} by `python -m kikuhelpers new`. Run it: python -m kikuhelpers {name}.yaml
+# Made from {path.name} by `python -m kikuhelpers new`. Run it: python -m kikuhelpers {name}.yaml
 title: "{name}"
 scans:
   "{name}":
-    # {rows} x {columns} points; patterns of {height} x {width} px become 120 x 120 px.
-    data: {data}{step_by}
+    # {map_shape} points; patterns of {pattern_shape} px become (120, 120) px.
+    data: {data}{step_by}{offer}
     indexing:
       # Bruker's convention; {centre_by}. Others: {{edax: [x, y, z]}}, oxford, emsoft.
       {comment}pattern_centre: {centre}
-      sample_tilt_deg: {detector.sample_tilt_deg:g}  # said by {by[sample_tilt_deg]}
-      detector_tilt_deg: {detector.detector_tilt_deg:g}  # said by {by[detector_tilt_deg]}
+      sample_tilt_deg: {detector.sample_tilt_deg:g}  # said by {sources[sample_tilt_deg]}
+      detector_tilt_deg: {detector.detector_tilt_deg:g}  # said by {sources[detector_tilt_deg]}
 # {phase_by}
 indexing: {indexing}
 # {points:,} points. {shown:,} patterns are shown: some {minutes:.0f} min on this machine.
@@ -250,6 +251,9 @@ training: {training}
 baselines:
   pca-{components}: {{method: pca, components: {components}}}
 """
+_OFFER = """
+    # The map's mean pattern holds {:.0%} of the bands of a typical one and takes them away.
+    # preprocessing: {{background_of: its file}}  # the file brings a background without bands"""
 
 
 def _text(look: FirstLook, name: str) -> str:
@@ -260,23 +264,15 @@ def _text(look: FirstLook, name: str) -> str:
     data |= {"path": os.path.relpath(look.path)}
     data |= {"step_um": look.said_step_um} if look.said_step_um else {}
     phases = [plain(phase) for phase in look.named_phases] or None
-    (rows, columns), (height, width) = look.map_shape, look.pattern_shape
+    offered = look.bands_in_mean > ONE_GRAIN and "background" in look.said
     return _STUDY.format(
-        file=look.path.name,
+        **vars(look) | {"data": _flow(data), "phase_by": look.phase_by},
         name=name,
-        rows=rows,
-        columns=columns,
-        height=height,
-        width=width,
         points=points,
-        data=_flow(data),
         step_by="" if look.said_step_um else "  # step_um: nobody says it, add it",
-        by=look.sources,
-        centre_by=look.centre_by,
+        offer=_OFFER.format(look.bands_in_mean) * offered,
         comment="" if look.centre_is_known else "# ",
         centre=[round(value, 4) for value in look.on_camera],
-        detector=look.detector,
-        phase_by=look.phase_by,
         indexing=_flow({"phase": phases}),
         training=_flow(training),
         shown=training["presentations"],

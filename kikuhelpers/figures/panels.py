@@ -61,8 +61,9 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
     if box.size is not None:
         structure = _structure_in_grains(view, roles.largest_vae(results.study))
         return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
-    ends = zip((box.rows, box.columns), view.shape, strict=True)
-    return View(results, box.scan, *((min(a, n - 1), min(b, n)) for (a, b), n in ends))
+    if box.rows[1] > view.shape[0] or box.columns[1] > view.shape[1]:
+        raise StudyError(f"figures: {panel} ends outside of its map of {view.shape} points.")
+    return View(results, box.scan, box.rows, box.columns)
 
 
 def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[dict, list[str]]:

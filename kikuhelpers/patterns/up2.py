@@ -59,7 +59,7 @@ def read_header(path: str | Path, offset: int | None = None) -> UpHeader:
     if path.suffix.lower() not in _PIXEL_TYPES:
         raise PatternFileError(f"{path.name} is not a .up1 or .up2 file.")
     if not path.is_file():
-        raise PatternFileError(f"There is no pattern file {path}; check the study's path.")
+        raise PatternFileError(f"There is no pattern file {path}; check its path.")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_HEAD.itemsize).ljust(_HEAD.itemsize, b"\0")

@@ -21,7 +21,7 @@ from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
 from kikuhelpers.preprocessing.kernels import moments, onto_network, ranges, rescaled_counts
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import ScanPreprocessing
+from kikuhelpers.study.scans import FILE, ScanPreprocessing
 from kikuhelpers.study.study import Preprocessing
 
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
@@ -53,7 +53,7 @@ def preprocess(
     scan, settings
         Settings of the scan's preprocessing, and of the study's.
     files
-        ``background``, ``mask`` and ``preprocessed`` are written.
+        ``background``, ``mask`` and ``preprocessed`` are written; ``brought`` is read if asked for.
     step_um
         Step of the map.
     other_mean
@@ -88,6 +88,8 @@ def preprocess(
     with tempfile.TemporaryFile(dir=folder) as aside:
         flat = raw.reshape(-1, *raw.shape[2:])
         binned, pixels, mean, std = _bin(flat, geometry, aside)
+        if scan.background_of == FILE:
+            (other_mean,), _ = onto_network(np.load(files.brought)[np.newaxis], geometry)
         mask = screen_mask(std, settings) & geometry.on_camera
         own_mean = other_mean is None and settings.background == "map mean"
         held = bands_in_mean(binned, mean, mask) if own_mean else 0.0

@@ -126,7 +126,7 @@ class Archive:
             return model in beta_series(study)
         if name == "truth.h5":
             return job.parts[0] in study.mapped_scans
-        large = {"background.npy", "pca.npz"}
+        large = {"brought.npy", "background.npy", "pca.npz"}
         return bool(job.parts) and path.suffix != ".up2" and name not in large
 
     def _packed(self, results, job: Job, path: Path) -> Arrays:

@@ -59,6 +59,8 @@ def open_signal(path: Path, processed: bool):
     if not is_scan or "calibration_patterns" in signal.original_metadata:
         raise PatternFileError(f"{path.name} holds no map of patterns: give the scan's own file.")
     *shape, height, width = signal.data.shape
+    if options and processed:  # whose background is subtracted already
+        signal.static_background = np.zeros((height, width), signal.data.dtype)
     if ending in _IMAGES:
         if width <= _MOST_COLOURS:  # where kikuchipy expects grey images
             raise PatternFileError(f"{path.name} are images in colour: save them in grey.")
@@ -133,10 +135,8 @@ def from_hexagonal(patterns, grid: tuple[int, int], name: str) -> da.Array:
     nearest = np.rint(np.arange(int((rows - 1) * _ROW_DISTANCE) + 1) / _ROW_DISTANCE).astype(int)
     first, columns = nearest * columns - nearest // 2 * (lacking > 0), columns - (lacking > 0)
     index = first[:, np.newaxis] + np.arange(columns)
-    print(
-        f"{name}: its hexagonal grid becomes a square one of {len(index)} x {columns} points by "
-        f"the nearest patterns; {held - index.size:,} of {held:,} patterns are not used."
-    )
+    used = f"{index.size:,} of {held:,} patterns are used"
+    print(f"{name}: its hexagonal grid becomes a square one of {len(index)} x {columns}; {used}.")
     return _placed(patterns, index)
 
 
@@ -168,7 +168,8 @@ def said_by(signal) -> dict:
     dict
         ``step_um``; ``pattern_centre`` in Bruker's convention, the median of the map's;
         ``sample_tilt_deg``, ``detector_tilt_deg``; ``phases``, each with ``name``,
-        ``space_group`` (or None), ``lattice_nm`` (a, b, c) and ``angles_deg``.
+        ``space_group`` (or None), ``lattice_nm`` (a, b, c) and ``angles_deg``; ``background``,
+        the static one (height, width), of patterns whose counts are used as they are stored.
     """
     header, detector = signal.original_metadata.as_dictionary(), signal.detector
     steps = [a.scale for a in signal.axes_manager.navigation_axes if a.size > 1 and a.units == "um"]
@@ -182,7 +183,11 @@ def said_by(signal) -> dict:
     if centre != [*usual] and all(map(_within, centre, limits)):
         said["pattern_centre"] = centre
     said["phases"] = list(_phases(signal, header))
-    return {name: value for name, value in said.items() if value}
+    said, static = {name: value for name, value in said.items() if value}, signal.static_background
+    as_stored = signal.data.dtype in (np.uint8, np.uint16)
+    if as_stored and np.shape(static) == signal.data.shape[-2:] and np.ptp(static) > 0:
+        said["background"] = np.asarray(static)
+    return said
 
 
 def plausible_step(steps: Sequence[float]) -> float | None:

@@ -22,11 +22,11 @@ from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import save_json
+from kikuhelpers.runs.files import save_array, save_json
 from kikuhelpers.scans import formats, public
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
-from kikuhelpers.study.scans import ArrayData, Data, FileData, PublicData, Scan, VirtualData
+from kikuhelpers.study.scans import FILE, ArrayData, Data, FileData, PublicData, Scan, VirtualData
 from kikuhelpers.study.stages import plain
 
 _UP_ENDINGS = {".up1", ".up2"}
@@ -81,7 +81,12 @@ def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overvie
     else:
         shape, rows, said = _source(data)
         geometry_of(shape[2:], own)  # which checks the size
-        step_um = _step(data, said, name)
+        step_um, static = _step(data, said, name), said.pop("background", None)
+        if own.background_of == FILE:
+            if static is None:
+                what = "brings no background of its patterns: name another scan in background_of"
+                raise PatternFileError(f"The file of scan '{name}' {what}.")
+            save_array(files.brought, static[:: -1 if getattr(data, "flip", False) else 1])
         if _is_ready(data):
             _link(Path(data.path), files.raw)
         else:
@@ -191,23 +196,27 @@ def _in_one_sentence(name: str):
 
 def open_data(data: FileData | ArrayData | PublicData) -> tuple:
     """Return patterns (rows, columns, height, width), read when sliced, and what the file says."""
-    if isinstance(data, FileData) and Path(data.path).suffix.lower() in _UP_ENDINGS:
-        return _open_up(data)
     name = data.name if isinstance(data, PublicData) else Path(data.path).name
+    is_up = isinstance(data, FileData) and Path(data.path).suffix.lower() in _UP_ENDINGS
+    if not is_up and getattr(data, "offset", None):
+        raise PatternFileError(f"{name} is no UP file: leave offset out.")
     with _in_one_sentence(name):
-        patterns, said = _open_other(data, name)
-    return _rows_of(patterns, data.rows, name), said
+        patterns, said = _open_up(data) if is_up else _open_other(data, name)
+    rows_are_cut = is_up and isinstance(patterns, np.memmap)  # others may not be there
+    first, last = (not rows_are_cut and data.rows) or (0, len(patterns))
+    if not 0 <= first < last <= len(patterns):
+        raise PatternFileError(f"{name} has {len(patterns)} map rows: correct [{first}, {last}].")
+    return patterns[first:last], said
 
 
 def _open_up(data: FileData) -> tuple:
     stated, header = read_header(data.path), read_header(data.path, data.offset)
     if header.hexagonal and not data.map_shape:
-        flat, name = open_patterns(data.path, offset=data.offset)[0], stated.path.name
-        patterns = formats.from_hexagonal(flat, header.hexagonal, name)
-        patterns = _rows_of(patterns, data.rows, name)
+        flat = open_patterns(data.path, offset=data.offset)[0]
+        patterns = formats.from_hexagonal(flat, header.hexagonal, stated.path.name)
     else:
         patterns = open_patterns(data.path, data.map_shape, data.offset, data.rows)
-    shape = "a hexagonal grid" if header.hexagonal else header.map_shape
+    shape = header.hexagonal or header.map_shape
     for what, files in {"offset": stated.offset, "map_shape": shape}.items():
         mine = getattr(data, what)
         if mine and files and mine != files:
@@ -219,13 +228,6 @@ def _open_up(data: FileData) -> tuple:
             raise PatternFileError(f"{what}: set step_um.")
         print(f"{what}; the study says {data.step_um:g} um.")
     return patterns, {"step_um": step} if step else {}
-
-
-def _rows_of(patterns, rows: tuple[int, int] | None, name: str):
-    first, last = rows or (0, len(patterns))
-    if not 0 <= first < last <= len(patterns):
-        raise PatternFileError(f"{name} has {len(patterns)} map rows: correct [{first}, {last}].")
-    return patterns[first:last]
 
 
 def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from kikuhelpers.runs.files import readable_json
 from kikuhelpers.study.load import root_of
+from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.stages import (
     BASELINES,
     DATA,
@@ -68,6 +69,7 @@ class ScanFiles(_Files):
     raw = made_by(DATA, "scan.up2", "The scan as measured, UP2 version 3.")
     card = made_by(DATA, "scan.json", "Origin, shapes, step and SHA-256 of the scan.")
     truth = made_by(DATA, "truth.h5", "Truth of a virtual specimen.", "virtual")
+    brought = made_by(DATA, "brought.npy", "Background that the scan's file brings, counts.", FILE)
     background = made_by(PREPROCESSING, "background.npy", "Mean pattern, binned, in counts.")
     mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
     preprocessed = made_by(PREPROCESSING, "preprocessed.up2", "Counts = (p + 1) * 32767.5.")
@@ -271,6 +273,8 @@ class Layout:
         """Tell whether a result is made of this scan or model, where only some have it."""
         if only_where == "virtual":
             return self.study.is_virtual(*parts)
+        if only_where == FILE:
+            return self.study.scan(*parts).preprocessing.background_of == FILE
         return only_where != "hold_out" or self.study.model(*parts).hold_out is not None
 
     def _figure_files(self, stage: str) -> list[str]:

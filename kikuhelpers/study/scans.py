@@ -12,6 +12,7 @@ from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
 
+FILE = "its file"  # in place of a scan's name, which has no spaces
 _SHORTEST_UP_HEADER = 16  # bytes, of version 1
 # Ranges of a pattern centre, in fractions of the camera. The beam's foot lies within a half
 # pattern of the screen, and the camera is not nearer than a fifth of it, in any set-up known.
@@ -138,9 +139,10 @@ class ScanPreprocessing(Settings):
     binning: Count = 1  # the paper bins 480 x 480 px by 4
     # What the network sees of patterns that are not square: kikuhelpers/patterns/geometry.py.
     square: Literal["crop", "pad"] = "crop"
-    # Scan whose mean pattern is subtracted in place of this scan's; departure: in a window of
-    # one or two grains the mean pattern holds the bands of these grains.
-    background_of: Name | None = None
+    # Scan whose mean pattern is subtracted in place of this scan's, or the static background that
+    # its file brings; departure: in a window of one or two grains the mean pattern holds the bands
+    # of these grains.
+    background_of: Name | Literal[FILE] | None = None
 
 
 class ScanTraining(Settings):

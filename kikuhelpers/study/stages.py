@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from kikuhelpers.study.models import Model, Pca
+from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.study import Study
 from kikuhelpers.study.values import Settings
 
@@ -85,12 +86,13 @@ class Dependencies:
         return sorted({name for other in self.of(job)[1] for name in self.scans_behind(other)})
 
     def _diffraction_data(self, scan: str):
-        return {"data": self.study.scan(scan).data}, []
+        data, other = self.study.scan(scan).data, self.study.scan(scan).preprocessing.background_of
+        return {"data": data} | ({"background_of": FILE} if other == FILE else {}), []
 
     def _preprocessing(self, scan: str):
         own = self.study.scan(scan).preprocessing
         jobs = [Job(DATA, (scan,))]
-        if own.background_of:
+        if own.background_of not in (None, FILE):
             jobs.append(Job(PREPROCESSING, (own.background_of,)))
         return {"study": self.study.preprocessing, "scan": own}, jobs
 

@@ -13,10 +13,11 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.study.models import Baseline, Model, Pca, Training
 from kikuhelpers.study.phases import NICKEL, Phase, Phases
-from kikuhelpers.study.scans import Scan
+from kikuhelpers.study.scans import FILE, Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Settings
 
 PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
+_PANELS = Literal["4B", "4D", "4E", "5A", "5B", "5C", "6A", "6B", "7", "7C"]
 # Sources and public scans whose phase is known.
 _OF_NICKEL = {"virtual", "in718_rx", "nickel_ebsd_small", "nickel_ebsd_large", "ni_gain"}
 
@@ -119,9 +120,9 @@ class Path4C(Settings):
 
 
 class Figures(Settings):
-    """Regions of interest by the paper's panel: 4B, 4D, 4E, 5A, 5B, 5C, 6A, 6B, 7, 7C."""
+    """Regions of interest by the paper's panel."""
 
-    regions: dict[str, Region] = Field(default_factory=dict)
+    regions: dict[_PANELS, Region] = Field(default_factory=dict)
     path_4c: Path4C | None = None
 
 
@@ -160,15 +161,20 @@ class Study(Settings):
         for panel, box in boxes:
             if box is not None and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
+        for panel, box in self.figures.regions.items():
+            shape = getattr(self.scans[box.scan].data, "map_shape", None) if box.rows else None
+            if shape and (box.rows[1] > shape[0] or box.columns[1] > shape[1]):
+                raise ValueError(f"figures: {panel} ends outside of its map of {shape} points")
         background_of = {n: scan.preprocessing.background_of for n, scan in self.scans.items()}
+        others = {n: o for n, o in background_of.items() if o != FILE or self.is_virtual(n)}
         named = self.comparison.model_dump() if self.comparison else {}
         named |= {f"hold_out of {k}": m.hold_out.scan for k, m in self.models.items() if m.hold_out}
-        named |= {f"background_of of {k}": other for k, other in background_of.items()}
+        named |= {f"background_of of {k}": other for k, other in others.items()}
         for where, scan in named.items():
             if scan is not None and scan not in self.scans:
                 raise ValueError(f"{where}: scan '{scan}' is not listed")
-        for name, other in background_of.items():
-            if other and background_of[other]:
+        for name, other in others.items():
+            if others.get(other):
                 raise ValueError(f"background_of of {name}: that scan has no own background")
         if self.models and not self.decoded_scans:
             raise ValueError("no scan serves for all, so Table 1 would be empty")
