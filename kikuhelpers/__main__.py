@@ -111,7 +111,7 @@ def _look(path: str = "", *settings: str) -> int:
         given = {n: yaml.safe_load(value) for n, value in (text.split("=", 1) for text in settings)}
     except (ValueError, yaml.YAMLError):
         raise StudyError(f"Write settings as map_shape=[9,10], not {' '.join(settings)}.") from None
-    if not path:
+    if not path or "path" in given:
         raise StudyError("Give a scan's file: python -m kikuhelpers new scan.up2 map_shape=[9,10].")
     from kikuhelpers.figures.first_look import new_study  # imports what a run of a study does not
 

@@ -83,7 +83,16 @@ def test_five_lines_are_a_study(tmp_path):
         ),
         (
             with_mine(data={"path": "a.up2", "map_shape": [5, 9]}) | REGION,
-            "figures: 4B ends outside of its map of (5, 9) points",
+            "figures: 4B ends outside of its map of 5 x 9 points",
+        ),
+        (
+            with_mine(data={"path": "a.up2", "map_shape": [99, 99], "rows": [2, 4]}) | REGION,
+            "figures: 4B ends outside of its map of 2 x 99 points",
+        ),
+        (
+            with_mine(data={"path": "a.up2", "map_shape": [5, 9]})
+            | {"figures": {"path_4c": {"scan": "mine", "start": [0, 9], "stop": [0, 2]}}},
+            "figures: path_4c ends outside of its map of 5 x 9 points",
         ),
         ({"indexing": {"phase": []}}, "indexing.phase: Tuple should have at least 1 item"),
         (

@@ -131,6 +131,8 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
         clear = minimum_filter(grains, width) == maximum_filter(grains, width)
         start, stop = _steepest_path(standard, np.where(clear, grains, -1), path.length)
     points = _path_points(start, stop)
+    if (points >= scan.shape).any():
+        raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
     first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
     last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)
     rows, columns = zip(first.tolist(), last.tolist(), strict=True)

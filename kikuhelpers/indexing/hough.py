@@ -40,6 +40,7 @@ from kikuhelpers.study.study import Indexing
 # tenth less time than its default of 528.
 _HOUGH_CHUNK = 128
 _HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
+_FEWEST_POINTS = 4  # orix takes the values of fewer for colours
 NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
 
 
@@ -106,7 +107,8 @@ def index_patterns(
     Raises
     ------
     ValueError
-        A phase is not named or its bands not known, the mask does not fit, or there is one point.
+        A phase is not named, its bands are not known, the mask does not fit, or the map has fewer
+        than 4 points.
 
     Examples
     --------
@@ -117,8 +119,11 @@ def index_patterns(
     (2, 3)
     """
     rows, columns = patterns.shape[:2]
-    if rows * columns < 2:
-        raise ValueError("A single point is no map of orientations; index at least 2 points.")
+    if rows * columns < _FEWEST_POINTS:
+        raise ValueError(
+            f"A map of {rows} x {columns} points is too small for orientations; index at least "
+            f"{_FEWEST_POINTS} points."
+        )
     indexer = band_indexer(mask.shape, detector, settings)
     flat, found = patterns.reshape(-1, *patterns.shape[2:]), []
     centres = detector.centres(mask.shape, (rows, columns), step_um)

@@ -127,7 +127,7 @@ def from_hexagonal(patterns, grid: tuple[int, int], name: str) -> da.Array:
     """
     (rows, columns), held = grid, len(patterns)
     lacking = rows * columns - held
-    if lacking not in (0, rows // 2):
+    if lacking not in (0, rows // 2) or columns == (lacking > 0):
         raise PatternFileError(
             f"{name} holds {held:,} patterns and states a hexagonal grid of {rows} x {columns} "
             f"points, or {rows // 2} less if every second row lacks one: export it on a square one."

@@ -8,7 +8,7 @@ says "departure".
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.study.models import Baseline, Model, Pca, Training
@@ -98,6 +98,11 @@ class Region(Settings):
                 raise ValueError(f"a region needs 0 <= first < last, not {first}, {last}")
         return self
 
+    @property
+    def end(self) -> tuple[int, int] | None:
+        """One past the last row and column, where they are given."""
+        return (self.rows[1], self.columns[1]) if self.rows else None
+
 
 class Path4C(Settings):
     """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
@@ -107,8 +112,8 @@ class Path4C(Settings):
     """
 
     scan: Name
-    start: tuple[int, int] | None = None  # row, column
-    stop: tuple[int, int] | None = None
+    start: tuple[NonNegativeInt, NonNegativeInt] | None = None  # row, column
+    stop: tuple[NonNegativeInt, NonNegativeInt] | None = None
     length: Annotated[int, Field(ge=3)] | None = None
 
     @model_validator(mode="after")
@@ -117,6 +122,12 @@ class Path4C(Settings):
         if given == (self.length is not None) or (self.start is None) != (self.stop is None):
             raise ValueError("a path needs either start and stop or a length")
         return self
+
+    @property
+    def end(self) -> tuple[int, int] | None:
+        """One past the path's last row and column, where they are given."""
+        ends = zip(self.start or (), self.stop or (), strict=True)
+        return tuple(1 + max(pair) for pair in ends) or None
 
 
 class Figures(Settings):
@@ -159,12 +170,16 @@ class Study(Settings):
             raise ValueError("'preprocessed' is not a model's name: it stands for the input")
         boxes = [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]
         for panel, box in boxes:
-            if box is not None and box.scan not in self.scans:
+            if box is None:
+                continue
+            if box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
-        for panel, box in self.figures.regions.items():
-            shape = getattr(self.scans[box.scan].data, "map_shape", None) if box.rows else None
-            if shape and (box.rows[1] > shape[0] or box.columns[1] > shape[1]):
-                raise ValueError(f"figures: {panel} ends outside of its map of {shape} points")
+            data = self.scans[box.scan].data
+            if box.end and (shape := getattr(data, "map_shape", None)):
+                first, last = getattr(data, "rows", None) or (0, shape[0])
+                if box.end[0] > last - first or box.end[1] > shape[1]:
+                    size = f"{last - first} x {shape[1]} points"
+                    raise ValueError(f"figures: {panel} ends outside of its map of {size}")
         background_of = {n: scan.preprocessing.background_of for n, scan in self.scans.items()}
         others = {n: o for n, o in background_of.items() if o != FILE or self.is_virtual(n)}
         named = self.comparison.model_dump() if self.comparison else {}
