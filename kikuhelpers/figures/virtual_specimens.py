@@ -15,6 +15,7 @@ from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
+_LAST = 1e6  # taken off where the scale bar lies: above any density or share
 _COLUMNS = 4
 _WIDTH_MM = style.PAGE_MM / _COLUMNS
 _BAR_MM = 8.0
@@ -26,7 +27,7 @@ _PLOTS = (
     ("E", "principal component", "variance"),
     ("F", "frequency (cycles/px)", "power (arb. units)"),
     ("G", "Hough fit (°)", "density"),
-    ("H", "IQ (pq, arb. units)", ""),
+    ("H", "IQ (pq)", ""),
 )
 
 
@@ -59,7 +60,7 @@ def truth_figure(results: Results, scan: str) -> style.PaperFigure:
 
 
 def telling_points(view: View) -> dict[str, tuple[int, int]]:
-    """Choose four points of a virtual scan by its truth: {reason: (row, column)}."""
+    """Choose four points of a virtual scan by its truth, none under the scale bar if possible."""
     density, own = view.truth("density"), view.truth("own_share")
     matrix = view.truth("phase") == PHASES.index("Ni")
     pure = matrix & (own >= PURE_SHARE)
@@ -72,7 +73,9 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
         rank["purest twin"] = np.where(view.truth("twin") > 0, own, -np.inf)
     else:
         rank["purest second phase"] = np.where(matrix, -np.inf, own)
-    return {reason: _highest(values) for reason, values in rank.items()}
+    under_bar = np.zeros(view.shape)
+    under_bar[-max(1, view.shape[0] // 5) :, : view.shape[1] // 2] = _LAST
+    return {reason: _highest(values - under_bar) for reason, values in rank.items()}
 
 
 def _maps(view: View) -> list[tuple]:
@@ -86,12 +89,12 @@ def _maps(view: View) -> list[tuple]:
     off = misorientation_map(hough, true)
     quality, angle = drawing.QUALITY_COLOURS, drawing.ANGLE_COLOURS
     return [
-        ("orientation, IPF-X", ipf_colours(true)),
-        ("dislocation density (log10, annealed 0)", density, drawing.DENSITY_COLOURS),
+        (drawing.IPF_X, ipf_colours(true)),
+        ("log10 density of dislocations", density, drawing.DENSITY_COLOURS),
         ("lattice strain (%)", strain, drawing.DIFFERENCE_COLOURS, (-limit, limit)),
         ("phase", view.truth("phase").astype(float), _PHASE_COLOURS),
         ("Hough, IPF-X", view.ipf_x()),
-        ("IQ (pq, arb. units)", view.property_map("pq"), quality),
+        ("IQ (pq)", view.property_map("pq"), quality),
         ("KAM (°)", view.property_map("kam_deg"), angle),
         (f"off the truth (°), median {np.nanmedian(off):.2f}", off, angle),
     ]
@@ -116,13 +119,13 @@ def realism_figure(
     look = drawing.QUALITY_COLOURS, drawing.clip_limits(np.stack(quality))
     for index, (view, label) in enumerate(zip(views, labels, strict=True)):
         drawing.show_map(maps[index], view.ipf_x(), view.step_um)
-        drawing.letter(maps[index], "AB"[index], f"{label}, IPF-X", style.TEXT_PT)
+        drawing.letter(maps[index], "AB"[index], f"{label}, {drawing.IPF_X}", style.TEXT_PT)
         image = drawing.show_map(maps[index + 2], quality[index], view.step_um, *look)
         drawing.letter(maps[index + 2], "CD"[index], f"{label}, IQ", style.TEXT_PT)
         for ax, point in zip(patterns[2 * index :], _typical_points(view), strict=False):
             drawing.show_pattern(ax, view.pattern(*point), view.mask)
             drawing.letter(ax, "", f"{label} ({point[0]}, {point[1]})")
-    drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq, arb. units)")
+    drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq)")
     _draw_statistics(plots, views, labels, list(statistics.values()))
     met = table["alike"]
     figure.choices.append(f"{met.sum()} of {len(met)} statistics are alike within their limits")
