@@ -13,6 +13,7 @@ import torch
 from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 from PIL import Image
+from skimage.measure import regionprops
 
 from kikuhelpers.figures import (
     fig07_fine_step,
@@ -20,7 +21,6 @@ from kikuhelpers.figures import (
     panels,
     stages,
     style,
-    virtual_specimens,
 )
 from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
@@ -31,7 +31,6 @@ from kikuhelpers.figures.panels import (
     _path_across,
     _path_points,
     _walls,
-    lamella,
     slenderest_twin,
     twin_feature,
 )
@@ -190,11 +189,10 @@ def test_the_thinnest_of_long_twins_is_found_by_the_truth():
     twin[::7, 36] = 4  # thinner than a step: only now and then a point
     twin[5, 12:20] = 5  # shorter
     view = SimpleNamespace(is_virtual=True, truth=lambda name: twin)
-    points = slenderest_twin(view)
-    assert len(points) == 60 and set(points[:, 1]) == {20, 21}
-    normal, length, thickness = lamella(points)
-    assert abs(normal[1]) == pytest.approx(1)
-    assert (length, thickness) == (pytest.approx(30), pytest.approx(2))
+    found = slenderest_twin(view)
+    assert found.area == 60 and set(found.coords[:, 1]) == {20, 21}
+    view.shape = twin.shape
+    assert set(panels._beside(found, view)[:, 1]) == {17, 18, 23, 24}
     assert slenderest_twin(SimpleNamespace(is_virtual=True, truth=lambda name: 0 * twin)) is None
 
 
@@ -212,7 +210,7 @@ def test_a_measured_lamella_counts_if_it_is_a_twin(angle, first):
     )
     view = SimpleNamespace(is_virtual=False, orientations=lambda: xmap, crop=lambda values: values)
     view.shape, view.grains = labels.shape, lambda: labels
-    assert slenderest_twin(view)[:, 1].min() == first
+    assert slenderest_twin(view).coords[:, 1].min() == first
 
 
 def test_the_feature_of_the_twin_is_the_one_in_which_it_stands_out(planted):
@@ -221,7 +219,7 @@ def test_the_feature_of_the_twin_is_the_one_in_which_it_stands_out(planted):
     latents[..., 2] += 2.0 * labels
     latents[..., 4] += 9.0 * labels  # switched off
     view = SimpleNamespace(shape=labels.shape, latents=lambda m: latents, features=planted.features)
-    choice = twin_feature(view, "m", np.argwhere(labels))
+    choice = twin_feature(view, "m", regionprops(labels)[0])
     assert choice.index == 2
     assert 0.8 < choice.value <= 1
 
@@ -229,7 +227,7 @@ def test_the_feature_of_the_twin_is_the_one_in_which_it_stands_out(planted):
 def test_the_zoom_of_fig_7_holds_the_largest_particle(monkeypatch):
     monkeypatch.setattr(panels, "region", lambda *_: None)
     phase = np.zeros((40, 60), int)
-    phase[3, 3], phase[30:34, 50:54] = 2, 1
+    phase[3, 3], phase[30:34, 50:54] = 2, 1  # of a point, of sixteen
     monkeypatch.setattr(View, "is_virtual", True)
     monkeypatch.setattr(View, "truth", lambda self, name: phase)
     field = View(SimpleNamespace(), "fine", (100, 140), (7, 67))
@@ -455,8 +453,7 @@ def test_scale_bar_has_the_length_it_states(step_um):
 @pytest.mark.parametrize("shape", [(1, 60), (60, 1)])
 def test_a_line_of_points_is_a_strip_in_a_figure_of_a_page(shape):
     line = SimpleNamespace(shape=shape)
-    assert 0 < panels.row_mm([line], 4, 0) < style.PAGE_MM
-    assert 0 < virtual_specimens._tall_mm(line) < style.PAGE_MM
+    assert 0 < panels.row_mm(line, 4, 0) < style.PAGE_MM
     figure = stages.map_row({"IQ": np.arange(60.0).reshape(shape)}, 0.5)
     assert figure.axes[0].images[0].get_array().shape == shape
 

@@ -99,9 +99,8 @@ def draw_box(ax: Axes, rows: tuple[int, int], columns: tuple[int, int], label: s
 def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
     """Draw a ring around a point of a map, its label beside it."""
     ax.plot(column, row, "o", mfc="none", mec="white", ms=4, mew=0.8)
-    low = row > np.mean(ax.get_ylim())  # its label then stays on the map
-    look = {"fontweight": "bold", "va": "bottom" if low else "top"}
-    _write(ax, label, (column, row), (3, 3 if low else -3), **look)
+    up_pt = 3 if row > np.mean(ax.get_ylim()) else -9  # so that the label stays on the map
+    _write(ax, label, (column, row), (3, up_pt), fontweight="bold")
 
 
 def show_pattern(ax: Axes, pattern, mask, limits=None, colours="gray") -> AxesImage:

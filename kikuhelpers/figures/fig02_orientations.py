@@ -8,10 +8,7 @@ from kikuhelpers.study import roles
 _MAP_MM = 77.0  # width of a map
 _TALLEST = 1.4  # height of a map, relative to its width
 _KEY_SHARE = 0.32  # width of the colour key, relative to a map
-_TWIN = "around the twin that is longest for its thickness; without any"
-_MEASURE = (
-    "of this size with the highest local Moran's I inside the grains, mean of active features"
-)
+_MEASURE = "highest local Moran's I inside the grains, mean of the active features"
 
 
 def draw(results: Results) -> style.PaperFigure:
@@ -48,7 +45,7 @@ def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
         if given is not None and given.size is not None:
             (top, bottom), (left, right) = box.rows, box.columns
             one = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
-            why = f"{_TWIN} {one} {_MEASURE}" if panel == "4B" else f"{one} {_MEASURE}"
+            one = f"around the slenderest twin, without any {one}" if panel == "4B" else one
             place = f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of {view.scan}"
-            figure.choices.append(f"Fig. {panel}: {place}: {why}")
+            figure.choices.append(f"Fig. {panel}: {place}: {one} of this size with the {_MEASURE}")
     return boxes

@@ -14,7 +14,6 @@ _CHOOSE = {"A": grain_feature, "B": cell_feature, "D": cell_feature, "E": rotati
 _PATH_MM = 52.0  # the lower half
 _HIGHEST_MM = 75.0  # of a map
 _WIDEST = 4.0  # width of a map, relative to its height
-_ARROW_PT = 16.0
 _TRUTH_POINTS = 500  # along the path
 _DENSITY_COLOUR = "#b5367a"  # from the colours of the density
 
@@ -49,13 +48,9 @@ def draw(results: Results) -> style.PaperFigure:
         if known:
             panels.show_truth(column[1], view)
         if panel == "B" and twin is not None:
-            (across, _, thick), tip = panels.lamella(twin), twin.mean(axis=0)
-            across *= np.copysign(_ARROW_PT, (np.array(view.shape) / 2 - tip) @ across)  # inwards
-            look = {"arrowstyle": "simple", "fc": "white", "ec": "black", "lw": 0.5}
-            place = {"xytext": across[::-1] * (1, -1), "textcoords": "offset points"}  # y runs up
-            column[0].annotate("", tip[::-1], arrowprops=look | {"mutation_scale": 7}, **place)
-            words = f"longest for its thickness, {thick:.1f} steps: this feature shows it best"
-            figure.choices.append(f"Fig. 4B: the arrow points at the twin that is {words}")
+            drawing.mark_point(column[0], "twin", *twin.centroid)
+            words = f"the longest for its thickness, {panels.thickness(twin):.1f} steps"
+            figure.choices.append(f"Fig. 4B: the twin marked is {words}; the feature shows it best")
     if path:
         _draw_path(figure, bottom, results, model)
     else:

@@ -8,7 +8,6 @@ from kikuhelpers.latents.features import Choice, cell_feature, rotation_feature,
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
-from kikuhelpers.study.specimen import PHASES
 
 _PHYSICAL = ("grod_deg", "sharpness", "pq", "kam_deg")
 _ROWS = ("latent features", "physics", "latent features, zoom", "physics, zoom")
@@ -27,10 +26,10 @@ def draw(results: Results) -> style.PaperFigure:
     rotation = rotation_feature(field, model, {cells.index})
     spots = spot_feature(field, model)
     zoom = _zoom(field, spots)
-    # Beside the features of a virtual scan stands the truth, of a measured one the orientation.
-    latent = (cells, rotation, spots) + (panels.ORIENTATIONS,) * (not field.is_virtual)
-    rows = [("A", field, latent), ("B", field, _PHYSICAL)]
-    rows += [("C", zoom, latent), ("D", zoom, _PHYSICAL)]
+    latent = (cells, rotation, spots)
+    physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
+    rows = [("A", field, latent), ("B", field, physical)]
+    rows += [("C", zoom, latent), ("D", zoom, physical)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
     figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows, bars=True)
     for words, line in zip(_ROWS, axes, strict=True):
@@ -48,13 +47,7 @@ def _zoom(field: View, spots: Choice) -> View:
     zoom = panels.region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
-    if field.is_virtual:
-        spotted = (field.truth("phase") != PHASES.index("Ni")).astype(float)
-    else:
-        spotted = spots.map_of(field)
-        spotted = np.nan_to_num(np.abs(spotted - np.nanmean(spotted)))
-    spotted = gaussian_filter(spotted, _PARTICLE_POINTS, mode="constant")
+    spotted = field.truth("phase") > 0 if field.is_virtual else np.abs(spots.map_of(field))
+    spotted = gaussian_filter(np.nan_to_num(spotted * 1.0), _PARTICLE_POINTS, mode="constant")
     middle = np.array(np.unravel_index(spotted.argmax(), field.shape))
-    box = panels.box_around(middle, -(-np.array(field.shape) // 2), field.shape)
-    ends = zip(box, (field.rows[0], field.columns[0]), strict=True)
-    return View(field.results, field.scan, *((a + o, b + o) for (a, b), o in ends))
+    return panels.box_around(field, middle, -(-np.array(field.shape) // 2))

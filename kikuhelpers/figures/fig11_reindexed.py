@@ -37,8 +37,7 @@ def draw(results: Results) -> style.PaperFigure:
         off = misorientation_map(view.orientations(), view.orientations(name))
         share = 100 * (view.crop(off) <= wrong_deg)[indexed[PREPROCESSED]].mean()
         beta = f"β = {betas[name]}" if name in betas else ""
-        text = f"{name}\n{beta}\n{share:.1f} % within {wrong_deg:g}°"
-        drawing.letter(above, f"{panel}.1", text)
+        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % within {wrong_deg:g}°")
         image = drawing.show_map(below, iq, view.step_um, drawing.QUALITY_COLOURS, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")

@@ -14,7 +14,6 @@ from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
 from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 90.0
-_ASIDE, _PLACES = 0.06, 7  # doublings between the bars of two models, and how many stand apart
 _COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9]), strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
@@ -72,31 +71,28 @@ def learned_orientations(results: Results) -> style.PaperFigure:
     those of :func:`learning_curves`. Models that hold out grains are left out.
     """
     study, table = results.study, pd.read_csv(results.layout.figures / "orientation_shares.csv")
-    if not (table.size and (table["share_pct"] > 0).any()):
-        words = "no grain has an orientation of the training sample, so nothing is drawn."
-        return style.dropped_figure(f"Learned orientations: {words}")
+    table = table[table["share_pct"] > 0]
+    if table.empty:
+        return style.dropped_figure("Learned orientations: no grain lies in the training sample.")
     title = f"Wrong points by how often their orientation was shown\n{title_of(study)}"
     figure = style.new_figure(_HEIGHT_MM, title, style.COLUMN_MM, layout="constrained")
     ax = figure.subplots()
-    for place, (name, look) in enumerate(_looks(study)):
-        grains = table[(table["model"] == name) & (table["share_pct"] > 0)]
+    for place, (name, look) in enumerate(_looks(study), start=1):
+        grains = table[table["model"] == name]
         if study.model(name).hold_out is not None or grains.empty:
             continue
         shown = grains["share_pct"] / 100 * results.model(name).history["presentations"].iloc[-1]
         indexed = grains["points"] * grains["indexed_pct"] / 100
-        sums = pd.DataFrame(
-            {"wrong": grains["wrong_pct"] * indexed, "indexed": indexed, "grains": 1}
-        )
-        sums = sums.groupby(np.floor(np.log2(shown))).sum()
+        sums = {"wrong": grains["wrong_pct"] * indexed, "indexed": indexed, "grains": 1}
+        sums = pd.DataFrame(sums).groupby(np.floor(np.log2(shown))).sum().query("indexed > 0")
         wrong = sums["wrong"] / sums["indexed"]
-        trials = [
-            (round(n * share / 100), n) for n, share in zip(sums["grains"], wrong, strict=True)
-        ]
-        ends = [binomtest(*trial).proportion_ci(method="wilson") for trial in trials]
+        lost = (wrong * sums["grains"] / 100).round().astype(int)
+        trials = map(binomtest, lost, sums["grains"])
+        ends = [trial.proportion_ci(method="wilson") for trial in trials]
         bars = np.abs(100 * np.array(ends).T - wrong.to_numpy())
-        middles = 2 ** (sums.index.to_numpy() + 0.5 + _ASIDE * (place % _PLACES - _PLACES // 2))
-        faint = {"elinewidth": 0.5, "ecolor": (*look["color"][:3], _FAINT)}
-        ax.errorbar(middles, wrong, bars, lw=0.9, **faint, **look)
+        places = 2 ** (sums.index.to_numpy() + place / (len(study.models) + 1))  # side by side
+        faint = (*look["color"][:3], _FAINT)
+        ax.errorbar(places, wrong, bars, lw=0.9, elinewidth=0.5, ecolor=faint, **look)
     words = f"more than {study.tables.wrong_deg:g}° off (% of indexed points)"
     ax.set(xscale="log", ylim=(-2, 102), ylabel=words)
     ax.set_xlabel("patterns of the grain's orientation shown in training")
@@ -117,7 +113,7 @@ def _looks(study: Study) -> Iterator[tuple[str, dict]]:
         kind = model.recipe.model_dump_json(exclude={"seed"})
         label = None if kind in alike else name  # further seeds look alike
         alike += [kind] * bool(label)
-        look = {"color": _COLOURS[model.latent_dim], "ms": 3, "label": label}
-        look["marker"] = _MARKERS[alike.index(kind) % len(_MARKERS)]
-        look["ls"] = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
-        yield name, look
+        dash = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
+        marker = _MARKERS[alike.index(kind) % len(_MARKERS)]
+        look = {"color": _COLOURS[model.latent_dim], "ls": dash, "marker": marker, "ms": 3}
+        yield name, look | {"label": label}

@@ -7,7 +7,7 @@ A virtual specimen is known between the points of its scan too, so its truth is 
 the scan: cell walls are often thinner than a step.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from string import ascii_uppercase
 
@@ -16,8 +16,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
 from orix.quaternion import Rotation
-from scipy.ndimage import convolve, find_objects, gaussian_filter, maximum_filter, minimum_filter
+from scipy.ndimage import convolve, gaussian_filter, maximum_filter, minimum_filter
 from scipy.stats import skew
+from skimage.measure import regionprops
 
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.indexing.orientation_maps import disorientation_deg, point_groups
@@ -51,12 +52,11 @@ PHYSICAL_MAPS = {
     "kam_deg": ("KAM (°)\n", drawing.ANGLE_COLOURS),
     "sharpness": ("sharpness (fraction)\n", drawing.QUALITY_COLOURS),
 }
-ORIENTATIONS = "ipf_x"
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
 
-LEAST_DECADES = 1.0  # of density that its colours span: grains without walls look alike
+DECADES = (0.0, 1.8)  # of density, log10: one scale for all, up to the densest scratch
 DRAWN_POINTS = 240  # of the truth, along the longer side of a map, at least
 DOMAIN_COLOUR = "#5cc8ff"
 PARTICLE_COLOUR = "#7dff5c"
@@ -70,7 +70,7 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
     view = View.whole(results, box.scan)
     if box.size is not None:
         if panel == "4B" and (twin := slenderest_twin(view)) is not None:
-            return View(results, box.scan, *box_around(twin.mean(axis=0), box.size, view.shape))
+            return box_around(view, np.array(twin.centroid), box.size)
         structure = _structure_in_grains(view, roles.largest_vae(results.study))
         return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
     if box.rows[1] > view.shape[0] or box.columns[1] > view.shape[1]:
@@ -93,53 +93,46 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
     return {at: view for at, view in views.items() if view is not None}, missing
 
 
-def slenderest_twin(view: View) -> np.ndarray | None:
-    """Points (n, 2) of the twin of a view that is longest for its thickness, None without any.
+def slenderest_twin(view: View):
+    """The twin of a view that is longest for its thickness, a skimage region; None without any.
 
     Of a virtual scan by its truth, else the grains that are Sigma 3 to what lies beside them.
     """
-    labels, slender = view.truth("twin") if view.is_virtual else view.grains() + 1, {}
-    for number, box in enumerate(find_objects(labels), start=1):
-        points = np.argwhere(labels[box] == number) + [part.start for part in box] if box else ()
-        if len(points) > SLENDER:
-            _, length, thickness = lamella(points)
-            if length > SLENDER * max(thickness, 1.0) and thickness >= 1:
-                slender[length / thickness] = points
-    ordered = (slender[ratio] for ratio in sorted(slender, reverse=True))
-    return next((twin for twin in ordered if view.is_virtual or _is_twin(view, twin)), None)
+    labels = view.truth("twin") if view.is_virtual else view.grains() + 1
+    large = (region for region in regionprops(labels) if region.area > SLENDER)
+    # A step thick or more, or a lamella is but points here and there.
+    found = [one for one in large if 1 <= thickness(one) < np.sqrt(one.area / SLENDER)]
+    found.sort(key=lambda one: thickness(one) ** 2 / one.area)
+    return next((twin for twin in found if view.is_virtual or _is_twin(view, twin)), None)
 
 
-def lamella(points: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Normal (2,), in rows and columns, length and mean thickness, in steps, of points (n, 2)."""
-    along, across = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
-    length = np.ptp(points @ along) + 1
-    return across, length, len(points) / length
+def thickness(twin) -> float:
+    """Mean thickness of a lamella in steps: its area over the length of a bar of its moments."""
+    return float(twin.area / (np.sqrt(3) / 2 * twin.axis_major_length))
 
 
-def _beside(points: np.ndarray, shape: Point) -> np.ndarray:
+def _beside(twin, view: View) -> np.ndarray:
     """Points (2 n, 2) a thickness and a step away from a lamella's, on both sides of each."""
-    across, _, thickness = lamella(points)
-    away = np.round((thickness + 1) * across).astype(int)
-    return np.clip(np.concatenate([points + away, points - away]), 0, np.array(shape) - 1)
+    across = np.array([-np.sin(twin.orientation), np.cos(twin.orientation)])
+    away = np.round((thickness(twin) + 1) * across).astype(int)
+    points = np.concatenate([twin.coords + away, twin.coords - away])
+    return np.clip(points, 0, np.array(view.shape) - 1)
 
 
-def _is_twin(view: View, points: np.ndarray) -> bool:
+def _is_twin(view: View, twin) -> bool:
     """Tell whether most points of a lamella and what lies beside them are cubic twins."""
-    xmap, sides = view.orientations(), _beside(points, view.shape)
-    places, group = (
-        np.arange(xmap.size).reshape(xmap.shape),
-        next(iter(point_groups(xmap).values())),
-    )
-    own, beside = (view.crop(places)[tuple(at.T)] for at in (points, sides))
-    own, turned = xmap.rotations[np.tile(own, (4, 2))], _TWINS.outer(xmap.rotations[beside])
-    off = disorientation_deg(turned, own, group.laue).min(axis=0)
-    return group.laue.name == "m-3m" and np.median(off) < BRANDON_DEG
+    xmap, ends = view.orientations(), (np.tile(twin.coords, (8, 1)), _beside(twin, view))
+    places = view.crop(np.arange(xmap.size).reshape(xmap.shape))
+    own, beside = (xmap.rotations[places[tuple(points.T)]] for points in ends)
+    turned, group = _TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
+    off = disorientation_deg(turned, own.reshape(*turned.shape), group).min(axis=0)
+    return group.name == "m-3m" and np.median(off) < BRANDON_DEG
 
 
-def twin_feature(view: View, model: str, points: np.ndarray) -> Choice:
+def twin_feature(view: View, model: str, twin) -> Choice:
     """Feature that tells a twin's points best from those beside it: share of the variance."""
-    both = np.concatenate([points, _beside(points, view.shape)])
-    inside = np.arange(len(both)) < len(points)
+    both = np.concatenate([twin.coords, _beside(twin, view)])
+    inside = np.arange(len(both)) < len(twin.coords)
     share = features.variance_between(view.latents(model)[tuple(both.T)], inside)
     share = np.where(view.features(model)["active"], share, 0)
     return Choice(model, int(share.argmax()), "share of the twin", float(share.max()))
@@ -194,16 +187,17 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     points = _path_points(start, stop)
     if (points >= scan.shape).any():
         raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
-    side = int(np.ptp(points, axis=0).max()) + 1 + 2 * PATH_MARGIN_POINTS
-    box = box_around(points.mean(axis=0), (side, side), scan.shape)
-    return View(results, path.scan, *box), choice, points
+    side = np.ptp(points, axis=0).max() + 1 + 2 * PATH_MARGIN_POINTS
+    return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 
 
-def box_around(middle: np.ndarray, size: Point, shape: Point) -> tuple[Point, Point]:
-    """Rows and columns of a box of a size around a point, moved and cut to lie in a map."""
-    size = np.minimum(size, shape)
-    first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, np.array(shape) - size)
-    return tuple(zip(first.tolist(), (first + size).tolist(), strict=True))
+def box_around(outer: View, middle: np.ndarray, size: Point) -> View:
+    """View of a box of a size around a point of an outer one, moved and cut to lie in it."""
+    size = np.minimum(size, outer.shape)
+    first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, outer.shape - size)
+    first += (outer.rows[0], outer.columns[0])
+    ends = zip(first.tolist(), (first + size).tolist(), strict=True)
+    return View(outer.results, outer.scan, *ends)
 
 
 def _path_points(start: Point, stop: Point) -> np.ndarray:
@@ -251,14 +245,12 @@ def _path_across(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[P
 def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False) -> None:
     """Draw one map of a view with its title, and a colour ``bar`` below it if wanted.
 
-    What is ``shown`` is a latent feature, a name of ``PHYSICAL_MAPS``, or ``ORIENTATIONS``. The
-    panel's letter is that of the paper, for example "A.1".
+    What is ``shown`` is a latent feature or a name of ``PHYSICAL_MAPS``. The panel's letter is
+    that of the paper, for example "A.1".
     """
     if isinstance(shown, Choice):
         values, colours = shown.map_of(view), drawing.LATENT_COLOURS
         title = f"{shown.name}\n{shown.reason}"
-    elif shown == ORIENTATIONS:
-        values, colours, title = view.ipf_x(), None, f"{drawing.IPF_X}\n"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
     image = drawing.show_map(ax, values, view.step_um, colours)
@@ -267,10 +259,9 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
         drawing.add_colour_bar(image, ax)
 
 
-def row_mm(views: Collection[View], columns: int, extra_mm: float) -> float:
-    """Height of a row of maps of equal width that fill the page."""
-    tallest = max(view.shape[0] / view.shape[1] for view in views)
-    return (style.PAGE_MM / columns - 2) * min(tallest, TALLEST) + extra_mm
+def row_mm(view: View, columns: int, extra_mm: float) -> float:
+    """Height of a row of maps like a view's that fill the page."""
+    return (style.PAGE_MM / columns - 2) * min(view.shape[0] / view.shape[1], TALLEST) + extra_mm
 
 
 def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
@@ -297,7 +288,7 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
         return style.dropped_figure(*missing), np.empty((0, 0))
     columns = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
     extra_mm = TITLE_MM + BAR_MM * bars
-    heights = [row_mm([view], max(columns, 2), extra_mm) for _, view, _ in rows]
+    heights = [row_mm(view, max(columns, 2), extra_mm) for _, view, _ in rows]
     figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
     figure.missing.extend(missing)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
@@ -334,8 +325,7 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     state, shape = state_at(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")
-    low, high = drawing.clip_limits(np.log10(density))
-    look = drawing.DENSITY_COLOURS, (low, max(high, low + LEAST_DECADES))
+    look = drawing.DENSITY_COLOURS, DECADES
     image = drawing.show_map(ax, np.log10(density), view.step_um / finer, *look)
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = _boundary_lines(np.where(particles, -1, domain))

@@ -35,12 +35,12 @@ _PLOTS = (
 def truth_figure(results: Results, scan: str) -> style.PaperFigure:
     """Draw the truth of a virtual scan, what Hough indexing makes of it, and four patterns."""
     view = View.whole(results, scan)
-    heights = [_tall_mm(view) + _BAR_MM] * 2 + [_WIDTH_MM + _TITLE_MM]
+    heights = [panels.row_mm(view, _COLUMNS, _TITLE_MM + _BAR_MM)] * 2 + [_WIDTH_MM + _TITLE_MM]
     title = f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
     figure = style.new_figure(sum(heights) + 6, title)
     axes = figure.subplots(3, _COLUMNS, height_ratios=heights)
-    panels = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
-    for ax, panel, (title, values, *look) in panels:
+    drawn = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
+    for ax, panel, (title, values, *look) in drawn:
         image = drawing.show_map(ax, values, view.step_um, *look)
         drawing.letter(ax, panel, title)
         bar = drawing.add_colour_bar(image, ax)
@@ -110,7 +110,11 @@ def realism_figure(
     """
     views = [View.whole(results, scan) for scan in statistics]
     labels = ["virtual" if view.is_virtual else "measured" for view in views]
-    heights = [_tall_mm(views[0]) + _BAR_MM, _WIDTH_MM + _TITLE_MM, _PLOT_MM]
+    heights = [
+        panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM),
+        _WIDTH_MM + _TITLE_MM,
+        _PLOT_MM,
+    ]
     title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
     figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
     grid = figure.add_gridspec(3, 1, height_ratios=heights)
@@ -159,11 +163,6 @@ def _typical_points(view: View) -> list[tuple[int, int]]:
         away = np.abs(quality - np.median(quality[inside]))
         points.append(_highest(np.where(inside, -away, -np.inf)))
     return points
-
-
-def _tall_mm(view: View) -> float:
-    """Height of a map with its title."""
-    return _WIDTH_MM * min(view.shape[0] / view.shape[1], panels.TALLEST) + _TITLE_MM
 
 
 def _highest(values: np.ndarray) -> tuple[int, int]:
