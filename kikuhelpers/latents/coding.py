@@ -234,7 +234,7 @@ def camera_residual(
         shown, wanted = (to_intensity(part[there])[:, mask] for part in both)
         errors.append(np.abs(shown - wanted).mean(axis=1))
         values, pixels = onto_network(camera[there], geometry)
-        low, high = ranges(values, pixels, background, mask).T
+        low, high, _ = ranges(values, pixels, background, mask).T
         stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
         in_counts.append(errors[-1] * (high - low) / stretched)
         means = values[:, mask] / pixels

@@ -17,7 +17,8 @@ from scipy import ndimage
 from kikuhelpers.patterns.geometry import Geometry, geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty, round_mask
 from kikuhelpers.patterns.streaming import in_order
-from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
+from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns
+from kikuhelpers.preprocessing.camera_scale import camera_scale_maps
 from kikuhelpers.preprocessing.kernels import moments, onto_network, ranges, rescaled_counts
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
@@ -43,7 +44,7 @@ def preprocess(
     step_um: float,
     other_mean: np.ndarray | None = None,
 ) -> float:
-    """Write background, mask and preprocessed patterns of a scan.
+    """Write background, mask, preprocessed patterns of a scan and their camera's scale.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def preprocess(
     scan, settings
         Settings of the scan's preprocessing, and of the study's.
     files
-        ``background``, ``mask`` and ``preprocessed`` are written; ``brought`` is read if asked for.
+        ``background``, ``mask``, ``preprocessed`` and ``camera_scale`` are written; ``brought`` is
+        read if asked for.
     step_um
         Step of the map.
     other_mean
@@ -100,17 +102,23 @@ def preprocess(
         map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
 
         def rescaled(chunk):
-            of_map = map_limits is not None
-            limits = np.tile(map_limits, (len(chunk), 1)) if of_map else ranges(chunk, *within)
-            counts = rescaled_counts(chunk, *within, limits)
+            found = ranges(chunk, *within)
+            if map_limits is not None:
+                found[:, :2] = map_limits
+            counts = rescaled_counts(chunk, *within, found)
             counts[is_empty(chunk)] = 0
-            return counts
+            return counts, found
 
+        found = []
         with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, step_um) as writer:
-            for counts in in_order(binned, rescaled, "rescaling"):
+            for counts, of_chunk in in_order(binned, rescaled, "rescaling"):
                 writer.append(counts)
+                found.append(of_chunk)
+        found = np.concatenate(found) + np.float32([0, 0, background[mask].mean()])
     save_array(files.background, background)
     save_array(files.mask, mask)
+    patterns = open_patterns(files.preprocessed)
+    save_array(files.camera_scale, camera_scale_maps(patterns, mask, found))
     return held
 
 
@@ -185,5 +193,5 @@ def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
     def of_collected(chunk):
         return ranges(chunk[~is_empty(chunk)], *within)
 
-    low, high = np.concatenate([*in_order(binned, of_collected, "range")]).T
+    low, high, _ = np.concatenate([*in_order(binned, of_collected, "range")]).T
     return np.array([low.min(), high.max()])

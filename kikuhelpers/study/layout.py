@@ -73,6 +73,7 @@ class ScanFiles(_Files):
     background = made_by(PREPROCESSING, "background.npy", "Mean pattern, binned, in counts.")
     mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
     preprocessed = made_by(PREPROCESSING, "preprocessed.up2", "Counts = (p + 1) * 32767.5.")
+    camera_scale = made_by(PREPROCESSING, "camera_scale.npy", "Quality on the camera's scale.")
     pattern_centre = made_by(INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
     orientations = made_by(INDEXING, "orientations.h5", "CrystalMap of preprocessed patterns.")
 
