@@ -111,11 +111,24 @@ def test_a_window_inside_one_grain_is_noticed(files, width_um, one_grain):
 
 
 def test_map_rescaling_keeps_patterns_comparable(files):
-    clean, mask = run(files, noisy_patterns(), rescale="map")
-    inside = clean[..., mask]
-    assert inside.min() == pytest.approx(-1, abs=1e-4)
-    assert inside.max() == pytest.approx(1, abs=1e-4)
-    assert (inside.max(-1) < 0.999).sum() > 1, "only one pattern holds the map's maximum"
+    raw = noisy_patterns()
+    less = (raw - raw.mean((0, 1)))[..., screen()]
+    clean, mask = run(files, raw, rescale="map")
+    wanted = np.clip(less / (3 * less.std()), -1, 1)
+    np.testing.assert_allclose(clean[..., mask], wanted, atol=1e-3)
+
+
+def test_percentiles_and_deviations_clip_as_they_say(files):
+    raw = noisy_patterns()
+    less = (raw - raw.mean((0, 1)))[..., screen()]
+    clipped, mask = run(files, raw, rescale="percentiles")
+    inside = clipped[..., mask]
+    for end in (-1, 1):
+        assert (np.abs(inside - end) < 1e-4).mean() == pytest.approx(0.005, rel=0.1)
+    scored, _ = run(files, raw, rescale="z-score")
+    away = less - less.mean(-1, keepdims=True)
+    wanted = np.clip(away / (3 * less.std(-1, keepdims=True)), -1, 1)
+    np.testing.assert_allclose(scored[..., mask], wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("rescale", ["pattern", "map"])
@@ -126,14 +139,12 @@ def test_quality_is_on_the_cameras_scale_however_patterns_are_rescaled(files, re
     found, there = np.load(files.camera_scale), raw.any((2, 3))
     inside = raw[..., screen()].astype(float)
     less = inside - np.load(files.background)[screen()]
-    half = np.ptp(
-        less if rescale == "pattern" else less[there], -1 if rescale == "pattern" else None
-    )
-    np.testing.assert_allclose(
-        found["half_range"][there], (half / 2 + 0 * less[..., 0])[there], rtol=1e-5
-    )
+    there_less = less[there]
+    half = np.ptp(there_less, axis=-1) / 2 if rescale == "pattern" else 3 * there_less.std()
+    np.testing.assert_allclose(found["half_range"][there], half, rtol=1e-4)
     np.testing.assert_allclose(found["mean_counts"][there], inside.mean(-1)[there], rtol=1e-5)
-    np.testing.assert_allclose(found["std_counts"][there], less.std(-1)[there], rtol=1e-3)
+    clipped = np.clip(there_less, *((-half, half) if rescale == "map" else (None, None)))
+    np.testing.assert_allclose(found["std_counts"][there], clipped.std(-1), rtol=1e-3)
     assert all(np.isnan(found[name][0, 2]) for name in found.dtype.names)
 
 

@@ -16,7 +16,7 @@ LABELS = {
     "misorientation_deg": "misorientation (°)",
     "rotation_deg": "rotation (°)",
     "iq_counts": "IQ (counts)",
-    "sharpness_map": "sharpness (map's threshold)",
+    "sharpness_map": "sharpness of the map",
     "std_counts": "deviation (counts)",
     "mean_counts": "mean (counts)",
 }

@@ -13,13 +13,14 @@ from kikuhelpers.indexing.orientation_maps import (
     principal_rotation_deg,
     rotation_vectors_deg,
 )
-from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.patterns.up2 import HALF_RANGE, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
 
-# Properties of rescaled patterns that belong on the camera's scale, by their names there.
-_ON_CAMERA = {"iq_counts": "pq", "noise_counts": "noise"}
+# Properties of rescaled patterns that belong on the camera's scale, by their names there, and the
+# half of the range that they count with.
+_ON_CAMERA = {"iq_counts": ("pq", HALF_RANGE), "noise_counts": ("noise", 1.0)}
 _ALLOYS = {"am": "AM alloy", "wrought": "wrought alloy"}
 
 
@@ -90,7 +91,8 @@ class View:
         <kikuhelpers.indexing.orientation_maps.principal_rotation_deg>`.
         """
         if name in _ON_CAMERA:
-            return self.property_map(_ON_CAMERA[name]) * self.property_map("half_range")
+            rescaled, half = _ON_CAMERA[name]
+            return self.property_map(rescaled) * self.property_map("half_range") / half
         if name in MAPS:
             maps = self._open(self.results.layout.scan(self.scan).camera_scale)
             return self.crop(maps[name].astype(float))

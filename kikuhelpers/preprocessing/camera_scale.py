@@ -31,14 +31,14 @@ def camera_scale_maps(patterns: np.ndarray, mask: np.ndarray, ranges: np.ndarray
     mask
         (height, width), True on the screen.
     ranges
-        (rows * columns, 3): lowest and highest value of each pattern, background subtracted, and
-        its mean, in counts of the camera.
+        (rows * columns, 3): the values of each pattern, background subtracted, that became -1 and
+        1, and its mean with the background, in counts of the camera.
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns) with the float32 fields of :data:`MAPS`. ``half_range`` is the half of
-        highest less lowest, ``mean_counts`` that mean, ``std_counts`` the standard deviation on
+        (rows, columns) with the float32 fields of :data:`MAPS`. ``half_range`` is half of what
+        lies between -1 and 1, ``mean_counts`` that mean, ``std_counts`` the standard deviation on
         the screen. ``sharpness_map`` is the share of the Fourier coefficients whose absolute real
         part exceeds one threshold of the map (:func:`~kikuhelpers.indexing.quality.sharpness` has
         one for each pattern). NaN where a pattern is empty.

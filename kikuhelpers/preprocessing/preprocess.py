@@ -25,6 +25,9 @@ from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import FILE, ScanPreprocessing
 from kikuhelpers.study.study import Preprocessing
 
+# What a rescaled pattern is clipped to, where that is not its range: percentiles, or standard
+# deviations about its mean.
+PERCENTILES, DEVIATIONS = (0.5, 99.5), 3.0
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
@@ -99,12 +102,15 @@ def preprocess(
             mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
-        map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
+        # About the background, the deviation of all the map's values: in time and over the screen.
+        of_map = DEVIATIONS * np.sqrt((std[mask] ** 2 + (mean - background)[mask] ** 2).mean())
 
         def rescaled(chunk):
             found = ranges(chunk, *within)
-            if map_limits is not None:
-                found[:, :2] = map_limits
+            if settings.rescale == "map":
+                found[:, :2] = -of_map, of_map
+            elif settings.rescale != "pattern":
+                found[:, :2] = _clipped(chunk, *within, settings.rescale)
             counts = rescaled_counts(chunk, *within, found)
             counts[is_empty(chunk)] = 0
             return counts, found
@@ -187,11 +193,10 @@ def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:
     return raw, pixels, (mean + reference) / pixels, std
 
 
-def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
-    """Return the lowest and highest value of the map inside the mask, (2,) float32."""
-
-    def of_collected(chunk):
-        return ranges(chunk[~is_empty(chunk)], *within)
-
-    low, high, _ = np.concatenate([*in_order(binned, of_collected, "range")]).T
-    return np.array([low.min(), high.max()])
+def _clipped(chunk: np.ndarray, pixels: int, background, mask, rescale: str) -> np.ndarray:
+    """Return the values of each pattern that become -1 and 1, (n, 2), and are clipped there."""
+    values = chunk[:, mask] / np.float32(pixels) - background[mask]
+    if rescale == "percentiles":
+        return np.percentile(values, PERCENTILES, axis=1).T
+    mean, away = values.mean(axis=1), DEVIATIONS * values.std(axis=1)
+    return np.stack([mean - away, mean + away], axis=1)
