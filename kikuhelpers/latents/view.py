@@ -7,11 +7,13 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
 
 from kikuhelpers.indexing.orientation_maps import ipf_colours
 from kikuhelpers.patterns.up2 import to_intensity
-from kikuhelpers.runs.results import Results
+from kikuhelpers.runs.results import Results, with_rows_and_columns
 from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.specimen import PHASES
 
 _ALLOYS = {"am": "AM alloy", "wrought": "wrought alloy"}
 
@@ -81,6 +83,13 @@ class View:
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
         return self.crop(self._open(self.results.layout.scan(self.scan).truth)[name])
+
+    def true_orientations(self) -> CrystalMap:
+        """True orientations of a whole virtual scan; points of second phases are not indexed."""
+        hough, truth = self.orientations(), self._open(self.results.layout.scan(self.scan).truth)
+        matrix = truth["phase"].ravel() == PHASES.index("Ni")
+        true, phase_id = Rotation(truth["rotation"].reshape(-1, 4)), np.where(matrix, 0, -1)
+        return with_rows_and_columns(CrystalMap(true, phase_id, hough.x, hough.y, hough.phases))
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""
