@@ -7,6 +7,7 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
 
 from kikuhelpers.indexing.orientation_maps import (
     ipf_colours,
@@ -15,8 +16,9 @@ from kikuhelpers.indexing.orientation_maps import (
 )
 from kikuhelpers.patterns.up2 import HALF_RANGE, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
-from kikuhelpers.runs.results import Results
+from kikuhelpers.runs.results import Results, with_rows_and_columns
 from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.specimen import PHASES
 
 # Properties of rescaled patterns that belong on the camera's scale, by their names there, and the
 # half of the range that they count with.
@@ -104,6 +106,13 @@ class View:
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
         return self.crop(self._open(self.results.layout.scan(self.scan).truth)[name])
+
+    def true_orientations(self) -> CrystalMap:
+        """True orientations of a whole virtual scan; points of second phases are not indexed."""
+        hough, truth = self.orientations(), self._open(self.results.layout.scan(self.scan).truth)
+        matrix = truth["phase"].ravel() == PHASES.index("Ni")
+        true, phase_id = Rotation(truth["rotation"].reshape(-1, 4)), np.where(matrix, 0, -1)
+        return with_rows_and_columns(CrystalMap(true, phase_id, hough.x, hough.y, hough.phases))
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""

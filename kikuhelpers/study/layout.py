@@ -126,7 +126,7 @@ class SampleFiles(_Files):
 
 # Files in the folder of tables and figures, by the notebook that makes them.
 _TABLES = ("table1.csv", "table1.md", "table1.tex", "table1_by_scan.csv", "table1_intervals.csv")
-_TABLES += ("table2.csv", "residuals.csv", "orientation_shares.csv")
+_TABLES += ("table1_differences.csv", "table2.csv", "residuals.csv", "orientation_shares.csv")
 _CURVES = ("learning_curves", "learned_orientations")
 _LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")
