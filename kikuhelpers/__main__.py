@@ -207,8 +207,16 @@ def _last_words(results: Results) -> list[str]:
     where = [f"Figures: {layout.figures}"] if any(layout.figures.glob("*")) else []
     where += [f"Table 1: {table}"] if study.models and table.is_file() else []
     where += [f"Latent maps: {maps}/05_*.ipynb"] if any(maps.glob("05_*.ipynb")) else []
-    look = "To look into it: make lab, then notebooks/05_latent_maps.ipynb with study_name ="
-    return [*warnings, *where, f'{look} "{study.origin.source}"']
+    of = {"study_name": study.origin.source}
+    if study.models:
+        of |= {"model": next(iter(study.models)), "scan": study.mapped_scans[0]}
+    notebook = "05_latent_maps" if study.models else "10_virtual_specimens"
+    look = f"To look into it: make lab in {PROJECT_ROOT}, then notebooks/{notebook}.ipynb with "
+    return [
+        *warnings,
+        *where,
+        look + ", ".join(f'{name} = "{value}"' for name, value in of.items()),
+    ]
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:

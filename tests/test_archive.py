@@ -14,6 +14,7 @@ from kikuhelpers.figures.figure_set import FigureSet
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.indexing.orientation_maps import misorientation_map
 from kikuhelpers.latents.coding import load_model
+from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.files import save_array, save_csv, save_json
 from kikuhelpers.runs.provenance import begin, collect
@@ -102,6 +103,21 @@ def test_a_map_comes_back(study, kind, indexed, shape):
         np.testing.assert_allclose(values, before.prop[name], rtol=FLOAT16_ERROR)
     if kind == PREPROCESSED:
         np.testing.assert_array_equal(after.prop["grain"], before.prop["grain"])
+
+
+def test_the_cameras_scale_comes_back(study):
+    path = Layout(study).scan("wrought").camera_scale
+    maps = np.zeros((3, 4), [(name, np.float32) for name in MAPS])
+    for name in MAPS:
+        maps[name] = np.random.default_rng(0).uniform(0, 6e4, (3, 4))
+    maps["std_counts"][0, 0] = np.nan
+    save_array(path, maps)
+    save_array(Layout(study).scan("wrought").mask, np.ones((2, 2), bool))
+    stand_in(study, PREPROCESSING, "wrought")
+    after = archived(study, path).scan("wrought").camera_scale
+    assert after.dtype == maps.dtype
+    for name in MAPS:
+        np.testing.assert_allclose(after[name], maps[name], rtol=FLOAT16_ERROR)
 
 
 def test_a_truth_comes_back():

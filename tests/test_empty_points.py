@@ -59,10 +59,13 @@ def test_preprocessing(tmp_path, shape, rescale, first):
     np.testing.assert_allclose(found[there].astype(int), wanted, atol=1)
     assert not found[empty].any()
     inputs = [np.asarray(found), np.asarray(wanted)]
-    mask, background = np.load(files.mask), np.load(files.background)
+    mask, halves = (
+        np.load(files.mask),
+        (np.load(f.camera_scale)["half_range"] for f in (files, alone)),
+    )
     residuals = [
-        camera_residual(p // 2, p, raw[part], background, mask, scan)
-        for p, part in zip(inputs, (np.s_[:], there), strict=True)
+        camera_residual(p // 2, p, raw[part], half, mask, scan)
+        for p, part, half in zip(inputs, (np.s_[:], there), halves, strict=True)
     ]
     assert residuals[0] == pytest.approx(residuals[1], rel=1e-3)
 

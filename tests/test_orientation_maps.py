@@ -87,13 +87,31 @@ def test_grod_of_a_linear_gradient_is_the_distance_to_the_middle():
     xmap = turned(angles)
     grains = maps.label_grains(xmap, 5)
     assert grains.max() == 0
-    assert maps.grod_deg(xmap, grains) == pytest.approx(np.abs(angles - 4), abs=2e-3)
+    assert np.linalg.norm(maps.rotation_vectors_deg(xmap, grains), axis=-1) == pytest.approx(
+        np.abs(angles - 4), abs=2e-3
+    )
+
+
+def test_the_principal_rotation_has_the_sign_that_grod_folds():
+    """Two halves of a grain turned by 1 degree either way about one axis of the sample."""
+    axis, half = np.array([0.6, 0.0, -0.8]), np.where(np.arange(10) < 5, 1.0, -1.0)
+    turns = Rotation.from_axes_angles(axis, half, degrees=True)
+    mean = Rotation.from_euler([10, 20, 30], degrees=True)
+    xmap = make_map(mean * turns, (2, 5))
+    grains = np.zeros((2, 5), int)
+    vectors = maps.rotation_vectors_deg(xmap, grains)
+    np.testing.assert_allclose(vectors.reshape(10, 3), half[:, None] * axis, atol=1e-6)
+    found = maps.principal_rotation_deg(vectors, grains)
+    np.testing.assert_allclose(found.ravel(), -half, atol=1e-6)  # -0.8 is the largest: positive
+    grains[0, 0] = -1
+    vectors = maps.rotation_vectors_deg(xmap, grains)
+    assert np.isnan(maps.principal_rotation_deg(vectors, grains)[0, 0])
 
 
 def test_grod_takes_each_grain_alone_and_leaves_out_what_is_not_indexed():
     angles = np.array([[0, 2, 30, 34], [0, 2, 30, 34]])
     xmap = turned(angles, not_indexed=[0, 4])
-    grod = maps.grod_deg(xmap, maps.label_grains(xmap, 5))
+    grod = np.linalg.norm(maps.rotation_vectors_deg(xmap, maps.label_grains(xmap, 5)), axis=-1)
     expected = np.tile([np.nan, 0, 2, 2], (2, 1))
     assert grod == pytest.approx(expected, abs=1e-3, nan_ok=True)
 

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from kikuhelpers.patterns import streaming
-from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_intensity
+from kikuhelpers.patterns.up2 import PatternFileError, open_patterns, to_counts, to_intensity
+from kikuhelpers.preprocessing.camera_scale import camera_scale_maps
 from kikuhelpers.preprocessing.kernels import block_sums, moments, ranges, rescaled_counts
 from kikuhelpers.preprocessing.preprocess import ONE_GRAIN, OUTSIDE, preprocess
 from kikuhelpers.runs.files import save_array
@@ -109,11 +111,56 @@ def test_a_window_inside_one_grain_is_noticed(files, width_um, one_grain):
 
 
 def test_map_rescaling_keeps_patterns_comparable(files):
-    clean, mask = run(files, noisy_patterns(), rescale="map")
-    inside = clean[..., mask]
-    assert inside.min() == pytest.approx(-1, abs=1e-4)
-    assert inside.max() == pytest.approx(1, abs=1e-4)
-    assert (inside.max(-1) < 0.999).sum() > 1, "only one pattern holds the map's maximum"
+    raw = noisy_patterns()
+    less = (raw - raw.mean((0, 1)))[..., screen()]
+    clean, mask = run(files, raw, rescale="map")
+    wanted = np.clip(less / (3 * less.std()), -1, 1)
+    np.testing.assert_allclose(clean[..., mask], wanted, atol=1e-3)
+
+
+def test_percentiles_and_deviations_clip_as_they_say(files):
+    raw = noisy_patterns()
+    less = (raw - raw.mean((0, 1)))[..., screen()]
+    clipped, mask = run(files, raw, rescale="percentiles")
+    inside = clipped[..., mask]
+    for end in (-1, 1):
+        assert (np.abs(inside - end) < 1e-4).mean() == pytest.approx(0.005, rel=0.1)
+    scored, _ = run(files, raw, rescale="z-score")
+    away = less - less.mean(-1, keepdims=True)
+    wanted = np.clip(away / (3 * less.std(-1, keepdims=True)), -1, 1)
+    np.testing.assert_allclose(scored[..., mask], wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("rescale", ["pattern", "map"])
+def test_quality_is_on_the_cameras_scale_however_patterns_are_rescaled(files, rescale):
+    raw = noisy_patterns()
+    raw[0, 1], raw[0, 2] = raw[0, 0] // 2, 0  # half as bright; never collected
+    run(files, raw, rescale=rescale)
+    found, there = np.load(files.camera_scale), raw.any((2, 3))
+    inside = raw[..., screen()].astype(float)
+    less = inside - np.load(files.background)[screen()]
+    there_less = less[there]
+    half = np.ptp(there_less, axis=-1) / 2 if rescale == "pattern" else 3 * there_less.std()
+    np.testing.assert_allclose(found["half_range"][there], half, rtol=1e-4)
+    np.testing.assert_allclose(found["mean_counts"][there], inside.mean(-1)[there], rtol=1e-5)
+    clipped = np.clip(there_less, *((-half, half) if rescale == "map" else (None, None)))
+    np.testing.assert_allclose(found["std_counts"][there], clipped.std(-1), rtol=1e-3)
+    assert all(np.isnan(found[name][0, 2]) for name in found.dtype.names)
+
+
+def test_one_threshold_for_the_map_sees_a_blur_that_the_noise_does_not_hide(files):
+    """Of white noise 4.6 % of the coefficients lie beyond two standard deviations."""
+    rng, flat = np.random.default_rng(0), np.ones((120, 120), bool)
+    noise = rng.normal(0, 1000, (10, 10, 120, 120)).astype(np.float32)
+    noise[5:] /= 2  # as noisy as half
+    half_range = 4 * np.where(np.arange(100) < 50, 1000, 500)
+    counts = to_counts(noise / half_range.reshape(10, 10, 1, 1))
+    limits = np.stack([-half_range, half_range, 0 * half_range], axis=1).astype(np.float32)
+    sharp = camera_scale_maps(counts, flat, limits)["sharpness_map"]
+    sigma = np.median(np.abs(rng.normal(0, [[1], [0.5]], (2, 10**6)))) / 0.6745
+    for half, deviation in ((sharp[:5], 1.0), (sharp[5:], 0.5)):
+        wanted = 2 * norm.sf(2 * sigma / deviation)
+        assert half.mean() == pytest.approx(wanted, rel=0.05)
 
 
 def test_memory_flat_chunks_change_nothing(files, tmp_path, monkeypatch):
@@ -178,6 +225,7 @@ def test_kernels_are_their_formulas(factor, n, dtype, seed):
     limits = ranges(sums, factor**2, background, mask)
     np.testing.assert_allclose(limits[:, 0], inside.min(1), atol=0.02)
     np.testing.assert_allclose(limits[:, 1], inside.max(1), atol=0.02)
+    np.testing.assert_allclose(limits[:, 2], inside.mean(1), atol=0.02)
 
 
 def test_a_flat_pattern_becomes_zero_not_nan():

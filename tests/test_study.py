@@ -46,6 +46,7 @@ def test_five_lines_are_a_study(tmp_path):
         (with_mine(preprocessing={"background_of": "x"}), "scan 'x' is not listed"),
         (with_mine(preprocessing={"background_of": "mine"}), "has no own background"),
         ({"sceed": 1}, "sceed: is not a known setting"),
+        ({"models": {"vae": {"latent_dims": 16}}}, "models.vae.latent_dims: is not a known"),
         (
             {"models": {"vae": {"latent_dim": 17}}},
             "latent_dim: Input should be 16, 32, 64, 128 or 256",
@@ -141,3 +142,18 @@ def test_overrides_by_dotted_name():
     assert study.training.batch_size == 4
     with pytest.raises(StudyError, match="not a known setting"):
         load_study("smoke", {"training.bach_size": 4})
+
+
+def test_a_study_based_on_another_differs_in_what_it_says(tmp_path):
+    path = study_file(tmp_path, preprocessing={"mask": "none"})
+    other = tmp_path / "other.yaml"
+    other.write_text(f"based_on: {path}\ntitle: B\npreprocessing: {{rescale: map}}\n")
+    found, base = load_study(other), load_study(path)
+    assert (found.name, found.title, found.preprocessing.rescale) == ("other", "B", "map")
+    assert found.preprocessing.mask == "none" and found.scans == base.scans
+    third = tmp_path / "third.yaml"
+    third.write_text(f"based_on: {other}\n")
+    with pytest.raises(StudyError, match=r"other\.yaml is based on a study"):
+        load_study(third)
+    with pytest.raises(StudyError, match="There is no study 'nowhere'"):
+        load_study(study_file(tmp_path, based_on="nowhere"))

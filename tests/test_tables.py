@@ -1,5 +1,6 @@
 """Table 1 from two maps, Table 2 from the networks."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,11 +13,17 @@ from kikuhelpers.runs.files import load_json, save_array, save_json
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.stages import BASELINES, INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
+from kikuhelpers.study.stages import (
+    BASELINES,
+    DATA,
+    INDEXING,
+    RECONSTRUCTION,
+    REINDEXING,
+    TRAINING,
+)
 from kikuhelpers.tables.residuals import save_linear_table
 from kikuhelpers.tables.table1 import (
     RESIDUAL,
-    _intervals,
     compare_maps,
     printed_table1,
     save_table1,
@@ -24,7 +31,8 @@ from kikuhelpers.tables.table1 import (
     table1,
 )
 from kikuhelpers.tables.table2 import table2
-from tests.conftest import make_study, stamp, with_training_patterns
+from tests.conftest import make_study, stamp, stand_in, with_training_patterns
+from tests.test_intervals import strips
 from tests.test_training import give_sample
 
 
@@ -33,8 +41,9 @@ def crystal_map(turn_deg, phase_id=0, **prop):
     n = 4
     x, y = np.tile([0.0, 1.0], 2), np.repeat([0.0, 1.0], 2)
     rotations = Rotation.from_axes_angles([0, 0, 1], np.broadcast_to(turn_deg, n), degrees=True)
-    defaults = {"ci": 0.5, "cm": 0.5, "pq": 100.0, "sharpness": 0.4}
+    defaults = {"ci": 0.5, "cm": 0.5, "pq": 100.0, "sharpness": 0.4, "grod_deg": 0.0}
     values = {k: np.broadcast_to(np.float64(v), n).copy() for k, v in (defaults | prop).items()}
+    values["grain"] = np.zeros(n, int)
     phases = PhaseList([Phase("Ni", space_group=225), Phase("Fe", space_group=229)])
     ids = np.broadcast_to(phase_id, n).copy()
     return CrystalMap(rotations, phase_id=ids, x=x, y=y, phase_list=phases, prop=values)
@@ -63,7 +72,26 @@ def test_a_point_of_another_phase_than_before_is_wrong():
     row = summarise(points, wrong_deg=15)
     assert (row["wrong_pct"], row["n_both"]) == (25, 3)
     assert row["misorientation_deg_q90"] == pytest.approx(1)
-    assert not set(_intervals(points, np.arange(4), 15, seed=1)["number"]) & {"off_deg_q50"}
+
+
+def test_lost_points_are_wrong_or_not_indexed_in_pores_and_outside():
+    ci = [0.5, 0.05, 0.5, 0.0999]  # the last as float16 has it, which is no pore
+    before, after = crystal_map(0, ci=ci), crystal_map([1, 20, 20, 0], phase_id=[0, -1, 0, 0])
+    row = summarise(compare_maps(before, after), wrong_deg=15)
+    assert (row["indexed_pct"], row["wrong_pct"], row["lost_pct"]) == (75, 25, 50)
+    assert (row["pores_pct"], row["lost_pct_in_pores"]) == (25, 100)
+    assert row["lost_pct_outside_pores"] == pytest.approx(100 / 3)
+    # What the original lacks and the decoded map has is not lost.
+    row = summarise(compare_maps(crystal_map(0, phase_id=-1), crystal_map(0)), wrong_deg=15)
+    assert (row["lost_pct"], row["indexed_pct"]) == (0, 100)
+
+
+def test_the_error_to_the_truth_is_that_of_indexed_matrix_points():
+    true = crystal_map(5, phase_id=[0, 0, 0, -1])
+    points = compare_maps(crystal_map([4, 4, 5, 5]), crystal_map([7, 7, 7, 7], [0, -1, 0, 0]), true)
+    np.testing.assert_allclose(points["truth_error_deg"], [2, np.nan, 2, np.nan], atol=1e-5)
+    own = points["preprocessed_truth_error_deg"]
+    np.testing.assert_allclose(own, [1, 1, 0, np.nan], atol=1e-5)
 
 
 def test_a_ratio_to_zero_is_left_out():
@@ -105,12 +133,26 @@ def finished():
     for name in study.models:
         card = {"settings": study.model(name).model_dump(), "presentations": 64, "last": last}
         save_json(layout.model(name).card, card)
+        falling = {"loss": 100.0 - np.arange(20), "presentations": np.arange(20)}
+        pd.DataFrame(falling | {"learning_rate": 0.001}).to_csv(layout.model(name).history)
+    give_truth(layout)
     give_records(study)
     return study
 
 
+def give_truth(layout):
+    """The truth of the four points: turned by half a degree, the last one a particle."""
+    card, path = layout.scan("wrought").card, layout.scan("wrought").truth
+    save_json(card, {"map_shape": [2, 2], "sha256": "0"})
+    with h5py.File(path, "w") as file:
+        file.attrs["map_shape"] = (2, 2)
+        file["rotation"] = Rotation.from_axes_angles([0, 0, 1], [0.5] * 4, degrees=True).data
+        file["phase"] = [0, 0, 0, 1]
+
+
 def give_records(study):
     """Write the records of all jobs of Table 1."""
+    stand_in(study, DATA, "wrought")
     stamp(study, INDEXING, "wrought")
     for name in study.models:
         stamp(study, TRAINING, name)
@@ -132,16 +174,15 @@ def test_points_without_a_pattern_do_not_count(finished):
             losses = np.array([[10, 20], [np.nan, np.nan]], np.float32)
             save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
     give_records(finished)
-    table, by_scan, intervals = table1(Results(finished))
+    table, by_scan, *_ = table1(Results(finished))
     for of in (table, by_scan):
         assert (of["n"] == 2).all() and (of["indexed_pct"] == 100).all()
         assert (of["residual_mean"] == 15).all()
-    assert intervals[["low", "high"]].notna().all(axis=None)
 
 
 def test_baselines_stand_below_the_models(finished):
     results = Results(finished)
-    table, by_scan, intervals = table1(results)
+    table, by_scan, intervals, differences = table1(results)
     table = table.set_index("model")
     assert list(table.index) == ["vae-16", "beta50-16", "pca-2", "nlpar"]
     assert table["loss"].tolist() == ["vae", "vae", "pca", "nlpar"]
@@ -152,7 +193,18 @@ def test_baselines_stand_below_the_models(finished):
     assert table.loc["vae-16", "paper_indexed_pct"] == 95.3
     assert len(by_scan) == 4
     assert set(intervals["number"]) < set(table.columns)
-    assert (intervals["low"] <= intervals["high"])[intervals["low"].notna()].all()
+    assert (table["lattices"] == 1).all()
+    assert intervals[["low", "high"]].isna().all(axis=None)  # of one lattice
+    assert (table["truth_error_deg_q50"] - 1.5).abs().max() < 1e-4
+    assert (table["preprocessed_truth_error_deg_q50"] - 0.5).abs().max() < 1e-4
+    assert table.loc[:"beta50-16", "loss_fall_pct"].between(5, 6).all()
+    assert table["flat_at_schedule_end"].tolist()[:2] == [False, False]
+    pairs = differences[["model", "reference"]].drop_duplicates().to_numpy().tolist()
+    of_largest = [[name, "vae-16"] for name in ("beta50-16", "pca-2", "nlpar")]
+    assert pairs == of_largest + [[name, PREPROCESSED] for name in table.index]
+    by_number = differences.groupby("number")["difference"]
+    assert by_number.max()["truth_error_deg_q50"] == pytest.approx(1, abs=1e-3)
+    assert by_number.max()["lost_pct"] == by_number.min()["lost_pct"] == 0
     printed = save_table1(results)
     assert printed["model"].tolist() == ["vae-16", "  (paper)", "beta50-16", "pca-2", "nlpar"]
     assert printed[RESIDUAL].tolist() == ["25.0", "", "25.0", "25.0", "25.0"]
@@ -167,7 +219,7 @@ def test_beta_and_dimension_are_those_of_the_training(finished):
     card["settings"] |= {"beta": 7.0, "latent_dim": 64}
     save_json(path, card)
     give_records(finished)
-    table, by_scan, _ = table1(Results(finished))
+    table, by_scan, *_ = table1(Results(finished))
     for rows in (table, by_scan):
         assert rows.set_index("model").loc["vae-16", ["beta", "latent_dim"]].tolist() == [7, 64]
     assert table["beta"].tolist()[:2] == [7, 50]
@@ -222,3 +274,34 @@ def test_table2_is_the_papers():
     # The paper prints the 16-D counts in each other's place.
     assert ours["16"].astype(float).div(1000).round().tolist() == [74, 66]
     assert printed["16"].tolist() == [66, 74]
+
+
+def test_differences_are_paired_by_lattice(finished):
+    """Six strips are six lattices: a model that is worse by as much in each is surely worse."""
+    layout, turns = Layout(finished), np.array([0, 20, 40, 10, 30, 55])
+    save_json(layout.scan("wrought").card, {"map_shape": [4, 30], "sha256": "0"})
+    layout.scan("wrought").truth.unlink()
+    with h5py.File(layout.scan("wrought").truth, "w") as file:
+        file.attrs["map_shape"] = (4, 30)
+        file["rotation"], file["phase"] = strips(*turns).rotations.data, np.zeros(120, int)
+    off = {PREPROCESSED: 0.0, "vae-16": 0.5, "beta50-16": 1.5, "pca-2": 0.5, "nlpar": 0.5}
+    spread = np.array([0, 1, 2, 3, 4, 5])  # hard lattices are hard for all models
+    for name, angle in off.items():
+        turned = turns + angle * (spread + 1) if name != PREPROCESSED else turns
+        quality = {key: np.ones(120) for key in ("ci", "cm", "pq", "sharpness", "fit")}
+        xmap = strips(*turned)
+        xmap.prop.update(quality)
+        save_map(layout.orientations(name, "wrought"), xmap, (0.5, 0.3, 0.6))
+        if name != PREPROCESSED:
+            losses = np.tile(np.repeat(100.0 * spread + 10 * angle, 5), (4, 1)).astype(np.float32)
+            save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
+    give_records(finished)
+    table, _, intervals, differences = table1(Results(finished))
+    assert (table["lattices"] == 6).all()
+    residual = intervals[intervals["number"] == "residual_mean"].set_index("model")
+    assert residual.loc["vae-16", "high"] > residual.loc["beta50-16", "low"]  # unpaired: no verdict
+    found = differences.set_index(["model", "reference", "number"])
+    assert found.loc[("beta50-16", "vae-16", "residual_mean")].tolist() == pytest.approx([10] * 3)
+    median = found.loc[("beta50-16", PREPROCESSED, "truth_error_deg_q50")]
+    assert 1.49 < median["low"] < median["difference"] < median["high"] < 9.01
+    assert found.loc[("pca-2", "vae-16", "lost_pct")].tolist() == [0, 0, 0]

@@ -15,6 +15,11 @@ LABELS = {
     "grod_deg": "GROD (°)",
     "kam_deg": "KAM (°)",
     "misorientation_deg": "misorientation (°)",
+    "rotation_deg": "rotation (°)",
+    "iq_counts": "IQ (counts)",
+    "sharpness_map": "sharpness of the map",
+    "std_counts": "deviation (counts)",
+    "mean_counts": "mean (counts)",
 }
 # Columns of a training's history and their labels.
 _LOSSES = {"worst": "worst pattern", "reconstruction": "mean", "best": "best pattern"}

@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
-from orix.crystal_map import CrystalMap
-from orix.quaternion import Rotation
 
 from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_map
 from kikuhelpers.latents.view import View
-from kikuhelpers.runs.results import Results, with_rows_and_columns
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
@@ -80,13 +78,10 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
 
 def _maps(view: View) -> list[tuple]:
     """Title, values, colours and colour limits of each map of the truth and of Hough indexing."""
-    hough, matrix = view.orientations(), view.truth("phase").ravel() == PHASES.index("Ni")
-    rotations = Rotation(view.truth("rotation").reshape(-1, 4))
-    indexed = np.where(matrix, 0, -1)  # second phases are not
-    true = with_rows_and_columns(CrystalMap(rotations, indexed, hough.x, hough.y, hough.phases))
+    true = view.true_orientations()
     density, strain = np.log10(view.truth("density")), 100 * view.truth("strain")
     limit = max(np.abs(drawing.clip_limits(strain)).max(), 1e-6)
-    off = misorientation_map(hough, true)
+    off = misorientation_map(view.orientations(), true)
     quality, angle = drawing.QUALITY_COLOURS, drawing.ANGLE_COLOURS
     return [
         (drawing.IPF_X, ipf_colours(true)),

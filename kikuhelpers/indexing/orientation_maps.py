@@ -1,4 +1,4 @@
-"""Maps from orientations: misorientation, grains, GROD, KAM and IPF colours.
+"""Maps from orientations: misorientation, grains, rotation in them (GROD), KAM, IPF colours.
 
 Each phase has its own symmetry; between two phases there is no disorientation.
 
@@ -98,8 +98,8 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
     return grains.reshape(xmap.shape)
 
 
-def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
-    """Return the grain reference orientation deviation: the angle to the grain's mean.
+def rotation_vectors_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
+    """Return the rotation of every point from its grain's mean orientation.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (rows, columns) in degrees, NaN where not in a grain.
+        (rows, columns, 3) axis times angle in degrees, in the sample's frame; NaN where not in a
+        grain. The length is the grain reference orientation deviation (GROD).
 
     Raises
     ------
@@ -123,18 +124,50 @@ def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
             f"Grains of shape {grains.shape} do not belong to a map of {xmap.shape}; label the "
             "grains of this map."
         )
-    deviation = np.full(xmap.size, np.nan)
+    vectors = np.full((xmap.size, 3), np.nan)
     for phase, group in point_groups(xmap).items():
         inside = (grains.ravel() != NOT_INDEXED) & (xmap.phase_id == phase)
         _, member, grain = np.unique(grains.ravel()[inside], return_index=True, return_inverse=True)
-        rotations = xmap.rotations[inside]
-        mean = rotations.data[member]  # any member to begin with
+        rotations = xmap.rotations.data[inside]
+        mean = rotations[member]  # any member to begin with
         for _ in range(2):  # again from the first mean, as a member may lie far out
-            folded = _nearest_equivalents(rotations.data, mean[grain], group)
+            folded = _nearest_equivalents(rotations, mean[grain], group)
             total = np.stack([np.bincount(grain, weights=part) for part in folded.T], axis=1)
             mean = total / np.linalg.norm(total, axis=1, keepdims=True)
-        deviation[inside] = disorientation_deg(rotations, Rotation(mean[grain]), group)
-    return deviation.reshape(xmap.shape)
+        mean = Quaternion(mean[grain])
+        # From the sample to the crystal: first this turn, then the mean orientation.
+        turn = ~mean * Quaternion(_nearest_equivalents(rotations, mean.data, group))
+        vectors[inside] = np.degrees(turn.to_axes_angles().data)
+    return vectors.reshape(*xmap.shape, 3)
+
+
+def principal_rotation_deg(vectors_deg: np.ndarray, grains: np.ndarray) -> np.ndarray:
+    """Return the component of rotation vectors along the axis about which each grain turns most.
+
+    Unlike GROD it has a sign: two halves of a grain that turn against each other differ.
+
+    Parameters
+    ----------
+    vectors_deg
+        (rows, columns, 3), see :func:`rotation_vectors_deg`.
+    grains
+        (rows, columns), -1 for none.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) in degrees, NaN where not in a grain. The axis is the first principal one of
+        the grain's vectors; its largest coordinate in the sample is positive.
+    """
+    component = np.full(grains.shape, np.nan)
+    inside = (grains != NOT_INDEXED) & np.isfinite(vectors_deg[..., 0])
+    vectors, grain = vectors_deg[inside], np.unique(grains[inside], return_inverse=True)[1]
+    products = vectors[:, :, np.newaxis] * vectors[:, np.newaxis]  # the mean is near zero
+    sums = [np.bincount(grain, part) for part in products.reshape(-1, 9).T]
+    axes = np.linalg.eigh(np.stack(sums, axis=1).reshape(-1, 3, 3))[1][..., -1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
+    component[inside] = (vectors * (axes * np.sign(largest))[grain]).sum(axis=1)
+    return component
 
 
 def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, to_intensity
-from kikuhelpers.preprocessing.kernels import onto_network, ranges
+from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.runs.files import save_array, written_aside
@@ -197,12 +197,12 @@ def decode_map(
 
 
 def camera_residual(
-    decoded: np.ndarray, inputs: np.ndarray, raw: np.ndarray, background: np.ndarray, mask, scan
+    decoded: np.ndarray, inputs: np.ndarray, raw: np.ndarray, half_range: np.ndarray, mask, scan
 ) -> dict[str, float]:
     """Return the mean absolute error of decoded patterns on the camera's scale.
 
-    Rescaling stretched each pattern, less its background; here that is undone, by the range
-    of the pattern before and after it. The background is the same on both sides.
+    Rescaling stretched each pattern, less its background; here that is undone. The background is
+    the same on both sides.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def camera_residual(
         (rows, columns, height, width) uint16 counts of rescaled patterns.
     raw
         (rows, columns, height, width) of the camera, as it gave them; empty ones do not count.
-    background
-        (height, width) mean pattern, counts.
+    half_range
+        (rows, columns) counts per unit of the rescaled pattern, as ``camera_scale.npy`` says.
     mask
         (height, width), True inside the screen; errors count there only.
     scan
@@ -229,14 +229,13 @@ def camera_residual(
     flat = (patterns.reshape(-1, *patterns.shape[2:]) for patterns in (raw, decoded, inputs))
     errors, in_counts, lowest, highest = [], [], np.inf, -np.inf
     largest = max(maps[0, 0].nbytes for maps in (raw, inputs))
-    for _, camera, *both in chunks("residual", *flat, pattern_bytes=largest):
+    parts = *flat, half_range.ravel()
+    for _, camera, *both, half in chunks("residual", *parts, pattern_bytes=largest):
         there = ~is_empty(both[1])
         shown, wanted = (to_intensity(part[there])[:, mask] for part in both)
         errors.append(np.abs(shown - wanted).mean(axis=1))
         values, pixels = onto_network(camera[there], geometry)
-        low, high = ranges(values, pixels, background, mask).T
-        stretched = np.maximum(np.ptp(wanted, axis=1), np.finfo(np.float32).tiny)
-        in_counts.append(errors[-1] * (high - low) / stretched)
+        in_counts.append(errors[-1] * half[there])
         means = values[:, mask] / pixels
         lowest = min(lowest, means.min(initial=np.inf))
         highest = max(highest, means.max(initial=-np.inf))

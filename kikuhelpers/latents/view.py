@@ -7,12 +7,22 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
 
-from kikuhelpers.indexing.orientation_maps import ipf_colours
-from kikuhelpers.patterns.up2 import to_intensity
-from kikuhelpers.runs.results import Results
+from kikuhelpers.indexing.orientation_maps import (
+    ipf_colours,
+    principal_rotation_deg,
+    rotation_vectors_deg,
+)
+from kikuhelpers.patterns.up2 import HALF_RANGE, to_intensity
+from kikuhelpers.preprocessing.camera_scale import MAPS
+from kikuhelpers.runs.results import Results, with_rows_and_columns
 from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study.specimen import PHASES
 
+# Properties of rescaled patterns that belong on the camera's scale, by their names there, and the
+# half of the range that they count with.
+_ON_CAMERA = {"iq_counts": ("pq", HALF_RANGE), "noise_counts": ("noise", 1.0)}
 _ALLOYS = {"am": "AM alloy", "wrought": "wrought alloy"}
 
 
@@ -75,12 +85,34 @@ class View:
         return self._open(self.results.layout.orientations(kind, self.scan))
 
     def property_map(self, name: str, kind: str = PREPROCESSED) -> np.ndarray:
-        """A property of the orientation map, for example "pq", (rows, columns) float."""
+        """A property of the orientation map, for example "pq", (rows, columns) float.
+
+        Of the preprocessed patterns also those on the camera's scale, :data:`camera_scale.MAPS
+        <kikuhelpers.preprocessing.camera_scale.MAPS>`, ``iq_counts`` and ``noise_counts``; and
+        ``rotation_deg``, see :func:`principal_rotation_deg
+        <kikuhelpers.indexing.orientation_maps.principal_rotation_deg>`.
+        """
+        if name in _ON_CAMERA:
+            rescaled, half = _ON_CAMERA[name]
+            return self.property_map(rescaled) * self.property_map("half_range") / half
+        if name in MAPS:
+            maps = self._open(self.results.layout.scan(self.scan).camera_scale)
+            return self.crop(maps[name].astype(float))
+        if name == "rotation_deg":
+            grains = self.orientations().get_map_data("grain")
+            return self.crop(principal_rotation_deg(self._rotation_vectors, grains))
         return self.crop(self.orientations(kind).get_map_data(name).astype(float))
 
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
         return self.crop(self._open(self.results.layout.scan(self.scan).truth)[name])
+
+    def true_orientations(self) -> CrystalMap:
+        """True orientations of a whole virtual scan; points of second phases are not indexed."""
+        hough, truth = self.orientations(), self._open(self.results.layout.scan(self.scan).truth)
+        matrix = truth["phase"].ravel() == PHASES.index("Ni")
+        true, phase_id = Rotation(truth["rotation"].reshape(-1, 4)), np.where(matrix, 0, -1)
+        return with_rows_and_columns(CrystalMap(true, phase_id, hough.x, hough.y, hough.phases))
 
     def indexed(self, kind: str = PREPROCESSED) -> np.ndarray:
         """(rows, columns) bool."""
@@ -89,6 +121,15 @@ class View:
     def grains(self) -> np.ndarray:
         """(rows, columns) int, -1 where there is no grain."""
         return self.property_map("grain").astype(int)
+
+    @cached_property
+    def _rotation_vectors(self) -> np.ndarray:
+        xmap = self.orientations()
+        return rotation_vectors_deg(xmap, xmap.get_map_data("grain"))
+
+    def rotation_vectors(self) -> np.ndarray:
+        """Rotation from the grain's mean orientation, (rows, columns, 3) degrees, sample frame."""
+        return self.crop(self._rotation_vectors)
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""

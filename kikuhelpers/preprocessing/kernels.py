@@ -72,38 +72,40 @@ def moments(patterns, reference):
 
 @_kernel
 def ranges(sums, pixels, background, mask):
-    """Return the lowest and highest value inside the mask of each pattern, (n, 2) float32.
+    """Return lowest, highest and mean value inside the mask of each pattern, (n, 3) float32.
 
     A value is the mean of a bin of ``pixels`` pixels less the background (h, w) float32.
     """
     n, height, width = sums.shape
     share = np.float32(1 / pixels)
-    limits = np.empty((n, 2), np.float32)
+    limits, inside_px = np.empty((n, 3), np.float32), mask.sum()
     lowest, highest = np.empty(width, np.float32), np.empty(width, np.float32)
+    total = np.empty(width, np.float32)
     for p in range(n):
         # A minimum per column vectorises, one over all pixels does not.
-        lowest[:], highest[:] = np.inf, -np.inf
+        lowest[:], highest[:], total[:] = np.inf, -np.inf, 0.0
         for row in range(height):
             for column in range(width):
                 value = np.float32(sums[p, row, column]) * share - background[row, column]
                 inside = mask[row, column]
                 lowest[column] = min(lowest[column], value if inside else np.float32(np.inf))
                 highest[column] = max(highest[column], value if inside else np.float32(-np.inf))
-        limits[p] = lowest.min(), highest.max()
+                total[column] += value if inside else np.float32(0)
+        limits[p] = lowest.min(), highest.max(), np.float32(total.sum() / inside_px)
     return limits
 
 
 @_kernel
 def rescaled_counts(sums, pixels, background, mask, limits):
-    """Map values to counts: each pattern's ``limits`` (n, 2) to 0 and 65535, black outside.
+    """Map values to counts: the lowest and highest of ``limits`` (n, 3) to 0 and 65535.
 
-    A pattern without any contrast becomes the middle grey.
+    Outside the mask is black. A pattern without any contrast becomes the middle grey.
     """
     n, height, width = sums.shape
     share, half, one = np.float32(1 / pixels), np.float32(HALF_RANGE), np.float32(1)
     counts = np.empty((n, height, width), np.uint16)
     for p in range(n):
-        low, high = limits[p]
+        low, high = limits[p, 0], limits[p, 1]
         middle = (low + high) / np.float32(2)
         scale = np.float32(2) / (high - low) if high > low else np.float32(0)
         for row in range(height):

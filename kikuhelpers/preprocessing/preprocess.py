@@ -17,13 +17,17 @@ from scipy import ndimage
 from kikuhelpers.patterns.geometry import Geometry, geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty, round_mask
 from kikuhelpers.patterns.streaming import in_order
-from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer
+from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns
+from kikuhelpers.preprocessing.camera_scale import camera_scale_maps
 from kikuhelpers.preprocessing.kernels import moments, onto_network, ranges, rescaled_counts
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import FILE, ScanPreprocessing
 from kikuhelpers.study.study import Preprocessing
 
+# What a rescaled pattern is clipped to, where that is not its range: percentiles, or standard
+# deviations about its mean.
+PERCENTILES, DEVIATIONS = (0.5, 99.5), 3.0
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
 # A pixel is on the screen if its standard deviation over the map is at least this
 # fraction of the median one: outside, nothing varies.
@@ -43,7 +47,7 @@ def preprocess(
     step_um: float,
     other_mean: np.ndarray | None = None,
 ) -> float:
-    """Write background, mask and preprocessed patterns of a scan.
+    """Write background, mask, preprocessed patterns of a scan and their camera's scale.
 
     Parameters
     ----------
@@ -53,7 +57,8 @@ def preprocess(
     scan, settings
         Settings of the scan's preprocessing, and of the study's.
     files
-        ``background``, ``mask`` and ``preprocessed`` are written; ``brought`` is read if asked for.
+        ``background``, ``mask``, ``preprocessed`` and ``camera_scale`` are written; ``brought`` is
+        read if asked for.
     step_um
         Step of the map.
     other_mean
@@ -97,20 +102,29 @@ def preprocess(
             mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
-        map_limits = _map_limits(binned, within) if settings.rescale == "map" else None
+        # About the background, the deviation of all the map's values: in time and over the screen.
+        of_map = DEVIATIONS * np.sqrt((std[mask] ** 2 + (mean - background)[mask] ** 2).mean())
 
         def rescaled(chunk):
-            of_map = map_limits is not None
-            limits = np.tile(map_limits, (len(chunk), 1)) if of_map else ranges(chunk, *within)
-            counts = rescaled_counts(chunk, *within, limits)
+            found = ranges(chunk, *within)
+            if settings.rescale == "map":
+                found[:, :2] = -of_map, of_map
+            elif settings.rescale != "pattern":
+                found[:, :2] = _clipped(chunk, *within, settings.rescale)
+            counts = rescaled_counts(chunk, *within, found)
             counts[is_empty(chunk)] = 0
-            return counts
+            return counts, found
 
+        found = []
         with Up2Writer(files.preprocessed, raw.shape[:2], mask.shape, step_um) as writer:
-            for counts in in_order(binned, rescaled, "rescaling"):
+            for counts, of_chunk in in_order(binned, rescaled, "rescaling"):
                 writer.append(counts)
+                found.append(of_chunk)
+        found = np.concatenate(found) + np.float32([0, 0, background[mask].mean()])
     save_array(files.background, background)
     save_array(files.mask, mask)
+    patterns = open_patterns(files.preprocessed)
+    save_array(files.camera_scale, camera_scale_maps(patterns, mask, found))
     return held
 
 
@@ -179,11 +193,10 @@ def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:
     return raw, pixels, (mean + reference) / pixels, std
 
 
-def _map_limits(binned: np.ndarray, within: tuple) -> np.ndarray:
-    """Return the lowest and highest value of the map inside the mask, (2,) float32."""
-
-    def of_collected(chunk):
-        return ranges(chunk[~is_empty(chunk)], *within)
-
-    low, high = np.concatenate([*in_order(binned, of_collected, "range")]).T
-    return np.array([low.min(), high.max()])
+def _clipped(chunk: np.ndarray, pixels: int, background, mask, rescale: str) -> np.ndarray:
+    """Return the values of each pattern that become -1 and 1, (n, 2), and are clipped there."""
+    values = chunk[:, mask] / np.float32(pixels) - background[mask]
+    if rescale == "percentiles":
+        return np.percentile(values, PERCENTILES, axis=1).T
+    mean, away = values.mean(axis=1), DEVIATIONS * values.std(axis=1)
+    return np.stack([mean - away, mean + away], axis=1)

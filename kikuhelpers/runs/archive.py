@@ -9,6 +9,7 @@ figures allow:
 orientations.h5         unit quaternions int16 (within 0.004 degrees), properties
                         float16 (a relative error of 0.0005), labels exactly
 truth.h5                rotations int16, labels exactly, all others float16
+camera_scale.npy        float16
 latents.npy             the active features of most spatial structure, 256 levels
                         between each one's lowest and highest value; others are 0
 generated.npy           16-bit counts, as the patterns' own files have
@@ -43,9 +44,7 @@ MOST_ARCHIVED_DIMENSIONS = 64
 MOST_ARCHIVED_FEATURES = 96
 # Properties of orientation maps that tables and figures read, by how far a scan serves.
 _OF_DECODED = ("pq", "cm", "ci", "sharpness")
-_OF_MAPPED = ("pq", "grain", "grod_deg", "kam_deg", "sharpness")
-_OF_ALL = (*_OF_MAPPED, "cm", "ci", "fit", "noise")
-_PROPERTIES = {"training": (), "maps": _OF_MAPPED, "all": _OF_ALL}
+_OF_MAPPED = (*_OF_DECODED, "grain", "grod_deg", "kam_deg", "fit", "noise")
 _LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
@@ -137,8 +136,10 @@ class Archive:
             _write_weights(self.file_of(job).with_suffix(path.suffix), value)
             return {}
         if path.name == "orientations.h5":
-            of_scan = study.scan(job.parts[0]).serves if len(job.parts) == 1 else None
-            return _pack_map(value, _PROPERTIES.get(of_scan, _OF_DECODED))
+            if len(job.parts) > 1:
+                return _pack_map(value, _OF_DECODED)
+            mapped = study.scan(*job.parts).serves != "training"
+            return _pack_map(value, _OF_MAPPED if mapped else ())
         if path.name == "latents.npy":
             structure = results.model_scan(*job.parts).features["moran_i"]
             return _pack_latents(value, structure.to_numpy())
@@ -188,6 +189,11 @@ def _unpack_map(packed: Arrays):
     points = right * column.ravel(), down * row.ravel()
     named = PhaseList(phases) if phases else None
     return CrystalMap(rotations, phase_id, *points, named, properties, header["unit"])
+
+
+def _unpack_camera_scale(packed: Arrays) -> np.ndarray:
+    types = [(name, np.float32) for name in packed]
+    return np.rec.fromarrays(packed.values(), types).view(np.ndarray)
 
 
 def _unit(rotations: np.ndarray) -> np.ndarray:
@@ -255,10 +261,15 @@ def _read_weights(path: Path) -> dict:
     return {name: w.float() for name, w in load_file(path).items()}
 
 
-_PACK = {"truth.h5": _pack_truth, "generated.npy": lambda p: {"counts": to_counts(p)}}
+_PACK = {
+    "truth.h5": _pack_truth,
+    "camera_scale.npy": lambda maps: {name: _small(maps[name]) for name in maps.dtype.names},
+    "generated.npy": lambda patterns: {"counts": to_counts(patterns)},
+}
 _UNPACK = {
     "orientations.h5": _unpack_map,
     "truth.h5": _unpack_truth,
+    "camera_scale.npy": _unpack_camera_scale,
     "latents.npy": _unpack_latents,
     "generated.npy": lambda packed: to_intensity(packed["counts"]),
     ".npy": lambda packed: packed["values"],

@@ -73,6 +73,7 @@ class ScanFiles(_Files):
     background = made_by(PREPROCESSING, "background.npy", "Mean pattern, binned, in counts.")
     mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
     preprocessed = made_by(PREPROCESSING, "preprocessed.up2", "Counts = (p + 1) * 32767.5.")
+    camera_scale = made_by(PREPROCESSING, "camera_scale.npy", "Quality on the camera's scale.")
     pattern_centre = made_by(INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
     orientations = made_by(INDEXING, "orientations.h5", "CrystalMap of preprocessed patterns.")
 
@@ -125,7 +126,7 @@ class SampleFiles(_Files):
 
 # Files in the folder of tables and figures, by the notebook that makes them.
 _TABLES = ("table1.csv", "table1.md", "table1.tex", "table1_by_scan.csv", "table1_intervals.csv")
-_TABLES += ("table2.csv", "residuals.csv", "orientation_shares.csv")
+_TABLES += ("table1_differences.csv", "table2.csv", "residuals.csv", "orientation_shares.csv")
 _CURVES = ("learning_curves", "learned_orientations")
 _LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")

@@ -1,8 +1,9 @@
 """Read a study file, with values changed for one run, and say where its results go.
 
-A study is a YAML file in ``studies/``. A single value can be changed for one run by its dotted
-name, for example ``{"training.batch_size": 128}``. The results of such a run go to a folder of
-their own, so that they never stand in for the study's.
+A study is a YAML file in ``studies/``. A study that differs from another in a few settings names
+that one as ``based_on``, and these settings. A single value can be changed for one run by its
+dotted name, for example ``{"training.batch_size": 128}``. The results of such a run go to a folder
+of their own, so that they never stand in for the study's.
 """
 
 import hashlib
@@ -82,7 +83,7 @@ def root_of(kind: str) -> Path:
     return Path(given or PROJECT_ROOT / _FOLDERS.get(kind, kind)).resolve()
 
 
-def _content(path: Path, overrides: dict[str, Any]) -> dict:
+def _content(path: Path, overrides: dict[str, Any], may_be_based: bool = True) -> dict:
     """Return the content of a study file, with its name, its scans' paths and the overrides."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -93,6 +94,11 @@ def _content(path: Path, overrides: dict[str, Any]) -> dict:
             f"{path.name} must be a list of 'key: value' lines; see studies/quick.yaml."
         )
     content = _without_aliases(content)
+    if "based_on" in content:
+        if not may_be_based:
+            raise StudyError(f"{path.name} is based on a study: no other can be based on it.")
+        base = _content(study_path(content.pop("based_on")), {}, may_be_based=False)
+        content = _merged(base | {"name": path.stem}, content)
     content.setdefault("name", path.stem)
     for key, value in overrides.items():
         _override(content, key, value)
@@ -105,6 +111,13 @@ def _content(path: Path, overrides: dict[str, Any]) -> dict:
         if str(weights).endswith(WEIGHTS_ENDING):
             model["weights"] = str(path.parent / Path(weights).expanduser())
     return content
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Lay settings over those of a base, part by part."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return base | {key: _merged(base.get(key), value) for key, value in own.items()}
 
 
 def _without_aliases(node: Any) -> Any:
@@ -149,7 +162,8 @@ def _override(content: dict, key: str, value: Any) -> None:
 
 def _one_sentence(error: ValidationError, content: Any) -> str:
     """Name the first error's key as it stands in the file, without the kinds that were tried."""
-    first, keys = error.errors()[0], []
+    # A key that is unknown is often another one misspelt, which is then said to be missing.
+    first, keys = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden"), []
     for part in first["loc"]:
         known = range(len(content)) if isinstance(content, list) else content
         if isinstance(content, dict | list) and part in known:

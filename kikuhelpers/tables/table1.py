@@ -1,15 +1,15 @@
-"""Table 1 of the paper, from result files.
+"""Table 1 of the paper, from result files, and what its numbers hide.
 
-Table 1 compares the maps of decoded patterns with those of the preprocessed ones they
-came from; baselines stand below the models. Populations: confidence, ``cm`` and
-misorientation over the points indexed in both, IQ, sharpness and residual over all points with a
-pattern; empty ones do not count.
+Table 1 compares the maps of decoded patterns with those of the preprocessed ones they came from;
+baselines stand below the models. It is made the paper's way: quality is that of preprocessed
+patterns, each stretched to its own range, not that on the camera's scale. Populations: confidence,
+``cm`` and misorientation over the points indexed in both, IQ, sharpness and residual over all
+points with a pattern; empty ones do not count.
 Table 1 of the paper prints radians under the heading degrees; both are given here.
 
-How sure the numbers are, bootstrap intervals say. Neighbouring points are of one grain and share
-its errors, so points are not drawn one by one, which would make the intervals too narrow, but in
-square blocks (a block bootstrap: Lahiri, Resampling Methods for Dependent Data, 2003,
-doi:10.1007/978-1-4757-3803-2). What they do not hold: another specimen, another training.
+Beside the paper's columns stand: lost points, which are wrong or not indexed; those inside and
+outside of pores; the error to the truth of virtual scans (their matrix alone); and whether the
+training had converged. Intervals and differences are of :mod:`kikuhelpers.tables.intervals`.
 """
 
 import numpy as np
@@ -17,9 +17,12 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 
 from kikuhelpers.indexing.orientation_maps import collected, misorientation_map
+from kikuhelpers.latents.view import View
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, Study
+from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, Study, roles
+from kikuhelpers.tables.intervals import Resamples, lattice_labels
+from kikuhelpers.training.convergence import still_falling
 
 PAPER_TABLE1 = PROJECT_ROOT / "data" / "paper_table1.csv"
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
@@ -27,25 +30,36 @@ RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio
 FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
 RESIDUAL = "residual (½Σ²)"
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
-_BLOCK_POINTS = 20  # side of a block: less than a grain, more than a scratch is wide
-_RESAMPLES = 1000
-_LEVEL = 0.95  # of the intervals
-_WHOLE = ("latent_dim", "seed", "presentations")  # whole numbers, some missing
+# Confidence of a preprocessed pattern below which its point counts as in a pore: of fcc patterns
+# above it 95 % are indexed right (Field, Ultramicroscopy 67 (1997) 1). Particles are among them.
+PORE_CI, _CI_DIGITS = 0.1, 3  # archived confidences are sure to so many digits
+_QUANTITIES = [*RATIOS, "misorientation_deg", "misorientation_rad", "residual"]
+_QUANTITIES += ["truth_error_deg", "preprocessed_truth_error_deg"]
+_COMPARED = ["indexed_pct", "lost_pct", "misorientation_deg_q50", "residual_mean"]
+_COMPARED += ["truth_error_deg_q50"]
+_PARTS = ("", "_by_scan", "_intervals", "_differences")
+_WHOLE = dict.fromkeys(("latent_dim", "seed", "presentations"), "Int64")  # some missing
 
 
-def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
-    """Compare a map of decoded patterns with its original, point by point.
+def compare_maps(before: CrystalMap, after: CrystalMap, true=None) -> pd.DataFrame:
+    """Compare a map of decoded patterns with its original, point by point, and with the truth.
 
     Returns
     -------
     pandas.DataFrame
         One row per point: ``indexed`` (after), ``both``, ``misorientation_deg`` (NaN unless
-        both are of one phase), ``off_deg`` (the same, but infinite for another phase) and the
-        ratios after / before; NaN outside their population and where the original is 0.
+        both are of one phase; ``..._rad`` too), ``off_deg`` (the same, but infinite for another
+        phase), ``pore`` (see :data:`PORE_CI`) and the ratios after / before; NaN outside their
+        population and where the original is 0. With a ``true`` map the angles of both to it,
+        ``truth_error_deg`` and ``preprocessed_truth_error_deg``.
     """
     indexed_before, indexed = before.phase_id >= 0, after.phase_id >= 0
     points = pd.DataFrame({"indexed": indexed, "both": indexed & indexed_before})
     points["misorientation_deg"] = misorientation_map(before, after).ravel()
+    points["misorientation_rad"] = np.radians(points["misorientation_deg"])
+    points["pore"] = ~(np.round(before.prop["ci"], _CI_DIGITS) >= PORE_CI)
+    for name, xmap in (("", after), ("preprocessed_", before)) if true is not None else ():
+        points[f"{name}truth_error_deg"] = misorientation_map(xmap, true).ravel()
     changed = points["both"] & (before.phase_id != after.phase_id)
     points["off_deg"] = points["misorientation_deg"].mask(changed, np.inf)
     for name, prop in RATIOS.items():
@@ -58,36 +72,37 @@ def compare_maps(before: CrystalMap, after: CrystalMap) -> pd.DataFrame:
 
 
 def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
-    """Summarise points as one row of Table 1: percentages and 10/50/90 % quantiles."""
-    misorientation = points["misorientation_deg"]
-    shares = {
-        "n": len(points),
-        "n_both": int(points["both"].sum()),
-        "indexed_pct": 100 * points["indexed"].mean(),
-        "wrong_pct": 100 * (points["off_deg"] > wrong_deg).mean(),
-    }
-    return shares | _quantiles(
-        **points[["ci_ratio", "cm_ratio", "iq_ratio", "misorientation_deg"]],
-        misorientation_rad=np.radians(misorientation),
-        sharpness_ratio=points["sharpness_ratio"],
-    )
+    """Summarise points as one row of Table 1: percentages and 10/50/90 % quantiles.
+
+    ``lost_pct`` are wrong or not indexed; ``pores_pct`` is the share of points in pores.
+    """
+    means, quantities = _columns(points, wrong_deg)
+    row = {"n": len(points), "n_both": int(points["both"].sum())} | means.mean().to_dict()
+    for name, values in quantities.items():
+        row |= {f"{name}_{label}": values.quantile(q) for label, q in QUANTILES.items()}
+    return row
 
 
-def _quantiles(**columns: pd.Series) -> dict[str, float]:
-    return {
-        f"{name}_{label}": values.quantile(q)
-        for name, values in columns.items()
-        for label, q in QUANTILES.items()
-    }
+def _columns(points: pd.DataFrame, wrong_deg: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a row of Table 1 holds the means of, and the quantiles of; NaN where not counted."""
+    wrong, pore = points["off_deg"] > wrong_deg, points["pore"]
+    lost = (wrong | ~points["indexed"]).astype(float)
+    shares = {"indexed_pct": points["indexed"], "wrong_pct": wrong, "lost_pct": lost}
+    shares |= {"lost_pct_outside_pores": lost.where(~pore), "lost_pct_in_pores": lost.where(pore)}
+    shares = 100 * pd.DataFrame(shares | {"pores_pct": pore}).astype(float)
+    residual = points.filter(["residual"]).add_suffix("_mean")
+    return pd.concat([shares, residual], axis=1), points.filter(_QUANTITIES)
 
 
-def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return Table 1, one row per model and baseline over all scans; per scan; intervals.
+def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return Table 1, one row per model and baseline over all scans; per scan; and how sure it is.
 
     The paper's values stand beside ours in columns ``paper_...``, empty where the paper
     has no such model, or the study none of its specimens. ``residual_...`` are of half the sum
-    of squared differences inside the screen. The third table holds the bootstrap intervals of
-    the first one's numbers.
+    of squared differences inside the screen. ``lattices`` are those that the intervals, the third
+    table, draw. The fourth holds differences, model minus reference, with intervals of the same
+    draws: against the largest conventional VAE, a PCA of as many components, and, in the error to
+    the truth, the preprocessed patterns.
     """
     study, paper = results.study, pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
@@ -95,124 +110,75 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     if all(study.scan(scan).figures.role == "other" for scan in study.decoded_scans):
         paper = paper[:0]  # none of its specimens, so none of its rows
-    rows, scan_rows, intervals = [], [], []
+    rows, scan_rows, resampled, wrong_deg = [], [], {}, study.tables.wrong_deg
+    maps = {scan: results.orientations(PREPROCESSED, scan) for scan in study.decoded_scans}
+    truth = {s: View.whole(results, s).true_orientations() for s in maps if study.is_virtual(s)}
+    there = np.concatenate([collected(xmap) for xmap in maps.values()])
+    lattices = lattice_labels([*maps.values()], study.indexing.grain_deg)
+    resamples = Resamples(lattices[there], study.seed)
     for name in study.decoders:
-        head, scans = _head(results, name), {}
-        for scan in study.decoded_scans:
-            maps = [results.orientations(kind, scan) for kind in (PREPROCESSED, name)]
-            points = compare_maps(*maps)
+        head, parts = _head(results, name), []
+        for scan, before in maps.items():
+            points = compare_maps(before, results.orientations(name, scan), truth.get(scan))
             points["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
-            points["block"] = _block_labels(maps[0].shape)
-            scans[scan] = points[collected(maps[0])]
-            scan_rows.append(head | {"scan": scan} | _numbers(study, scans[scan]))
-        points = pd.concat(scans, names=["scan"])
-        blocks = points.groupby(["scan", "block"]).ngroup().to_numpy()
-        rows.append(head | _numbers(study, points))
-        points = points.drop(columns="block")
-        ends = _intervals(points, blocks, study.tables.wrong_deg, study.seed)
-        intervals.append(ends.assign(model=name))
-    whole = dict.fromkeys(_WHOLE, "Int64")
-    table = pd.DataFrame(rows).astype(whole)
+            parts.append(points[collected(before)])
+            scan_rows.append(head | {"scan": scan} | summarise(parts[-1], wrong_deg))
+        points = pd.concat(parts)
+        rows.append(head | {"lattices": resamples.count} | summarise(points, wrong_deg))
+        resampled[name] = resamples.numbers(*_columns(points, wrong_deg), QUANTILES)
+    intervals = {name: resamples.ends(numbers) for name, numbers in resampled.items()}
+    intervals = pd.concat(intervals, names=["model"]).reset_index("model")
+    table = pd.DataFrame(rows).astype(_WHOLE)
+    differences = _differences(study, table.set_index("model"), resampled, resamples)
     table = table.merge(paper, how="left", on=["loss", "latent_dim", "beta"])
-    return table, pd.DataFrame(scan_rows).astype(whole), pd.concat(intervals)
+    return table, pd.DataFrame(scan_rows).astype(_WHOLE), intervals, differences
+
+
+def _differences(study, table: pd.DataFrame, resampled: dict, resamples: Resamples) -> pd.DataFrame:
+    """Differences between rows of Table 1, paired; ``table`` and ``resampled`` are by model."""
+    largest = roles.largest_vae(study)
+    pairs = [(name, largest) for name in study.decoders if name != largest]
+    for name, model in study.models.items():
+        alike = (table["loss"] == "pca") & (table["latent_dim"] == model.latent_dim)
+        pairs += [(name, pca) for pca in table.index[alike]]
+    own = {f"preprocessed_{name}": name for name in _COMPARED if f"preprocessed_{name}" in table}
+    pairs += [(name, PREPROCESSED) for name in study.decoders if own]
+    before = table.loc[[largest], [*own]].set_axis([PREPROCESSED]).rename(columns=own)
+    table = pd.concat([table, before]).reindex(columns=_COMPARED)
+    resampled = resampled | {PREPROCESSED: resampled[largest][[*own]].rename(columns=own)}
+    rows = []
+    for model, reference in pairs:
+        found = resamples.ends((resampled[model] - resampled[reference]).reindex(columns=_COMPARED))
+        found["difference"] = (table.loc[model] - table.loc[reference]).to_numpy(float)
+        found = found[found["difference"].notna()].assign(model=model, reference=reference)
+        rows += found.to_dict("records")
+    return pd.DataFrame(rows, columns=["model", "reference", "number", "difference", "low", "high"])
 
 
 def _head(results: Results, name: str) -> dict:
     """What a row of Table 1 is of: a model and its training, as its card says, or a baseline."""
-    study = results.study
-    if name in study.baselines:
-        settings = study.baseline(name)
+    if name in results.study.baselines:
+        settings = results.study.baseline(name)
         components = getattr(settings, "components", None)  # NLPAR has none
         return {"model": name, "loss": settings.method, "latent_dim": components}
     card = results.model(name).card
     settings = {key: card["settings"][key] for key in ("loss", "latent_dim", "beta", "seed")}
     last = {f"final_{term}": card["last"][term] for term in FINAL_TERMS}
+    last |= still_falling(results.model(name).history)
     return {"model": name, **settings, "presentations": card["presentations"], **last}
 
 
-def _numbers(study: Study, points: pd.DataFrame) -> dict[str, float]:
-    residual = points["residual"]
-    row = summarise(points, study.tables.wrong_deg) | {"residual_mean": residual.mean()}
-    return row | _quantiles(residual=residual)
-
-
-def _block_labels(shape: tuple[int, int]) -> np.ndarray:
-    """Number of the square block (at the last edges part of one) of each point, (n,) int."""
-    rows, columns = (np.arange(n) // _BLOCK_POINTS for n in shape)
-    return (rows[:, np.newaxis] * (columns[-1] + 1) + columns).ravel()
-
-
-def _intervals(
-    points: pd.DataFrame, blocks: np.ndarray, wrong_deg: float, seed: int
-) -> pd.DataFrame:
-    """Intervals of one row of Table 1: ``number`` (its column there), ``low`` and ``high``.
-
-    ``points`` are as compare_maps returns them; ``blocks`` (n,) differ between scans.
-    """
-    hits = {
-        "indexed_pct": points["indexed"].to_numpy(),
-        "wrong_pct": points["off_deg"].to_numpy() > wrong_deg,
-    }
-    rows = [(name, *_share_intervals(hit, blocks, seed)) for name, hit in hits.items()]
-    for name, values in points.drop(columns=["indexed", "both", "off_deg"]).items():
-        ends = _quantile_intervals(values.to_numpy(float), blocks, [*QUANTILES.values()], seed)
-        rows += [(f"{name}_{label}", *pair) for label, pair in zip(QUANTILES, ends, strict=True)]
-    return pd.DataFrame(rows, columns=["number", "low", "high"])
-
-
-def _quantile_intervals(
-    values: np.ndarray, blocks: np.ndarray, quantiles: list[float], seed: int
-) -> np.ndarray:
-    """Bootstrap interval of each quantile of some values, (quantiles, 2), NaN without any.
-
-    ``values`` (n,) are NaN outside the population; ``blocks`` (n,) are drawn with repetition.
-    """
-    known = np.flatnonzero(np.isfinite(values))
-    if not len(known):
-        return np.full((len(quantiles), 2), np.nan)
-    order, found = known[np.argsort(values[known])], []
-    for weights in _draws(blocks, seed):
-        total = np.cumsum(weights[blocks[order]])
-        places = np.searchsorted(total, np.asarray(quantiles) * total[-1])
-        found.append(values[order[np.minimum(places, len(order) - 1)]])
-    return _ends(found)
-
-
-def _share_intervals(hits: np.ndarray, blocks: np.ndarray, seed: int) -> np.ndarray:
-    """Bootstrap interval (2,) of a share, in percent; ``hits`` (n,) bool."""
-    of_block, size = np.bincount(blocks, hits), np.bincount(blocks)
-    return _ends([100 * (w @ of_block) / (w @ size) for w in _draws(blocks, seed)])
-
-
-def _draws(blocks: np.ndarray, seed: int):
-    """Yield how often each block is drawn, once per resample."""
-    count = int(blocks.max()) + 1
-    rng = np.random.default_rng(seed)
-    for _ in range(_RESAMPLES):
-        yield np.bincount(rng.integers(0, count, count), minlength=count)
-
-
-def _ends(found: list) -> np.ndarray:
-    """Ends of the central interval of the numbers that each resample gave, (numbers, 2)."""
-    tail = (1 - _LEVEL) / 2
-    return np.quantile(found, [tail, 1 - tail], axis=0).T
-
-
 def held_out_table(results: Results) -> pd.DataFrame:
-    """Return rows of Table 1 for orientations that a model never saw, and for the others.
+    """Return rows of Table 1 for orientations that a model held out, if one does, and the others.
+
+    Held-out grains may be easier or harder than the others, so a model that saw all points
+    stands beside the one that did not, on the same points.
 
     Returns
     -------
     pandas.DataFrame
-        For each model with ``hold_out``, and each like it that saw all points: ``model``,
-        ``points`` ("held out" or "others"), ``seen`` (whether the model saw them),
-        ``residual_mean`` (half the sum of squared differences) and the numbers of
-        :func:`summarise`. Empty where no model holds out grains.
-
-    Notes
-    -----
-    Held-out grains may be easier or harder than the others. So a model that saw all points
-    stands beside the one that did not, on the same points.
+        For each model with ``hold_out``, and each like it that saw all: ``model``, ``points``
+        ("held out" or "others"), ``seen`` (by the model) and the numbers of :func:`summarise`.
     """
     study, rows = results.study, []
     for blind, model in study.models.items():
@@ -225,10 +191,9 @@ def held_out_table(results: Results) -> pd.DataFrame:
         alike = [name for name, other in study.models.items() if other.recipe == seeing]
         for name in [blind, *alike]:
             points = compare_maps(before, results.orientations(name, scan))
-            losses = results.model_scan(name, scan).pattern_loss
+            points["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
             for label, inside in (("held out", held_out), ("others", others)):
                 row = {"model": name, "points": label, "seen": name != blind or label == "others"}
-                row["residual_mean"] = float(losses[inside].mean())
                 rows.append(row | summarise(points[inside.ravel()], study.tables.wrong_deg))
     return pd.DataFrame(rows)
 
@@ -249,19 +214,18 @@ def printed_table1(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_table1(results: Results) -> pd.DataFrame:
-    """Write table1.csv, .md, .tex, ..._by_scan.csv, ..._intervals.csv; return the printed table.
+    """Write table1.csv, .md and .tex, ..._by_scan, _intervals and _differences.csv; return it.
 
-    Models without results have no row; the caption names them.
+    It is returned as printed. Models without results have no row; the caption names them.
     """
     results = results.complete()
-    table, by_scan, intervals = table1(results)
-    printed, folder = printed_table1(table), results.layout.figures
-    caption = f"{title_of(results.study)}: decoded against preprocessed patterns, "
-    caption += "10 % / 50 % / 90 % quantiles; residual: mean."
-    caption = " ".join((caption, *results.left_out))
-    save_csv(table, folder / "table1.csv")
-    save_csv(by_scan, folder / "table1_by_scan.csv")
-    save_csv(intervals[["model", "number", "low", "high"]], folder / "table1_intervals.csv")
+    parts = dict(zip(_PARTS, table1(results), strict=True))
+    printed, folder = printed_table1(parts[""]), results.layout.figures
+    caption = f"{title_of(results.study)}: decoded against preprocessed patterns, the paper's way "
+    caption += "(rescaled patterns, not on the camera's scale), 10 % / 50 % / 90 % quantiles; "
+    caption = " ".join((caption + "residual: mean; lost: wrong or not indexed.", *results.left_out))
+    for name, part in parts.items():
+        save_csv(part, folder / f"table1{name}.csv")
     with written_aside(folder / "table1.md") as temporary:
         temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n")
     with written_aside(folder / "table1.tex") as temporary:
@@ -280,16 +244,24 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
         values = [row.get(f"{prefix}{name}_{label}") for label in QUANTILES]
         return "" if any(pd.isna(values)) else " / ".join(f"{v:.{digits}f}" for v in values)
 
-    wrong, residual = row.get(f"{prefix}wrong_pct"), row.get("residual_mean")
-    return {
+    def number(name: str) -> str:
+        value = row.get(f"{prefix}{name}")
+        return "" if pd.isna(value) else f"{value:.1f}"
+
+    printed = {
         "n": "" if prefix else f"{row['n']}",
-        "indexed %": f"{row[f'{prefix}indexed_pct']:.1f}",
-        "> 15° off %": "" if pd.isna(wrong) else f"{wrong:.1f}",
+        "indexed %": number("indexed_pct"),
+        "> 15° off %": number("wrong_pct"),
+        "lost %": number("lost_pct"),
         "CI ratio": cell("ci_ratio", 2),
         "cm ratio": cell("cm_ratio", 2),
         "IQ ratio": cell("iq_ratio", 2),
         "misorientation (°)": cell("misorientation_deg", 1 if prefix else 2),
         "misorientation (rad)": cell("misorientation_rad", 2 if prefix else 3),
         "sharpness ratio": cell("sharpness_ratio", 2),
-        RESIDUAL: "" if prefix or pd.isna(residual) else f"{residual:.1f}",
+        RESIDUAL: number("residual_mean"),
     }
+    if "truth_error_deg_q50" in row:
+        before = row["preprocessed_truth_error_deg_q50"]
+        printed[f"off the truth (°; preprocessed {before:.2f})"] = cell("truth_error_deg", 2)
+    return printed

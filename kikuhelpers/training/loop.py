@@ -29,7 +29,6 @@ from kikuhelpers.training.optimiser import Optimiser
 from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
-STILL_FALLING = 0.02  # of the loss, in the last quarter: more calls a training too short
 # Columns of the history: means over the steps of a line, and at last the extremes of a pattern.
 _TERMS = ["loss", "reconstruction", "kl", "contrastive", "active_units", "gradient_norm"]
 _TERMS += ["learning_rate", "best", "worst"]
@@ -108,26 +107,6 @@ def train(results: Results, name: str) -> pd.DataFrame:
     with written_aside(files.weights) as temporary:
         save_file(weights, temporary, metadata={"fingerprint": of_settings})
     return trainer.history()
-
-
-def still_falling(history: pd.DataFrame) -> float:
-    """Return by which share the loss fell from the third quarter of a training to the last.
-
-    Returns
-    -------
-    float
-        Share of the last quarter's mean; negative where the loss rose, 0 of under four lines.
-
-    Examples
-    --------
-    >>> still_falling(pd.DataFrame({"loss": [4.0, 3.0, 2.2, 2.0]}))
-    0.10000000000000009
-    """
-    quarter = len(history) // 4
-    if not quarter:
-        return 0.0
-    last, before = history["loss"][-quarter:], history["loss"][-2 * quarter : -quarter]
-    return float(before.mean() / last.mean() - 1)
 
 
 def learning_rate_factor(step: int, steps: int, settings: Training) -> float:
