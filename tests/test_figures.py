@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
+from orix.quaternion import Rotation
 from PIL import Image
+from skimage.measure import regionprops
 
 from kikuhelpers.figures import (
     fig07_fine_step,
@@ -18,15 +21,22 @@ from kikuhelpers.figures import (
     panels,
     stages,
     style,
-    virtual_specimens,
 )
 from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
 from kikuhelpers.figures.fig11_reindexed import compared_models
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
-from kikuhelpers.figures.panels import _most_structured_box, _path_points, _steepest_path
+from kikuhelpers.figures.panels import (
+    _most_structured_box,
+    _path_across,
+    _path_points,
+    _walls,
+    slenderest_twin,
+    twin_feature,
+)
 from kikuhelpers.figures.style import MAX_BYTES, new_figure, save_figure
 from kikuhelpers.latents import features
+from kikuhelpers.latents.features import Choice
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import Study, StudyError, roles
@@ -132,16 +142,98 @@ def apart(one, other, size):
     return any(abs(a - b) >= n for a, b, n in zip(one, other, size, strict=True))
 
 
-def test_the_path_crosses_the_steepest_step_inside_a_grain():
+def test_the_path_crosses_a_ridge_and_not_a_step():
     values = np.random.default_rng(0).standard_normal((30, 40)) * 0.1
     grains = np.zeros((30, 40), int)
     grains[:, 20:] = 1
     values[:, 20:] += 9  # higher, but between grains
-    values[12:, 30] += 3  # down a column
-    values[5, 8:] += 1
-    assert _steepest_path(values, grains, 10) == ((7, 30), (16, 30))
+    values[:6, :20] += 5  # another domain
+    values[16:18, 30] += 3  # a wall, to be crossed down a column
+    values[16:18, 22:] += 2
+    (top, left), (bottom, right) = _path_across(values, grains, 11)
+    assert left == right == 30
+    assert top + 5 in (16, 17) and bottom == top + 10
     with pytest.raises(StudyError, match="no grain of the map holds a path of 35 points"):
-        _steepest_path(values, grains, 35)
+        _path_across(values, grains, 35)
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+def test_the_path_of_fig_4c_crosses_the_wall_and_not_the_domain_boundary(virtual):
+    """A feature steps at a domain boundary (row 20) and has a ridge at a wall (row 8)."""
+    shape = (30, 12)
+    domain, density = np.zeros(shape, int), np.full(shape, 2.0)
+    domain[20:], density[20], density[8] = 1, 60, 40
+    feature = 3.0 * domain + (np.arange(30)[:, None] == 8) * 1.5
+    feature = feature + 0.01 * np.random.default_rng(0).standard_normal(shape)
+    scan = SimpleNamespace(
+        is_virtual=virtual,
+        truth=lambda name: {"density": density, "domain": domain}[name],
+        grains=lambda: np.zeros(shape, int),
+        latents=lambda model: feature[..., None],
+    )
+    (top, left), (bottom, right) = _path_across(*_walls(scan, Choice("m", 0, "x", 1.0)), 9)
+    assert (left, bottom - top) == (right, 8)
+    assert top + 4 == 8
+
+
+def lamellae(*columns: tuple[int, int]) -> np.ndarray:
+    """Labels (30, 40) of upright lamellae, each given by its first column and its width."""
+    labels = np.zeros((30, 40), int)
+    for number, (first, width) in enumerate(columns, start=1):
+        labels[:, first : first + width] = number
+    return labels
+
+
+def test_the_thinnest_of_long_twins_is_found_by_the_truth():
+    twin = lamellae((3, 6), (20, 2), (30, 4))
+    twin[::7, 36] = 4  # thinner than a step: only now and then a point
+    twin[5, 12:20] = 5  # shorter
+    view = SimpleNamespace(is_virtual=True, truth=lambda name: twin)
+    found = slenderest_twin(view)
+    assert found.area == 60 and set(found.coords[:, 1]) == {20, 21}
+    view.shape = twin.shape
+    assert set(panels._beside(found, view)[:, 1]) == {17, 18, 23, 24}
+    assert slenderest_twin(SimpleNamespace(is_virtual=True, truth=lambda name: 0 * twin)) is None
+
+
+@pytest.mark.parametrize(("angle", "first"), [(60.0, 20), (45.0, 5)])
+def test_a_measured_lamella_counts_if_it_is_a_twin(angle, first):
+    """The thinner lamella is turned by an angle about <111>, the thicker one is a twin."""
+    labels = lamellae((5, 3), (20, 1))
+    turns = np.array([0.0, 60.0, angle])[labels.ravel()]
+    xmap = CrystalMap(
+        rotations=Rotation.from_axes_angles([1, 1, 1], turns, degrees=True)
+        * Rotation.from_axes_angles([1, 2, 3], 40, degrees=True),
+        phase_list=PhaseList(Phase("Ni", space_group=225)),
+        prop={"grain": labels.ravel()},
+        **create_coordinate_arrays(labels.shape, (1, 1))[0],
+    )
+    view = SimpleNamespace(is_virtual=False, orientations=lambda: xmap, crop=lambda values: values)
+    view.shape, view.grains = labels.shape, lambda: labels
+    assert slenderest_twin(view).coords[:, 1].min() == first
+
+
+def test_the_feature_of_the_twin_is_the_one_in_which_it_stands_out(planted):
+    labels, latents = lamellae((12, 2)), planted.latents("m")[:30, :40].copy()
+    latents[20, 10, 2] -= 30  # the spot
+    latents[..., 2] += 2.0 * labels
+    latents[..., 4] += 9.0 * labels  # switched off
+    view = SimpleNamespace(shape=labels.shape, latents=lambda m: latents, features=planted.features)
+    choice = twin_feature(view, "m", regionprops(labels)[0])
+    assert choice.index == 2
+    assert 0.8 < choice.value <= 1
+
+
+def test_the_zoom_of_fig_7_holds_the_largest_particle(monkeypatch):
+    monkeypatch.setattr(panels, "region", lambda *_: None)
+    phase = np.zeros((40, 60), int)
+    phase[3, 3], phase[30:34, 50:54] = 2, 1  # of a point, of sixteen
+    monkeypatch.setattr(View, "is_virtual", True)
+    monkeypatch.setattr(View, "truth", lambda self, name: phase)
+    field = View(SimpleNamespace(), "fine", (100, 140), (7, 67))
+    zoom = fig07_fine_step._zoom(field, None)
+    assert zoom.shape == (20, 30)
+    assert zoom.rows == (120, 140) and zoom.columns == (37, 67)
 
 
 def test_a_gallery_of_no_active_feature_is_empty(planted):
@@ -361,8 +453,7 @@ def test_scale_bar_has_the_length_it_states(step_um):
 @pytest.mark.parametrize("shape", [(1, 60), (60, 1)])
 def test_a_line_of_points_is_a_strip_in_a_figure_of_a_page(shape):
     line = SimpleNamespace(shape=shape)
-    assert 0 < panels.row_mm([line], 4, 0) < style.PAGE_MM
-    assert 0 < virtual_specimens._tall_mm(line) < style.PAGE_MM
+    assert 0 < panels.row_mm(line, 4, 0) < style.PAGE_MM
     figure = stages.map_row({"IQ": np.arange(60.0).reshape(shape)}, 0.5)
     assert figure.axes[0].images[0].get_array().shape == shape
 

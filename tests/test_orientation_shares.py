@@ -5,6 +5,7 @@ import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 
+from kikuhelpers.figures import learning
 from kikuhelpers.figures.learning import learned_orientations
 from kikuhelpers.indexing.hough import Detector, save_map
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
@@ -92,14 +93,41 @@ def test_the_table_is_written_when_a_model_has_results(complete):
 
 def test_wrong_points_by_how_often_their_orientation_was_shown(complete):
     save_share_table(complete)
-    (line,) = learned_orientations(complete).axes[0].lines
+    (drawn,) = learned_orientations(complete).axes[0].containers
+    line, _, (bars,) = drawn
     shown, wrong = line.get_data()
     # 100 patterns of "rare" and of "alone", 800 of "common", in bins of a factor of two.
     assert np.floor(np.log2(shown)).tolist() == [6, 9]
     assert wrong.tolist() == [50, 0]
+    # One of two grains, none of two, as Wilson's formula has it.
+    low, high = np.array([bar[:, 1] for bar in bars.get_segments()]).T
+    assert low.tolist() == pytest.approx([wilson(1, 2, -1), 0], abs=1e-6)
+    assert high.tolist() == pytest.approx([wilson(1, 2, 1), wilson(0, 2, 1)])
+
+
+def wilson(wrong: int, count: int, side: int) -> float:
+    """An end of the 95 % interval in per cent, doi:10.1080/01621459.1927.10502953."""
+    share, square = wrong / count, 1.959964**2 / count
+    half = np.sqrt(square * (share * (1 - share) + square / 4))
+    return 100 * (share + square / 2 + side * half) / (1 + square)
+
+
+def test_a_model_looks_alike_in_both_plots_and_only_seeds_share_a_look():
+    longer = {"training": {"presentations": 128}}
+    models = {"a": {}, "a-2": {"seed": 2}, "a-long": longer, "b": {"beta": 15}}
+    study = make_study(models={name: {"latent_dim": 16} | more for name, more in models.items()})
+    looks = {name: look | {"label": None} for name, look in learning._looks(study)}
+    assert list(looks) == list(models)
+    assert looks["a"] == looks["a-2"]
+    assert looks["a"]["marker"] != looks["a-long"]["marker"]
+    assert looks["a"]["ls"] != looks["b"]["ls"]
+    assert [look["label"] for _, look in learning._looks(study)] == ["a", None, "a-long", "b"]
 
 
 def test_without_a_grain_the_table_and_the_picture_are_empty(complete, monkeypatch):
     monkeypatch.setattr(orientation_shares, "_SMALLEST_GRAIN", 21)
     assert save_share_table(complete).empty
-    assert not learned_orientations(complete).axes[0].lines[0].get_xdata().size
+    figure = learned_orientations(complete)
+    assert not figure.axes
+    assert figure.missing == [figure.texts[0].get_text()]
+    assert "no grain" in figure.missing[0]

@@ -3,10 +3,11 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from kikuhelpers.figures.style import SMALL_PT
 
@@ -17,6 +18,7 @@ DIFFERENCE_COLOURS = "RdBu_r"
 DENSITY_COLOURS = "magma"  # of dislocations
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
+IPF_X = "IPF-X (X down)"  # the sample's x runs down the rows of a map
 
 _BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
 _OUTLINE = [withStroke(linewidth=1.5, foreground="black")]
@@ -81,8 +83,7 @@ def _draw_scale_bar(ax: Axes, shape: tuple[int, int], step_um: float) -> Rectang
     left, bottom = 0.05 * columns - 0.5, rows - 0.5 - 0.05 * max(rows, columns)
     size = length_um / step_um, 0.018 * max(rows, columns)
     bar = ax.add_patch(Rectangle((left, bottom), *size, fc="white", ec="black", lw=0.4))
-    middle = (left + length_um / step_um / 2, bottom)
-    _write(ax, f"{length_um:g} µm", middle, (0, 1.5), ha="center", va="bottom")
+    _write(ax, f"{length_um:g} µm", (left, bottom), (0, 1.5), va="bottom")
     return bar
 
 
@@ -98,7 +99,8 @@ def draw_box(ax: Axes, rows: tuple[int, int], columns: tuple[int, int], label: s
 def mark_point(ax: Axes, label: str, row: int, column: int) -> None:
     """Draw a ring around a point of a map, its label beside it."""
     ax.plot(column, row, "o", mfc="none", mec="white", ms=4, mew=0.8)
-    _write(ax, label, (column, row), (3, 3), fontweight="bold")
+    up_pt = 3 if row > np.mean(ax.get_ylim()) else -9  # so that the label stays on the map
+    _write(ax, label, (column, row), (3, up_pt), fontweight="bold")
 
 
 def show_pattern(ax: Axes, pattern, mask, limits=None, colours="gray") -> AxesImage:
@@ -128,6 +130,12 @@ def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "
     return bar
 
 
+def label_log_axis(axis: Axis) -> None:
+    """Label 1 and 3 of each decade of a logarithmic axis as numbers: 30, and not 3x10^1."""
+    axis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
     title = rf"$\bf{{{panel}}}$ {text}" if panel else text
@@ -148,7 +156,7 @@ def add_ipf_key(host: Axes, xmap):
     for text in key.texts:
         text.set_fontsize(SMALL_PT)
     below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
-    key.annotate("colours: X direction", (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
+    key.annotate(IPF_X, (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
     return key
 
 

@@ -45,6 +45,7 @@ def _boxes(figure: style.PaperFigure, view: View) -> dict[tuple, list[str]]:
         if given is not None and given.size is not None:
             (top, bottom), (left, right) = box.rows, box.columns
             one = "the box" if given.rank == 1 else f"number {given.rank} of the boxes"
+            one = f"around the slenderest twin, without any {one}" if panel == "4B" else one
             place = f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of {view.scan}"
             figure.choices.append(f"Fig. {panel}: {place}: {one} of this size with the {_MEASURE}")
     return boxes

@@ -1,7 +1,6 @@
 """Fig. 4: latent maps of both alloys, and the patterns along a path across a cell wall."""
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.features import Choice, cell_feature, grain_feature, rotation_feature
@@ -9,10 +8,12 @@ from kikuhelpers.latents.view import View, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
-PATH_PATTERNS = 6  # shown along the path
+PATH_PATTERNS = 7  # shown along the path; of an odd number one is in its middle
 _ROLES = {"A": "wrought", "B": "wrought", "D": "am", "E": "am"}
 _CHOOSE = {"A": grain_feature, "B": cell_feature, "D": cell_feature, "E": rotation_feature}
-_PATH_MM = 48.0  # the lower half
+_PATH_MM = 52.0  # the lower half
+_HIGHEST_MM = 75.0  # of a map
+_WIDEST = 4.0  # width of a map, relative to its height
 _TRUTH_POINTS = 500  # along the path
 _DENSITY_COLOUR = "#b5367a"  # from the colours of the density
 
@@ -25,9 +26,14 @@ def draw(results: Results) -> style.PaperFigure:
     for panel, view in views.items():
         taken = {shown["A"].index} if panel == "B" else ()
         shown[panel] = _CHOOSE[panel](view, model, taken)
+    twin = panels.slenderest_twin(views["B"]) if "B" in views else None
+    if twin is not None:
+        shown["B"] = panels.twin_feature(views["B"], model, twin)
     known = any(view.is_virtual for view in views.values())
-    row_mm = panels.row_mm(views.values(), len(views), panels.TITLE_MM + panels.BAR_MM)
-    maps_mm = (1 + known) * row_mm + panels.BAR_MM
+    ratios = [view.shape[1] / view.shape[0] for view in views.values()]
+    ratios = np.clip(ratios, 1 / panels.TALLEST, _WIDEST)  # so wide, the maps are of one height
+    row_mm = min((style.PAGE_MM - 2 * len(views)) / ratios.sum(), _HIGHEST_MM) + panels.TITLE_MM
+    maps_mm = (1 + known) * row_mm + 2 * panels.BAR_MM
     named = [*views.values(), *([View.whole(results, path.scan)] if path else [])]
     title = f"Fig. 4  Latent feature maps, {model}: {names(named)}"
     figure = style.new_figure(maps_mm + (_PATH_MM if path else 0), title, layout="constrained")
@@ -35,12 +41,16 @@ def draw(results: Results) -> style.PaperFigure:
     top = figure
     if path:
         top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, _PATH_MM])
-    axes = top.subplots(1 + known, len(views), squeeze=False)
+    axes = top.subplots(1 + known, len(views), squeeze=False, width_ratios=ratios)
     for column, (panel, view) in zip(axes.T, views.items(), strict=True):
         panels.draw_map(column[0], panel, view, shown[panel], bar=True)
         figure.note_choice(f"4{panel}", shown[panel])
         if known:
             panels.show_truth(column[1], view)
+        if panel == "B" and twin is not None:
+            drawing.mark_point(column[0], "twin", *twin.centroid)
+            words = f"the longest for its thickness, {panels.thickness(twin):.1f} steps"
+            figure.choices.append(f"Fig. 4B: the twin marked is {words}; the feature shows it best")
     if path:
         _draw_path(figure, bottom, results, model)
     else:
@@ -77,8 +87,8 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
     line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index}")
     if results.study.figures.path_4c.length is not None:
         ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
-        where = "the row or column of this length inside one grain whose halves differ most"
-        figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} is {where} in this feature")
+        place = "a true wall of a domain" if view.is_virtual else "the steepest ridge in a grain"
+        figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} crosses {place}")
     if view.is_virtual:
         _draw_truth(line, view, points)
 
@@ -91,8 +101,7 @@ def _draw_truth(ax, view: View, points: np.ndarray) -> None:
     state = panels.state_at(view, first + share[:, None] * (last - first))
     other = ax.twinx()
     other.semilogy(distance, state.density, color=_DENSITY_COLOUR, lw=0.8, ls="--")
-    other.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}")
-    other.yaxis.set_minor_formatter(NullFormatter())
+    drawing.label_log_axis(other.yaxis)
     other.set_ylabel("true density", color=_DENSITY_COLOUR)
     for here in np.flatnonzero(np.diff(state.domain)):
         place = distance[here : here + 2].mean()

@@ -1,41 +1,53 @@
 """Fig. 7: a map of a finer step."""
 
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
 from kikuhelpers.figures import drawing, panels, style
-from kikuhelpers.latents.features import cell_feature, rotation_feature, spot_feature
+from kikuhelpers.latents.features import Choice, cell_feature, rotation_feature, spot_feature
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
 _PHYSICAL = ("grod_deg", "sharpness", "pq", "kam_deg")
+_ROWS = ("latent features", "physics", "latent features, zoom", "physics, zoom")
+_PARTICLE_POINTS = 2.0  # standard deviation of the smoothing that finds the largest particle
 
 
 def draw(results: Results) -> style.PaperFigure:
-    """Draw the fine-step map: three latent features, then GROD, sharpness, IQ, KAM; zooms."""
+    """Draw three latent features of the fine-step map, four physical maps, and a zoom of both."""
     scan = roles.fine_scan(results.study)
     if scan is None:
         return style.dropped_figure("Fig. 7: this study has no AM scan of a finer step.")
     model = roles.largest_vae(results.study)
     field = panels.region(results, "7", scan)
     field = field if field.scan == scan else View.whole(results, scan)
-    zoom = _zoom(field)
     cells = cell_feature(field, model)
     rotation = rotation_feature(field, model, {cells.index})
-    spots = spot_feature(field, model, {cells.index, rotation.index})
-    latent = (cells, rotation, spots, panels.ORIENTATIONS)
-    rows = [("A", field, latent), ("C", zoom, latent)]
-    rows += [("B", field, _PHYSICAL), ("D", zoom, _PHYSICAL)]
+    spots = spot_feature(field, model)
+    zoom = _zoom(field, spots)
+    latent = (cells, rotation, spots)
+    physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
+    rows = [("A", field, latent), ("B", field, physical)]
+    rows += [("C", zoom, latent), ("D", zoom, physical)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
-    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows)
-    for ax in axes[::2, : len(latent)].flat:
+    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows, bars=True)
+    for words, line in zip(_ROWS, axes, strict=True):
+        line[0].set_ylabel(words, fontsize=style.SMALL_PT)
+    for ax in [*axes[0, : len(latent)], *axes[1]]:
         drawing.draw_box(ax, *zoom.within(field))
     return figure
 
 
-def _zoom(field: View) -> View:
-    """Region 7C; the middle half of the field if it is not given."""
+def _zoom(field: View, spots: Choice) -> View:
+    """Region 7C; if it is not given, half the field around what is largest of the particles.
+
+    Of a virtual scan the truth says where they are, of a measured one the feature's outliers.
+    """
     zoom = panels.region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
-    ends = zip((field.rows, field.columns), field.shape, strict=True)
-    middle = ((first + size // 4, last - size // 4) for (first, last), size in ends)
-    return View(field.results, field.scan, *middle)
+    spotted = field.truth("phase") > 0 if field.is_virtual else np.abs(spots.map_of(field))
+    spotted = gaussian_filter(np.nan_to_num(spotted * 1.0), _PARTICLE_POINTS, mode="constant")
+    middle = np.array(np.unravel_index(spotted.argmax(), field.shape))
+    return panels.box_around(field, middle, -(-np.array(field.shape) // 2))

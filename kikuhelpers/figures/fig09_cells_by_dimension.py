@@ -3,9 +3,9 @@
 from kikuhelpers.figures import panels, style
 from kikuhelpers.latents.features import cell_feature
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import roles
+from kikuhelpers.study import LATENT_DIMENSIONS, roles
 
-PAPER_DIMENSIONS = ("32-D", "64-D", "128-D", "256-D")
+PAPER_DIMENSIONS = LATENT_DIMENSIONS[1:]  # 16-D is left out
 
 
 def draw(results: Results) -> style.PaperFigure:
@@ -14,12 +14,12 @@ def draw(results: Results) -> style.PaperFigure:
     view = panels.region(results, "5B", roles.scan_of(study, "am"))
     if view is None:
         return style.dropped_figure("Fig. 9: this study has no AM scan.")
-    if not (models := roles.vaes(study)):
-        return style.dropped_figure("Fig. 9: this study has no conventional VAE.")
+    there = {study.model(name).latent_dim: name for name in roles.vaes(study)}
+    if not (models := [there[d] for d in PAPER_DIMENSIONS if d in there]):
+        return style.dropped_figure("Fig. 9: this study has no conventional VAE of 32-D or more.")
     row = "", view, [cell_feature(view, model) for model in models]
     title = f"Feature of most structure inside the grains, by latent dimension: {view.label}"
     figure, _ = panels.draw_rows(9, title, [row])
-    there = [f"{study.model(name).latent_dim}-D" for name in models]
-    sentence = f"Fig. 9: no {{}} VAE; only {', '.join(there)} is in this study."
-    figure.note_lacking(sentence, PAPER_DIMENSIONS, there)
+    wanted, shown = ([f"{d}-D" for d in some] for some in (PAPER_DIMENSIONS, there))
+    figure.note_lacking("Fig. 9: no {} VAE in this study.", wanted, shown)
     return figure

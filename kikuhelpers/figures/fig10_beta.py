@@ -8,14 +8,14 @@ import pandas as pd
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.features import rank_correlation
 from kikuhelpers.latents.view import View, names
-from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.runs.results import Results
 from kikuhelpers.study import Study, roles
 
 PAPER_BETAS = ("1", "15", "50")
-GENERATED_SHOWN = 4  # two by two
+GENERATED_SHOWN = 4  # in a row
 LEGEND_ROOM = 3  # factor above the highest loss
 GRAIN_AREA = 60.0  # of the largest grain's dot, in square points
-_ROW_MM = 44.0
+_ROW_MM = 50.0
 _SHARES_MM = 48.0
 _LINES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
 
@@ -25,49 +25,47 @@ def draw(results: Results) -> style.PaperFigure:
     study, models = results.study, roles.beta_series(results.study)
     views = [View.whole(results, scan) for scan in study.decoded_scans]
     maps_mm, decoded = len(models) * _ROW_MM, roles.decoded_scan(study)
+    last, path = ascii_uppercase[len(models)], results.layout.figures / "orientation_shares.csv"
+    shares = results.open(path) if results.has(path) else pd.DataFrame()
+    shares_mm = 1.0 if shares.empty else _SHARES_MM
     title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
-    figure = style.new_figure(maps_mm + _SHARES_MM + 12, title, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, _SHARES_MM])
-    grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 2.1])
+    figure = style.new_figure(maps_mm + shares_mm + 12, title, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[maps_mm, shares_mm])
+    grid = above.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 1.8])
     histories = [results.model(name).history for name in models]
     lowest = min(history["best"].min() for history in histories) / 1.2
     highest = max(history["worst"].max() for history in histories) * LEGEND_ROOM
     for row, (name, history) in enumerate(zip(models, histories, strict=True)):
         panel, upper = ascii_uppercase[row], 2 * row
-        for column, kind in enumerate(("best", "worst")):
+        tiles, limits = [], []  # of one grey scale
+        for number, kind in enumerate(("best", "worst"), start=1):
             view, point = extreme_point(views, name, kind)
-            pair = {"original": view.pattern(*point), "decoded": view.pattern(*point, name)}
-            grey = drawing.pattern_limits(pair["original"], view.mask)
-            for line, (word, pattern) in enumerate(pair.items()):
-                ax = above.add_subplot(grid[upper + line, column])
-                drawing.show_pattern(ax, pattern, view.mask, grey)
-                if kind == "best":
-                    ax.set_ylabel(word, fontsize=style.SMALL_PT)
-                if word == "original":
-                    text = f"{kind}, loss {view.losses(name)[point]:.0f}"
-                    drawing.letter(ax, f"{panel}.{column + 1}", text)
+            text = f"{kind}, loss {view.losses(name)[point]:.0f}"
+            tiles.append((view.pattern(*point), view.mask, f"{panel}.{number}", text))
+            tiles.append((view.pattern(*point, name), view.mask, "", "decoded"))
+            limits.append(drawing.pattern_limits(*tiles[-2][:2]))
             place = f"{view.scan} ({point[0]}, {point[1]})"
-            figure.choices.append(f"Fig. 10{panel}.{column + 1}: {kind} of {name}: {place}")
+            figure.choices.append(f"Fig. 10{panel}.{number}: {kind} of {name}: {place}")
+        grey = min(low for low, _ in limits), max(high for _, high in limits)
         generated, mask = results.model_scan(name, decoded).generated, results.scan(decoded).mask
-        grey = drawing.pattern_limits(generated, np.broadcast_to(mask, generated.shape))
-        for number, pattern in enumerate(generated[:GENERATED_SHOWN]):
-            ax = above.add_subplot(grid[upper + number // 2, 2 + number % 2])
-            drawing.show_pattern(ax, pattern, mask, grey)
-            if number == 0:
-                drawing.letter(ax, f"{panel}.3", "from noise")
+        named = [(f"{panel}.3", "from noise")] + [("", "")] * (GENERATED_SHOWN - 1)
+        tiles += [(p, mask, *title) for p, title in zip(generated, named, strict=False)]
+        for place, (pattern, screen, letter, text) in enumerate(tiles):
+            ax = above.add_subplot(grid[upper + place // 4, place % 4])
+            drawing.show_pattern(ax, pattern, screen, grey)
+            drawing.letter(ax, letter, text)
+            if place % 4 == 0:
+                ax.set_ylabel("generated" if place else "original")
         ax = above.add_subplot(grid[upper : upper + 2, 4])
         _draw_history(ax, history)
         ax.set_ylim(lowest, highest)
+        drawing.label_log_axis(ax.yaxis)
         drawing.letter(ax, f"{panel}.4", f"{name} (β = {study.model(name).beta:g})")
-    panel = ascii_uppercase[len(models)]
-    try:
-        shares = results.open(results.layout.figures / "orientation_shares.csv")
-        if shares.empty:
-            figure.missing.append(f"Fig. 10{panel}: no training pattern lies in a grain.")
-        else:
-            _draw_shares(below, panel, shares, study, models)
-    except MissingResultError as error:
-        figure.missing.append(f"Fig. 10{panel}: {error.what}.")
+    if shares.empty:
+        sentence = f"Fig. 10{last}: no training pattern lies in a grain, or 09_table1 has not run."
+        figure.missing.append(sentence)
+    else:
+        _draw_shares(below, last, shares, study, models)
     trained = [f"{study.model(name).beta:g}" for name in models]
     figure.note_lacking("Fig. 10: β = {} was not trained at this dimension.", PAPER_BETAS, trained)
     return figure
@@ -99,10 +97,10 @@ def _draw_shares(place, panel: str, table: pd.DataFrame, study: Study, models: l
         ax.scatter(grains["share_pct"], off, s=area + 2, c="C0", alpha=0.6, lw=0)
         ax.axhline(wrong_deg, color="0.6", ls="--", lw=0.6)
         ax.set(xscale="log", yscale="log", xlabel="share of the training patterns (%)")
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter("{x:g}")
         rank = rank_correlation(grains[["share_pct"]].to_numpy(), off.to_numpy())[0]
         lost = f"{100 * (off > wrong_deg).mean():.0f} % of {len(grains)} grains lost"
         beta = f"β = {study.model(model).beta:g}"
         drawing.letter(ax, f"{panel}.{number}", f"{beta}: {lost}, |ρ| {rank:.2f}")
+    for axis in [axis for ax in axes for axis in (ax.xaxis, ax.yaxis)]:
+        drawing.label_log_axis(axis)
     axes[0].set_ylabel("median misorientation\nof a grain (°)")

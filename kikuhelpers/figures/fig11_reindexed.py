@@ -5,6 +5,7 @@ from string import ascii_uppercase
 import numpy as np
 
 from kikuhelpers.figures import drawing, panels, style
+from kikuhelpers.indexing.orientation_maps import misorientation_map
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study, roles
@@ -17,7 +18,7 @@ _TITLES_MM = 9.0  # above each map, on average
 def draw(results: Results) -> style.PaperFigure:
     """Draw IPF-X (.1) and IQ (.2) of the preprocessed and the decoded patterns."""
     study = results.study
-    view = View.whole(results, roles.decoded_scan(study))
+    view, wrong_deg = View.whole(results, roles.decoded_scan(study)), study.tables.wrong_deg
     models = compared_models(study)
     betas = {name: f"{study.model(name).beta:g}" for name in models}
     width = style.PAGE_MM / (1 + len(models) + _KEY_SHARE) - 3
@@ -33,8 +34,10 @@ def draw(results: Results) -> style.PaperFigure:
     columns = zip(upper, lower, ascii_uppercase, indexed, quality, strict=False)
     for above, below, panel, name, iq in columns:
         drawing.show_map(above, view.ipf_x(name), view.step_um)
-        beta, share = (f"β = {betas[name]}" if name in betas else ""), indexed[name].mean()
-        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{100 * share:.1f} % indexed")
+        off = misorientation_map(view.orientations(), view.orientations(name))
+        share = 100 * (view.crop(off) <= wrong_deg)[indexed[PREPROCESSED]].mean()
+        beta = f"β = {betas[name]}" if name in betas else ""
+        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % within {wrong_deg:g}°")
         image = drawing.show_map(below, iq, view.step_um, drawing.QUALITY_COLOURS, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
@@ -43,7 +46,7 @@ def draw(results: Results) -> style.PaperFigure:
     lower[0].set_ylabel("IQ")
     drawing.add_ipf_key(upper[-1], view.orientations())
     lower[-1].remove()
-    drawing.add_colour_bar(image, list(lower[:-1]), "IQ (pq, arb. units)", orientation="vertical")
+    drawing.add_colour_bar(image, list(lower[:-1]), "IQ (pq)", orientation="vertical")
     figure.note_lacking("Fig. 11: no model of β = {} in this study.", PAPER_BETAS, betas.values())
     return figure
 

@@ -1,13 +1,13 @@
 """Panels: the region of interest each shows, its latent or physical map, and the truth beside it.
 
-Where a study gives the size of a region only, it is placed where the latent maps show most
-structure inside the grains: lines, cells and particles, not the grains themselves.
+Where a study gives the size of a region only, Fig. 4B is placed around a thin twin, the others
+where the latent maps show most structure inside the grains, not the grains themselves.
 
 A virtual specimen is known between the points of its scan too, so its truth is drawn finer than
 the scan: cell walls are often thinner than a step.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from string import ascii_uppercase
 
@@ -15,9 +15,14 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import convolve, maximum_filter, minimum_filter
+from orix.quaternion import Rotation
+from scipy.ndimage import convolve, gaussian_filter, maximum_filter, minimum_filter
+from scipy.stats import skew
+from skimage.measure import regionprops
 
 from kikuhelpers.figures import drawing, style
+from kikuhelpers.indexing.orientation_maps import disorientation_deg, point_groups
+from kikuhelpers.latents import features
 from kikuhelpers.latents.features import BLOCK, Choice, cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
@@ -29,24 +34,29 @@ from kikuhelpers.study.specimen import PHASES
 Point = tuple[int, int]  # row and column, or first and one past the last
 Row = tuple[str, View, Sequence[Choice | str]]  # of maps: its letter, view and what is shown
 
-PATH_MARGIN_POINTS = 15  # of map around the path of Fig. 4C
+PATH_MARGIN_POINTS = 8  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
+WALL_REACH_POINTS = 2  # from the middle of a wall to the cells beside it
+_BAND_POINTS = (1.0, 3.0)  # standard deviations of the smoothings whose difference shows walls
+SLENDER = 5.0  # length over thickness from which on a twin is a lamella
+BRANDON_DEG = 15 / np.sqrt(3)  # of Sigma 3 (Brandon, Acta Metall. 14 (1966) 1479)
+_TWINS = Rotation.from_axes_angles([[1, y, z] for y in (-1, 1) for z in (-1, 1)], 60, degrees=True)
 _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
 # Property of the orientation map, its title of two lines with unit, its colours.
 PHYSICAL_MAPS = {
-    "pq": ("IQ (pq, arb. units)\n", drawing.QUALITY_COLOURS),
+    "pq": ("IQ (pq)\n", drawing.QUALITY_COLOURS),
     "grod_deg": ("GROD (°)\n", drawing.ANGLE_COLOURS),
     "kam_deg": ("KAM (°)\n", drawing.ANGLE_COLOURS),
     "sharpness": ("sharpness (fraction)\n", drawing.QUALITY_COLOURS),
 }
-ORIENTATIONS = "ipf_x"
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
 
+DECADES = (0.0, 1.8)  # of density, log10: one scale for all, up to the densest scratch
 DRAWN_POINTS = 240  # of the truth, along the longer side of a map, at least
 DOMAIN_COLOUR = "#5cc8ff"
 PARTICLE_COLOUR = "#7dff5c"
@@ -59,6 +69,8 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
         return View.whole(results, scan) if scan is not None else None
     view = View.whole(results, box.scan)
     if box.size is not None:
+        if panel == "4B" and (twin := slenderest_twin(view)) is not None:
+            return box_around(view, np.array(twin.centroid), box.size)
         structure = _structure_in_grains(view, roles.largest_vae(results.study))
         return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
     if box.rows[1] > view.shape[0] or box.columns[1] > view.shape[1]:
@@ -79,6 +91,51 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
             place = f"Fig. {number}{', '.join(lacking)}"
             missing.append(f"{place}: this study has no {_ROLES[role]} scan.")
     return {at: view for at, view in views.items() if view is not None}, missing
+
+
+def slenderest_twin(view: View):
+    """The twin of a view that is longest for its thickness, a skimage region; None without any.
+
+    Of a virtual scan by its truth, else the grains that are Sigma 3 to what lies beside them.
+    """
+    labels = view.truth("twin") if view.is_virtual else view.grains() + 1
+    large = (region for region in regionprops(labels) if region.area > SLENDER)
+    # A step thick or more, or a lamella is but points here and there.
+    found = [one for one in large if 1 <= thickness(one) < np.sqrt(one.area / SLENDER)]
+    found.sort(key=lambda one: thickness(one) ** 2 / one.area)
+    return next((twin for twin in found if view.is_virtual or _is_twin(view, twin)), None)
+
+
+def thickness(twin) -> float:
+    """Mean thickness of a lamella in steps: its area over the length of a bar of its moments."""
+    return float(twin.area / (np.sqrt(3) / 2 * twin.axis_major_length))
+
+
+def _beside(twin, view: View) -> np.ndarray:
+    """Points (2 n, 2) a thickness and a step away from a lamella's, on both sides of each."""
+    across = np.array([-np.sin(twin.orientation), np.cos(twin.orientation)])
+    away = np.round((thickness(twin) + 1) * across).astype(int)
+    points = np.concatenate([twin.coords + away, twin.coords - away])
+    return np.clip(points, 0, np.array(view.shape) - 1)
+
+
+def _is_twin(view: View, twin) -> bool:
+    """Tell whether most points of a lamella and what lies beside them are cubic twins."""
+    xmap, ends = view.orientations(), (np.tile(twin.coords, (8, 1)), _beside(twin, view))
+    places = view.crop(np.arange(xmap.size).reshape(xmap.shape))
+    own, beside = (xmap.rotations[places[tuple(points.T)]] for points in ends)
+    turned, group = _TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
+    off = disorientation_deg(turned, own.reshape(*turned.shape), group).min(axis=0)
+    return group.name == "m-3m" and np.median(off) < BRANDON_DEG
+
+
+def twin_feature(view: View, model: str, twin) -> Choice:
+    """Feature that tells a twin's points best from those beside it: share of the variance."""
+    both = np.concatenate([twin.coords, _beside(twin, view)])
+    inside = np.arange(len(both)) < len(twin.coords)
+    share = features.variance_between(view.latents(model)[tuple(both.T)], inside)
+    share = np.where(view.features(model)["active"], share, 0)
+    return Choice(model, int(share.argmax()), "share of the twin", float(share.max()))
 
 
 def _structure_in_grains(view: View, model: str) -> np.ndarray:
@@ -118,25 +175,29 @@ def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> t
 def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     """View of the box around the path of Fig. 4C, the feature, and the path's points (n, 2).
 
-    The feature is that of most structure in the grains of the whole scan.
+    Of a virtual scan the truth places the path, through a wall inside of one domain; of a
+    measured one the band-pass of the feature, which is that of cells on the whole scan.
     """
     path = results.study.figures.path_4c
     scan = View.whole(results, path.scan)
     choice = cell_feature(scan, model)
     start, stop = path.start, path.stop
     if path.length is not None:
-        grains = scan.grains()
-        standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
-        width = 2 * PATH_CLEARANCE_POINTS + 1
-        clear = minimum_filter(grains, width) == maximum_filter(grains, width)
-        start, stop = _steepest_path(standard, np.where(clear, grains, -1), path.length)
+        start, stop = _path_across(*_walls(scan, choice), path.length)
     points = _path_points(start, stop)
     if (points >= scan.shape).any():
         raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
-    first = np.maximum(points.min(axis=0) - PATH_MARGIN_POINTS, 0)
-    last = np.minimum(points.max(axis=0) + PATH_MARGIN_POINTS + 1, scan.shape)
-    rows, columns = zip(first.tolist(), last.tolist(), strict=True)
-    return View(results, path.scan, rows, columns), choice, points
+    side = np.ptp(points, axis=0).max() + 1 + 2 * PATH_MARGIN_POINTS
+    return box_around(scan, points.mean(axis=0), (side, side)), choice, points
+
+
+def box_around(outer: View, middle: np.ndarray, size: Point) -> View:
+    """View of a box of a size around a point of an outer one, moved and cut to lie in it."""
+    size = np.minimum(size, outer.shape)
+    first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, outer.shape - size)
+    first += (outer.rows[0], outer.columns[0])
+    ends = zip(first.tolist(), (first + size).tolist(), strict=True)
+    return View(outer.results, outer.scan, *ends)
 
 
 def _path_points(start: Point, stop: Point) -> np.ndarray:
@@ -145,22 +206,36 @@ def _path_points(start: Point, stop: Point) -> np.ndarray:
     return np.round(np.linspace(start, stop, count)).astype(int)
 
 
-def _steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple[Point, Point]:
-    """Ends of the row or column of points, inside one grain, whose halves differ most on average.
+def _walls(scan: View, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
+    """What is high in a wall, and the labels inside which a path may run, -1 for none."""
+    if scan.is_virtual:
+        return np.log10(scan.truth("density")), scan.truth("domain")
+    grains = scan.grains()
+    standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
+    fine, coarse = (gaussian_filter(standard, points) for points in _BAND_POINTS)
+    width = 2 * PATH_CLEARANCE_POINTS + 1
+    clear = minimum_filter(grains, width) == maximum_filter(grains, width)
+    sign = np.sign(skew(fine - coarse, axis=None))  # narrow ridges are the longer tail
+    return sign * fine, np.where(clear, grains, -1)
 
-    Of ``values`` (rows, columns) that are standardised in each of the ``grains``, -1 for none.
+
+def _path_across(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[Point, Point]:
+    """Ends of the row or column of points, of one label, whose middle is highest above both sides.
+
+    Of ``values`` (rows, columns), the sides ``WALL_REACH_POINTS`` away; so a step counts nothing.
     """
-    best, ends, half = -np.inf, None, length // 2
+    best, ends, middle = -np.inf, None, length // 2
+    reach = min(WALL_REACH_POINTS, length - 1 - middle)
     for axis in (0, 1):
         if values.shape[axis] < length:
             continue
-        path, label = (sliding_window_view(a, length, axis=axis) for a in (values, grains))
+        path, label = (sliding_window_view(a, length, axis=axis) for a in (values, labels))
         inside = (label == label[..., :1]).all(axis=-1) & (label[..., 0] >= 0)
-        step = np.abs(path[..., -half:].mean(axis=-1) - path[..., :half].mean(axis=-1))
-        step = np.where(inside, step, -np.inf)
-        if step.max(initial=-np.inf) > best:
-            best = step.max()
-            row, column = (int(i) for i in np.unravel_index(step.argmax(), step.shape))
+        above = path[..., middle] - path[..., [middle - reach, middle + reach]].max(axis=-1)
+        above = np.where(inside, above, -np.inf)
+        if above.max(initial=-np.inf) > best:
+            best = above.max()
+            row, column = (int(i) for i in np.unravel_index(above.argmax(), above.shape))
             ends = (row, column), (row + (length - 1) * (axis == 0), column + (length - 1) * axis)
     if ends is None:
         raise StudyError(f"path_4c: no grain of the map holds a path of {length} points.")
@@ -170,14 +245,12 @@ def _steepest_path(values: np.ndarray, grains: np.ndarray, length: int) -> tuple
 def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False) -> None:
     """Draw one map of a view with its title, and a colour ``bar`` below it if wanted.
 
-    What is ``shown`` is a latent feature, a name of ``PHYSICAL_MAPS``, or ``ORIENTATIONS``. The
-    panel's letter is that of the paper, for example "A.1".
+    What is ``shown`` is a latent feature or a name of ``PHYSICAL_MAPS``. The panel's letter is
+    that of the paper, for example "A.1".
     """
     if isinstance(shown, Choice):
         values, colours = shown.map_of(view), drawing.LATENT_COLOURS
         title = f"{shown.name}\n{shown.reason}"
-    elif shown == ORIENTATIONS:
-        values, colours, title = view.ipf_x(), None, "IPF-X, same field\n"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
     image = drawing.show_map(ax, values, view.step_um, colours)
@@ -186,10 +259,9 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
         drawing.add_colour_bar(image, ax)
 
 
-def row_mm(views: Collection[View], columns: int, extra_mm: float) -> float:
-    """Height of a row of maps of equal width that fill the page."""
-    tallest = max(view.shape[0] / view.shape[1] for view in views)
-    return (style.PAGE_MM / columns - 2) * min(tallest, TALLEST) + extra_mm
+def row_mm(view: View, columns: int, extra_mm: float) -> float:
+    """Height of a row of maps like a view's that fill the page."""
+    return (style.PAGE_MM / columns - 2) * min(view.shape[0] / view.shape[1], TALLEST) + extra_mm
 
 
 def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
@@ -216,7 +288,7 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
         return style.dropped_figure(*missing), np.empty((0, 0))
     columns = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
     extra_mm = TITLE_MM + BAR_MM * bars
-    heights = [row_mm([view], max(columns, 2), extra_mm) for _, view, _ in rows]
+    heights = [row_mm(view, max(columns, 2), extra_mm) for _, view, _ in rows]
     figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
     figure.missing.extend(missing)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
@@ -253,12 +325,13 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     state, shape = state_at(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")
-    image = drawing.show_map(ax, np.log10(density), view.step_um / finer, drawing.DENSITY_COLOURS)
+    look = drawing.DENSITY_COLOURS, DECADES
+    image = drawing.show_map(ax, np.log10(density), view.step_um / finer, *look)
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = _boundary_lines(np.where(particles, -1, domain))
     look = {"colors": DOMAIN_COLOUR, "lw": 0.5, "rasterized": True, "zorder": 0.5}
     ax.add_collection(LineCollection(lines, **look))
-    drawing.letter(ax, "", "truth: log10 density, annealed 0;\nboundaries blue, particles green")
+    drawing.letter(ax, "", "truth: log10 density,\ndomains blue, particles")
     if bar:
         drawing.add_colour_bar(image, ax)
 

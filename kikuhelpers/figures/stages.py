@@ -6,6 +6,7 @@ import pandas as pd
 from kikuhelpers.figures import drawing, style
 
 LABELS = {
+    "IPF-X": drawing.IPF_X,
     "pq": "IQ (pq)",
     "ci": "CI",
     "fit": "fit (°)",

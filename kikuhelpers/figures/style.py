@@ -17,7 +17,7 @@ from PIL import Image
 
 from kikuhelpers.runs.files import written_aside
 
-PAGE_MM = 183.0
+PAGE_MM, COLUMN_MM = 183.0, 89.0  # widths of a journal's page and of its column
 INCH_PER_MM = 1 / 25.4
 MAX_BYTES = 400_000  # of a PNG
 PRINT_DPI = 300

@@ -13,6 +13,7 @@ from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
+_LAST = 1e6  # taken off where the scale bar lies: above any density or share
 _COLUMNS = 4
 _WIDTH_MM = style.PAGE_MM / _COLUMNS
 _BAR_MM = 8.0
@@ -24,7 +25,7 @@ _PLOTS = (
     ("E", "principal component", "variance"),
     ("F", "frequency (cycles/px)", "power (arb. units)"),
     ("G", "Hough fit (°)", "density"),
-    ("H", "IQ (pq, arb. units)", ""),
+    ("H", "IQ (pq)", ""),
 )
 
 
@@ -32,12 +33,12 @@ _PLOTS = (
 def truth_figure(results: Results, scan: str) -> style.PaperFigure:
     """Draw the truth of a virtual scan, what Hough indexing makes of it, and four patterns."""
     view = View.whole(results, scan)
-    heights = [_tall_mm(view) + _BAR_MM] * 2 + [_WIDTH_MM + _TITLE_MM]
+    heights = [panels.row_mm(view, _COLUMNS, _TITLE_MM + _BAR_MM)] * 2 + [_WIDTH_MM + _TITLE_MM]
     title = f"Truth (A-D), Hough indexing (E-H) and patterns (1-4): {view.label}, scan '{scan}'"
     figure = style.new_figure(sum(heights) + 6, title)
     axes = figure.subplots(3, _COLUMNS, height_ratios=heights)
-    panels = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
-    for ax, panel, (title, values, *look) in panels:
+    drawn = zip(axes[:2].flat, "ABCDEFGH", _maps(view), strict=True)
+    for ax, panel, (title, values, *look) in drawn:
         image = drawing.show_map(ax, values, view.step_um, *look)
         drawing.letter(ax, panel, title)
         bar = drawing.add_colour_bar(image, ax)
@@ -57,7 +58,7 @@ def truth_figure(results: Results, scan: str) -> style.PaperFigure:
 
 
 def telling_points(view: View) -> dict[str, tuple[int, int]]:
-    """Choose four points of a virtual scan by its truth: {reason: (row, column)}."""
+    """Choose four points of a virtual scan by its truth, none under the scale bar if possible."""
     density, own = view.truth("density"), view.truth("own_share")
     matrix = view.truth("phase") == PHASES.index("Ni")
     pure = matrix & (own >= PURE_SHARE)
@@ -70,7 +71,9 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
         rank["purest twin"] = np.where(view.truth("twin") > 0, own, -np.inf)
     else:
         rank["purest second phase"] = np.where(matrix, -np.inf, own)
-    return {reason: _highest(values) for reason, values in rank.items()}
+    under_bar = np.zeros(view.shape)
+    under_bar[-max(1, view.shape[0] // 5) :, : view.shape[1] // 2] = _LAST
+    return {reason: _highest(values - under_bar) for reason, values in rank.items()}
 
 
 def _maps(view: View) -> list[tuple]:
@@ -81,12 +84,12 @@ def _maps(view: View) -> list[tuple]:
     off = misorientation_map(view.orientations(), true)
     quality, angle = drawing.QUALITY_COLOURS, drawing.ANGLE_COLOURS
     return [
-        ("orientation, IPF-X", ipf_colours(true)),
-        ("dislocation density (log10, annealed 0)", density, drawing.DENSITY_COLOURS),
+        (drawing.IPF_X, ipf_colours(true)),
+        ("log10 density of dislocations", density, drawing.DENSITY_COLOURS),
         ("lattice strain (%)", strain, drawing.DIFFERENCE_COLOURS, (-limit, limit)),
         ("phase", view.truth("phase").astype(float), _PHASE_COLOURS),
         ("Hough, IPF-X", view.ipf_x()),
-        ("IQ (pq, arb. units)", view.property_map("pq"), quality),
+        ("IQ (pq)", view.property_map("pq"), quality),
         ("KAM (°)", view.property_map("kam_deg"), angle),
         (f"off the truth (°), median {np.nanmedian(off):.2f}", off, angle),
     ]
@@ -102,7 +105,11 @@ def realism_figure(
     """
     views = [View.whole(results, scan) for scan in statistics]
     labels = ["virtual" if view.is_virtual else "measured" for view in views]
-    heights = [_tall_mm(views[0]) + _BAR_MM, _WIDTH_MM + _TITLE_MM, _PLOT_MM]
+    heights = [
+        panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM),
+        _WIDTH_MM + _TITLE_MM,
+        _PLOT_MM,
+    ]
     title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
     figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
     grid = figure.add_gridspec(3, 1, height_ratios=heights)
@@ -111,13 +118,13 @@ def realism_figure(
     look = drawing.QUALITY_COLOURS, drawing.clip_limits(np.stack(quality))
     for index, (view, label) in enumerate(zip(views, labels, strict=True)):
         drawing.show_map(maps[index], view.ipf_x(), view.step_um)
-        drawing.letter(maps[index], "AB"[index], f"{label}, IPF-X", style.TEXT_PT)
+        drawing.letter(maps[index], "AB"[index], f"{label}, {drawing.IPF_X}", style.TEXT_PT)
         image = drawing.show_map(maps[index + 2], quality[index], view.step_um, *look)
         drawing.letter(maps[index + 2], "CD"[index], f"{label}, IQ", style.TEXT_PT)
         for ax, point in zip(patterns[2 * index :], _typical_points(view), strict=False):
             drawing.show_pattern(ax, view.pattern(*point), view.mask)
             drawing.letter(ax, "", f"{label} ({point[0]}, {point[1]})")
-    drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq, arb. units)")
+    drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq)")
     _draw_statistics(plots, views, labels, list(statistics.values()))
     met = table["alike"]
     figure.choices.append(f"{met.sum()} of {len(met)} statistics are alike within their limits")
@@ -151,11 +158,6 @@ def _typical_points(view: View) -> list[tuple[int, int]]:
         away = np.abs(quality - np.median(quality[inside]))
         points.append(_highest(np.where(inside, -away, -np.inf)))
     return points
-
-
-def _tall_mm(view: View) -> float:
-    """Height of a map with its title."""
-    return _WIDTH_MM * min(view.shape[0] / view.shape[1], panels.TALLEST) + _TITLE_MM
 
 
 def _highest(values: np.ndarray) -> tuple[int, int]:

@@ -79,8 +79,8 @@ class Comparison(Settings):
 class Region(Settings):
     """A box of the map in points: given by hand, or only its size, and chosen by a measure.
 
-    With ``size`` the box is the one of its size with most structure inside the grains, or the
-    ``rank``-th of those that do not overlap, see :mod:`kikuhelpers.figures.panels`.
+    With ``size`` the box is the one with most structure inside the grains, or the ``rank``-th that
+    does not overlap; 4B is around a thin twin. See :mod:`kikuhelpers.figures.panels`.
     """
 
     scan: Name
@@ -110,8 +110,8 @@ class Region(Settings):
 class Path4C(Settings):
     """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
 
-    With ``length`` the path lies where the latent feature has its highest step inside a grain
-    and clear of the next, see :func:`kikuhelpers.figures.panels.path_view`.
+    With ``length`` the path crosses a wall, by the truth of a virtual scan or by the latent
+    feature inside a grain, see :func:`kikuhelpers.figures.panels.path_view`.
     """
 
     scan: Name
