@@ -6,7 +6,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arr
 from orix.quaternion import Rotation
 from orix.vector import Vector3d
 
-from kikuhelpers.indexing.orientation_maps import label_grains, rotation_vectors_deg
+from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
 from kikuhelpers.study import StudyError
 from kikuhelpers.training.held_out import _twin_pair_points, _twin_pairs
 
@@ -23,10 +23,7 @@ def xmap() -> CrystalMap:
     phases = PhaseList(Phase("Ni", space_group=225))
     xmap = CrystalMap(rotations=rotations, phase_list=phases, **coordinates)
     grains = label_grains(xmap, 5)
-    xmap.prop["grain"], xmap.prop["grod_deg"] = (
-        grains.ravel(),
-        np.linalg.norm(rotation_vectors_deg(xmap, grains), axis=-1).ravel(),
-    )
+    xmap.prop["grain"], xmap.prop["grod_deg"] = grains.ravel(), grod_deg(xmap, grains).ravel()
     return xmap
 
 

@@ -8,7 +8,7 @@ from orix.quaternion import Rotation
 from kikuhelpers.figures import learning
 from kikuhelpers.figures.learning import learned_orientations
 from kikuhelpers.indexing.hough import Detector, save_map
-from kikuhelpers.indexing.orientation_maps import label_grains, rotation_vectors_deg
+from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
 from kikuhelpers.runs.files import save_array, save_json
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -34,10 +34,7 @@ def strips(turn_deg=0.0) -> CrystalMap:
         **coordinates,
     )
     grains = label_grains(xmap, 5)
-    xmap.prop["grain"], xmap.prop["grod_deg"] = (
-        grains.ravel(),
-        np.linalg.norm(rotation_vectors_deg(xmap, grains), axis=-1).ravel(),
-    )
+    xmap.prop["grain"], xmap.prop["grod_deg"] = grains.ravel(), grod_deg(xmap, grains).ravel()
     return xmap
 
 

@@ -45,13 +45,23 @@ _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
-# Property of the orientation map, its title of two lines with unit, its colours.
+# Property of a view, its title of two lines with unit, its colours.
 PHYSICAL_MAPS = {
     "pq": ("IQ (pq)\n", drawing.QUALITY_COLOURS),
     "grod_deg": ("GROD (°)\n", drawing.ANGLE_COLOURS),
     "kam_deg": ("KAM (°)\n", drawing.ANGLE_COLOURS),
     "sharpness": ("sharpness (fraction)\n", drawing.QUALITY_COLOURS),
+    "mean_counts": ("mean intensity\n(counts)", drawing.QUALITY_COLOURS),
+    "iq_counts": ("IQ (pq, counts)\ncamera's scale", drawing.QUALITY_COLOURS),
+    "rotation_deg": ("rotation in grain (°)\nprincipal axis", drawing.DIFFERENCE_COLOURS),
+    "iq_per_noise": ("IQ / noise (pq)\n", drawing.QUALITY_COLOURS),
+    "sharpness_map": ("sharpness (fraction)\ncamera's scale", drawing.QUALITY_COLOURS),
+    "std_counts": ("standard deviation\n(counts)", drawing.QUALITY_COLOURS),
 }
+PAPERS_WAY = ("pq", "grod_deg", "kam_deg", "sharpness")  # of stretched patterns
+# Below these, each under what it is to be set beside.
+ON_CAMERA = ("mean_counts", "iq_counts", "rotation_deg", "iq_per_noise", "sharpness_map")
+ON_CAMERA += ("std_counts",)
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
@@ -254,7 +264,10 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
         title = f"{shown.name}\n{shown.reason}"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
-    image = drawing.show_map(ax, values, view.step_um, colours)
+    limits = drawing.clip_limits(values)
+    if colours == drawing.DIFFERENCE_COLOURS:
+        limits = -np.abs(limits).max(), np.abs(limits).max()
+    image = drawing.show_map(ax, values, view.step_um, colours, limits)
     drawing.letter(ax, panel, title)
     if bar:
         drawing.add_colour_bar(image, ax)

@@ -26,12 +26,7 @@ from orix.crystal_map import CrystalMap
 
 from kikuhelpers.indexing.confidence import confidence_index
 from kikuhelpers.indexing.hough_kernels import use_fast_kernels
-from kikuhelpers.indexing.orientation_maps import (
-    NOT_INDEXED,
-    kam_deg,
-    label_grains,
-    rotation_vectors_deg,
-)
+from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.phases import library_of, orix_phases, reflectors
 from kikuhelpers.indexing.quality import noise_level, sharpness
 from kikuhelpers.patterns.masking import fill_outside, is_empty
@@ -173,8 +168,7 @@ def index_and_measure(
     xmap = index_patterns(patterns, mask, detector, settings, step_um)
     grains = label_grains(xmap, settings.grain_deg)
     xmap.prop["grain"] = grains.ravel()
-    vectors = rotation_vectors_deg(xmap, grains).reshape(-1, 3)
-    xmap.prop["grod_deg"] = np.linalg.norm(vectors, axis=1)
+    xmap.prop["grod_deg"] = grod_deg(xmap, grains).ravel()
     xmap.prop["kam_deg"] = kam_deg(xmap, settings.kam_order, settings.kam_limit_deg).ravel()
     xmap.prop["sharpness"] = sharpness(patterns, mask).ravel()
     xmap.prop["noise"] = noise_level(patterns, mask).ravel()

@@ -141,6 +141,14 @@ def rotation_vectors_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
     return vectors.reshape(*xmap.shape, 3)
 
 
+def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
+    """Return the grain reference orientation deviation: the angle to the grain's mean.
+
+    (rows, columns) in degrees, NaN where not in a grain; see :func:`rotation_vectors_deg`.
+    """
+    return np.linalg.norm(rotation_vectors_deg(xmap, grains), axis=-1)
+
+
 def principal_rotation_deg(vectors_deg: np.ndarray, grains: np.ndarray) -> np.ndarray:
     """Return the component of rotation vectors along the axis about which each grain turns most.
 

@@ -88,9 +88,9 @@ class View:
         """A property of the orientation map, for example "pq", (rows, columns) float.
 
         Of the preprocessed patterns also those on the camera's scale, :data:`camera_scale.MAPS
-        <kikuhelpers.preprocessing.camera_scale.MAPS>`, ``iq_counts`` and ``noise_counts``; and
-        ``rotation_deg``, see :func:`principal_rotation_deg
-        <kikuhelpers.indexing.orientation_maps.principal_rotation_deg>`.
+        <kikuhelpers.preprocessing.camera_scale.MAPS>`, ``iq_counts`` and ``noise_counts``;
+        ``iq_per_noise``, which has no scale; and ``rotation_deg``, see
+        :func:`~kikuhelpers.indexing.orientation_maps.principal_rotation_deg`.
         """
         if name in _ON_CAMERA:
             rescaled, half = _ON_CAMERA[name]
@@ -98,10 +98,17 @@ class View:
         if name in MAPS:
             maps = self._open(self.results.layout.scan(self.scan).camera_scale)
             return self.crop(maps[name].astype(float))
+        if name == "iq_per_noise":
+            return self.property_map("pq") / (HALF_RANGE * self.property_map("noise"))
         if name == "rotation_deg":
             grains = self.orientations().get_map_data("grain")
             return self.crop(principal_rotation_deg(self._rotation_vectors, grains))
         return self.crop(self.orientations(kind).get_map_data(name).astype(float))
+
+    @property
+    def has_camera_scale(self) -> bool:
+        """Whether the maps on the camera's scale are there: archives of before lack them."""
+        return self.results.has(self.results.layout.scan(self.scan).camera_scale)
 
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
