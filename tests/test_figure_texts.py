@@ -19,6 +19,8 @@ from kikuhelpers.study import PROJECT_ROOT, load_study, roles
 
 SMALLEST_PT = 6.0
 TOUCH_PX = 1.0  # by which boxes of texts may overlap, or leave the canvas
+# Fig. 6 is drawn as Fig. 5 is; the maps of Fig. 4 are not square in the second study.
+READ = [("virtual", number) for number in FIGURES if number != 6] + [("in718_rx", 4)]
 COUNTS = np.random.default_rng(0).integers(0, 65536, (120, 120), np.uint16)
 
 
@@ -77,7 +79,7 @@ def results_of(name: str) -> Results:
     return Results(load_study(name), archive=True).complete()
 
 
-@pytest.mark.parametrize(("name", "number"), [("virtual", n) for n in FIGURES] + [("in718_rx", 4)])
+@pytest.mark.parametrize(("name", "number"), READ)
 def test_the_figures_can_be_read(archived, name, number):
     figures = FigureSet(archived(name))
     with pytest.MonkeyPatch.context() as patch:

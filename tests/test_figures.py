@@ -218,6 +218,7 @@ def test_the_feature_of_the_twin_is_the_one_in_which_it_stands_out(planted):
     latents[20, 10, 2] -= 30  # the spot
     latents[..., 2] += 2.0 * labels
     latents[..., 4] += 9.0 * labels  # switched off
+    latents[3, 12] = np.nan  # an empty pattern
     view = SimpleNamespace(shape=labels.shape, latents=lambda m: latents, features=planted.features)
     choice = twin_feature(view, "m", regionprops(labels)[0])
     assert choice.index == 2

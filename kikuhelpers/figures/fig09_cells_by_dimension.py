@@ -18,7 +18,7 @@ def draw(results: Results) -> style.PaperFigure:
     if not (models := [there[d] for d in PAPER_DIMENSIONS if d in there]):
         return style.dropped_figure("Fig. 9: this study has no conventional VAE of 32-D or more.")
     row = "", view, [cell_feature(view, model) for model in models]
-    title = f"Feature of most structure inside the grains, by latent dimension: {view.label}"
+    title = f"The feature for cell walls by latent dimension: {view.label}"
     figure, _ = panels.draw_rows(9, title, [row])
     wanted, shown = ([f"{d}-D" for d in some] for some in (PAPER_DIMENSIONS, there))
     figure.note_lacking("Fig. 9: no {} VAE in this study.", wanted, shown)

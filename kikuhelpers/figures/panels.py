@@ -142,8 +142,9 @@ def _is_twin(view: View, twin) -> bool:
 def twin_feature(view: View, model: str, twin) -> Choice:
     """Feature that tells a twin's points best from those beside it: share of the variance."""
     both = np.concatenate([twin.coords, _beside(twin, view)])
-    inside = np.arange(len(both)) < len(twin.coords)
-    share = features.variance_between(view.latents(model)[tuple(both.T)], inside)
+    latents, inside = view.latents(model)[tuple(both.T)], np.arange(len(both)) < len(twin.coords)
+    there = np.isfinite(latents[:, 0])  # not so where a pattern is empty
+    share = features.variance_between(latents[there], inside[there])
     share = np.where(view.features(model)["active"], share, 0)
     return Choice(model, int(share.argmax()), "share of the twin", float(share.max()))
 
