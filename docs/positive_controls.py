@@ -10,10 +10,29 @@ real one only if both hold. The tolerances below were committed before the micro
     0.1 um, as it does in additively made alloys (Wang et al., Mater. Charact. 197 (2023) 112673).
 """
 
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
+
+from docs.verdicts import _SCREEN, preprocessed
+from kikuhelpers.indexing.hough import Detector, index_and_measure
+from kikuhelpers.indexing.quality import sharpness
+from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.runs.files import save_csv
+from kikuhelpers.runs.provenance import git_commit
+from kikuhelpers.scans import public
+from kikuhelpers.scans.virtual.scanning import ScanMaker
+from kikuhelpers.study import load_study
+from kikuhelpers.study.phases import NICKEL
+from kikuhelpers.study.scans import ScanPreprocessing, VirtualData
+from kikuhelpers.study.study import Indexing, Preprocessing
+from tests.conftest import scan_files, write_scan
+from tests.test_phases import MASK
 
 # ------------------------------------------------- tolerances, committed before any fit
 JUDGED_ROWS = (60, 120)  # of the crop; rows 0-59 are for the fit
@@ -91,3 +110,81 @@ def rank_correlation_inside(values: np.ndarray, truth: np.ndarray, crystal: np.n
     _, of = np.unique(crystal[there], return_inverse=True)
     means = [np.bincount(of, rank) / np.bincount(of) for rank in ranks]
     return float(np.corrcoef(ranks - np.stack(means)[:, of])[0, 1])
+
+
+def scanned(scan: VirtualData) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return raw patterns (rows, columns, h, w) of a virtual scan, and its truth as maps."""
+    maker = ScanMaker(scan)
+    patterns, truth = zip(*map(maker.chunk, maker.starts), strict=True)
+    maps = {name: np.concatenate([part[name] for part in truth]) for name in truth[0]}
+    shaped = {name: v.reshape(*scan.map_shape, *v.shape[1:]) for name, v in maps.items()}
+    return np.concatenate(patterns).reshape(*scan.map_shape, *MASK.shape), shaped
+
+
+def physical_maps(patterns: np.ndarray, centre: tuple[float, float, float]) -> dict:
+    """Return the maps (rows, columns) of preprocessed patterns, by name."""
+    xmap = index_and_measure(patterns, MASK, Detector(centre), Indexing(phase=NICKEL), 1.0)
+    maps = {name: xmap.get_map_data(name).astype(float) for name in xmap.prop}
+    maps["grain"] = maps["grain"].astype(int)
+    return maps | {"iq_noise": maps["pq"] / maps["noise"]}
+
+
+def on_one_scale(raw: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return patterns less a background (h, w), all on the one scale of their map."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = scan_files(Path(folder))
+        write_scan(files.raw, raw)
+        settings = Preprocessing(mask=_SCREEN, rescale="map")
+        preprocess(raw, ScanPreprocessing(), settings, files, 1.0, background.astype(np.float32))
+        return np.array(open_patterns(files.preprocessed))
+
+
+def lines_of(maps: dict) -> dict[str, tuple[float, float, float]]:
+    """Return the repeatability of thin vertical lines, and its interval, for each map."""
+    grains = maps["grain"]
+    return {n: repeatability(lines_along_columns(maps[n], grains)) for n in CROP_INTERVALS}
+
+
+def cells_seen(scan: VirtualData, wide: VirtualData) -> float:
+    """Return the rank correlation of raw-scale sharpness with the density inside crystals.
+
+    The background is that of a ``wide`` scan of the specimen: a small map's own holds its bands.
+    """
+    raw, truth = scanned(scan)
+    patterns = on_one_scale(raw, scanned(wide)[0].mean(axis=(0, 1)))
+    seen, matrix = -sharpness(patterns, MASK), truth["phase"] == 0
+    return rank_correlation_inside(seen[matrix], truth["density"][matrix], truth["domain"][matrix])
+
+
+def main() -> None:
+    """Run both controls; one line each goes to docs/positive_controls.csv."""
+    study = load_study("realism")
+    first, last = JUDGED_ROWS
+    raw = np.concatenate([*public.in718_rows(JUDGED_ROWS)])
+    crop = lines_of(
+        physical_maps(preprocessed(raw), study.scan("measured").indexing.pattern_centre)
+    )
+    data = study.scan("virtual").data
+    data = data.model_copy(
+        update={"map_shape": (last - first, data.map_shape[1]), "origin_um": (float(first), 0.0)}
+    )
+    maps = physical_maps(preprocessed(scanned(data)[0]), data.microscope.pattern_centre)
+    rows = []
+    for name, (value, *_) in lines_of(maps).items():
+        low, high = CROP_INTERVALS[name]
+        row = {"control": "scratches", "map": name, "required": name == REQUIRED}
+        row |= {"measured": crop[name][0], "lowest": low, "highest": high, "virtual": value}
+        rows.append(row | {"holds": low <= value <= high})
+    quick = load_study("quick")
+    fine, wide = (quick.scan(name).data for name in ("am_fine", "am"))
+    value = cells_seen(fine.model_copy(update={"map_shape": (40, 100)}), wide)
+    row = {"control": "cells at 0.1 um", "map": "sharpness, one scale", "required": True}
+    row |= {"lowest": LEAST_RANK_CORRELATION, "virtual": value}
+    rows.append(row | {"holds": value >= LEAST_RANK_CORRELATION})
+    table = pd.DataFrame(rows).assign(commit=git_commit())
+    save_csv(table, Path(__file__).with_suffix(".csv"), digits=2)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
