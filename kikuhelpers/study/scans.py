@@ -123,9 +123,9 @@ class Microscope(Settings):
     background_floor: Fraction = 0.3  # crop
     # Electrons per pixel of 120 x 120, where brightest. Crop: with the lossy coding of its tiles
     # at a quality of 91 both their noise and their size come out right.
-    dose: Positive = 14_000.0
+    dose: Positive = 13_000.0
     read_noise: NonNegative = 10.0  # electrons per pixel of 120 x 120
-    gain: Positive = 3.5  # counts per electron of 120 x 120
+    gain: Positive = 3.75  # counts per electron of 120 x 120
     dust_spots: int = 5
     dust_radius: Positive = 0.012  # fraction of the pattern
     dust_shade: Fraction = 0.15  # of the background, at the middle of a spot

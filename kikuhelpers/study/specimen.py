@@ -125,14 +125,14 @@ class Scratches(Settings):
     copper (Kareer et al., 2020, arXiv:2006.12554): in opposite senses on its two sides.
     """
 
-    came_later: ClassVar = {"normals_deg": (0.0, 180.0), "turn_deg": 0.0, "turn_length_um": 0.5}
+    came_later: ClassVar = {"normals_deg": (0.0, 180.0), "turn_deg": 0.0, "turn_length_um": 0.2}
     count: Annotated[int, Field(ge=0)] = 3
     width_um: Positive = 1.0  # full width at half maximum
     density: Positive = 50.0  # added at the middle of a scratch
     # Directions across the scratches, from x to y: within (87, 93) all run nearly along x.
     normals_deg: tuple[float, float] = (0.0, 180.0)
-    turn_deg: NonNegative = 0.5  # the highest, on either side; crop
-    turn_length_um: Positive = 0.5  # from the middle to the highest turn, and its decay; crop
+    turn_deg: NonNegative = 0.2  # the highest, on either side; crop
+    turn_length_um: Positive = 0.2  # from the middle to the highest turn, and its decay; crop
 
 
 class Deformation(Settings):
