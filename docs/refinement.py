@@ -12,6 +12,7 @@ each map. One line per case goes to docs/refinement.csv.
 
 from pathlib import Path
 
+import kikuhelpers  # isort: skip  # noqa: F401  (numba compiles kikuchipy as it says: first)
 import kikuchipy as kp
 import numpy as np
 import pandas as pd

@@ -75,7 +75,20 @@ BESIDE = {
 }
 # Other values of texts and of what may be absent.
 WORDS = (
-    *("other", "wrought", "am", "map", "pattern", "find", "none", "map mean", "maps", "all", "pad"),
+    *(
+        "power",
+        "other",
+        "wrought",
+        "am",
+        "map",
+        "pattern",
+        "find",
+        "none",
+        "map mean",
+        "maps",
+        "all",
+        "pad",
+    ),
     *(
         "cosine",
         "muon",
@@ -164,7 +177,7 @@ RICH = {
         "nlpar": {"method": "nlpar"},
     },
     "indexing": {"phase": {"name": "Ni", "space_group": 225, "lattice_nm": 0.36}},
-    "comparison": {"measured": "p", "virtual": "w"},
+    "comparison": {"measured": "p", "virtual": "w", "fitted": ["fit"]},
     "figures": {
         "regions": {
             "4B": {"scan": "w", "rows": [0, 5], "columns": [0, 5]},

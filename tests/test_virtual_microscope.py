@@ -1,6 +1,7 @@
 """The virtual microscope against kikuchipy, brute force, closed forms and its own truth."""
 
 import tracemalloc
+from dataclasses import replace
 
 import kikuchipy as kp
 import numpy as np
@@ -25,6 +26,7 @@ from kikuhelpers.scans.virtual.microscope import (
     _brightness_weights,
     _pattern_centres,
     detector_of,
+    phase_yields,
     screen_mask,
 )
 from kikuhelpers.scans.virtual.scanning import ScanMaker, _code_lossily, simulate
@@ -34,7 +36,9 @@ from kikuhelpers.scans.virtual.specimen import (
     components,
     interaction_offsets,
 )
+from kikuhelpers.study import load_study
 from kikuhelpers.study.scans import Microscope, VirtualData
+from kikuhelpers.study.specimen import ATOMIC_NUMBERS, PHASES
 from kikuhelpers.study.study import NICKEL, Indexing
 from tests.conftest import load_truth
 
@@ -82,6 +86,7 @@ def lattices(rotations: np.ndarray, spread_deg: float = 0.0) -> Components:
         strain=none,
         phase=none.astype(np.int8),
         domain=np.arange(n),
+        density=np.ones(n, np.float32),
         point=np.arange(n),
         share=np.ones(n, np.float32),
     )
@@ -265,6 +270,55 @@ def test_brightness_is_as_strong_as_stated():
     degree = np.repeat(np.arange(5), np.arange(5) + 1)
     strength = [np.sqrt((terms[degree == d] ** 2).sum(axis=0).mean()) for d in range(5)]
     np.testing.assert_allclose(strength, (0.1, 0.2, 0.3, 0.4, 0.5), rtol=1e-5)
+
+
+def seen_with(**changes) -> np.ndarray:
+    """Noise-free bands of one orientation of other density or phase, (pixels of the screen,)."""
+    microscope = VirtualMicroscope(make_scan(microscope=BARE | {"contrast": 0.03}))
+    one = replace(lattices(Rotation.from_euler([0.3, 0.5, 0.7]).data), **changes)
+    return microscope.signal(one, np.zeros((1, 2), int))[0]
+
+
+def test_density_takes_contrast_from_the_bands_and_gives_yield():
+    settings = Microscope()
+    none, dense = (seen_with(density=np.array([d], np.float32)) for d in (0.0, 45.0))
+    lost = 1 - np.exp(-settings.dechannelling * 45)
+    assert 0.1 < lost < 0.15
+    gained = 1 + settings.dechannelled_yield * lost
+    np.testing.assert_allclose(dense, gained * (1 + (1 - lost) * none) - 1, atol=1e-6)
+
+
+def test_the_yield_of_a_phase_goes_with_its_atomic_number():
+    """Arnal's formula, and Reuter's polynomial without a tilt: the same order, less contrast."""
+    z = np.array(ATOMIC_NUMBERS)
+    tilted, flat = phase_yields(Microscope()), phase_yields(Microscope(sample_tilt_deg=0.0))
+    reuter = -0.0254 + 0.016 * z - 1.86e-4 * z**2 + 8.3e-7 * z**3
+    assert np.argsort(tilted).tolist() == np.argsort(z).tolist()
+    np.testing.assert_allclose(flat, reuter / reuter[0], atol=0.13)
+    assert (np.abs(tilted[1:] - 1) < np.abs(reuter[1:] / reuter[0] - 1)).all()
+    oxide = PHASES.index("oxide")
+    made = seen_with(phase=np.array([oxide], np.int8))
+    assert made.mean() == pytest.approx(tilted[oxide] - 1, abs=0.02)
+    assert (phase_yields(Microscope(yield_by_phase=False)) == 1).all()
+
+
+# Of a 10 x 10 window of the archived study's scans at commit 1deb94e, before any setting came
+# later: the seed of the noise, and the mean of the patterns times fixed random weights. Other
+# noise would change the latter by 0.3; a rounding of the last count elsewhere does not.
+@pytest.mark.parametrize(
+    ("name", "seed", "checksum"),
+    [
+        ("wrought", 4491054293611119750, -9.827294732326191),
+        ("am", 7732966632786820737, -8.495272387193484),
+    ],
+)
+def test_a_scan_of_the_pinned_settings_is_that_of_before(name, seed, checksum):
+    scan = load_study("virtual").scan(name).data.model_copy(update={"map_shape": (10, 10)})
+    maker = ScanMaker(scan)
+    patterns, _ = maker.chunk(0)
+    weights = np.random.default_rng(0).standard_normal(patterns.shape)
+    assert maker._noise_seed == seed
+    assert (patterns * weights).mean() == pytest.approx(checksum, abs=1e-3)
 
 
 def test_fine_patterns_binned_are_the_coarse_ones():

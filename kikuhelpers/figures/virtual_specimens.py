@@ -125,20 +125,21 @@ def realism_figure(
             drawing.show_pattern(ax, view.pattern(*point), view.mask)
             drawing.letter(ax, "", f"{label} ({point[0]}, {point[1]})")
     drawing.add_colour_bar(image, list(maps[2:]), "IQ (pq)")
-    _draw_statistics(plots, views, labels, list(statistics.values()))
-    met = table["alike"]
-    figure.choices.append(f"{met.sum()} of {len(met)} statistics are alike within their limits")
+    _draw_statistics(plots, labels, list(statistics.values()))
+    for kind, of in table.groupby("fitted"):
+        said = "that were fitted" if kind else "that were not fitted"
+        figure.choices.append(f"{of['alike'].sum()} of {len(of)} statistics {said} are alike")
     return figure
 
 
-def _draw_statistics(axes, views, labels, statistics) -> None:
-    for view, label, found in zip(views, labels, statistics, strict=True):
+def _draw_statistics(axes, labels, statistics) -> None:
+    for label, found in zip(labels, statistics, strict=True):
         number = np.arange(1, len(found.eigenvalues) + 1)
         axes[0].semilogy(number, found.eigenvalues, ".-", label=label)
         axes[1].semilogy(found.frequency, found.power, ".-", label=label)
-        indexed = view.indexed()
-        for ax, name, text in ((axes[2], "fit", f"{found.fit_deg:.2f}°"), (axes[3], "pq", "")):
-            values = view.property_map(name)[indexed]
+        median = f"{np.median(found.maps['fit']):.2f}°"
+        for ax, name, text in ((axes[2], "fit", median), (axes[3], "pq", "")):
+            values = found.maps[name]
             edges = np.linspace(*np.quantile(values, (0.002, 0.998)), _HISTOGRAM_BINS)
             ax.hist(values, edges, density=True, histtype="step", label=f"{label} {text}")
             ax.set_yticks([])

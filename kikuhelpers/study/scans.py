@@ -80,23 +80,37 @@ class Microscope(Settings):
     """What stands between a virtual specimen and the pattern file.
 
     The signal is the sum of bands and brightness, relative to the background. Values marked
-    "crop" are fitted to the measured IN718 crop; notebook 10 shows the comparison.
+    "crop" are fitted to rows 0-59 of the measured IN718 crop; notebook 10 shows the comparison
+    on rows 60-119.
     """
 
+    came_later: ClassVar = {
+        "dechannelling": 0.0,
+        "dechannelled_yield": 0.0,
+        "yield_by_phase": False,
+    }
     # Pattern centre of the map's middle, in Bruker's convention: fractions of the detector.
     pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)
     sample_tilt_deg: float = 70.0
     detector_tilt_deg: float = 0.0
     pixels: Count = NETWORK_INPUT_PX  # width and height of a pattern
     # Full widths at half maximum of the interaction volume on the surface, down the slope (x)
-    # and along it (y). It measures 0.1 to 0.2 um at 20 kV in Ni. Down the slope it is longer
-    # by 1 / cos 70°.
-    interaction_um: tuple[NonNegative, NonNegative] = (0.5, 0.2)
+    # and along it (y). Measured in Al at 20 kV and a tilt of 70°: 0.66 and 0.25 um (Hjelen & Nes,
+    # Proc. XII Int. Congr. Electron Microsc. (1990) 404). Taken as inverse to the density,
+    # 2.7 against 8.2 g/cm3 of alloy 718.
+    interaction_um: tuple[NonNegative, NonNegative] = (0.22, 0.08)
     # Width of the whole pattern on the detector. It sets how far the pattern centre moves
     # with the beam.
     screen_width_um: Positive = 30_000.0
-    point_spread_deg: NonNegative = 0.47  # phosphor and lens, standard deviation; crop
-    contrast: NonNegative = 0.0335  # standard deviation of the bands; crop
+    point_spread_deg: NonNegative = 0.43  # phosphor and lens, standard deviation; crop
+    contrast: NonNegative = 0.03  # standard deviation of the bands; crop
+    # Dislocations scatter electrons out of the channels. The share lost per unit of density is
+    # assumed: 1 - exp(-0.003 * 45) = 13 % in a strong wall of an AM specimen. What is lost from
+    # the bands is diffuse and raises the yield, by this share if all were lost; assumed, of the
+    # order of the contrast between the best and the worst channelling of a crystal.
+    dechannelling: NonNegative = 0.003
+    dechannelled_yield: NonNegative = 0.05
+    yield_by_phase: bool = True  # backscatter coefficient by the phase's mean atomic number
     # Standard deviations of the brightness that varies with the orientation: constant, linear,
     # quadratic, cubic and quartic across the screen; crop.
     brightness: tuple[NonNegative, NonNegative, NonNegative, NonNegative, NonNegative] = (
@@ -107,9 +121,11 @@ class Microscope(Settings):
     background_centre: tuple[Fraction, Fraction] = (0.66, 0.48)  # brightest row, column; crop
     background_sigma: Positive = 0.33  # of a Gaussian on a floor, fraction of the pattern; crop
     background_floor: Fraction = 0.3  # crop
-    dose: Positive = 6500.0  # electrons per pixel of 120 x 120, where brightest; crop
+    # Electrons per pixel of 120 x 120, where brightest. Crop: with the lossy coding of its tiles
+    # at a quality of 91 both their noise and their size come out right.
+    dose: Positive = 13_000.0
     read_noise: NonNegative = 10.0  # electrons per pixel of 120 x 120
-    gain: Positive = 7.5  # counts per electron of 120 x 120
+    gain: Positive = 3.75  # counts per electron of 120 x 120
     dust_spots: int = 5
     dust_radius: Positive = 0.012  # fraction of the pattern
     dust_shade: Fraction = 0.15  # of the background, at the middle of a spot

@@ -8,13 +8,16 @@ Sizes and strengths are typical of Ni alloys in the paper's own maps and in the 
 They are meant to be plausible; they are not measured values of one alloy.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from kikuhelpers.study.values import Count, Fraction, NonNegative, Positive, Settings
 
 PHASES = ("Ni", "Laves", "NbC", "TiN", "oxide")  # index = State.phase
+# Mean atomic number by mass, in that order: alloy 718 of the paper's composition, and Fe2Nb, NbC,
+# TiN and Al2O3, the structures of the master patterns.
+ATOMIC_NUMBERS = (27.7, 32.8, 37.0, 18.6, 10.7)
 
 
 def _in_order(values: tuple) -> tuple:
@@ -80,13 +83,20 @@ class Cells(Settings):
     rich in Nb, so their lattice is larger.
     """
 
-    size_um: Range = (2.0, 5.0)  # square root of a cell's area, of each grain
+    came_later: ClassVar = {"turn_width_um": 0.0}
+    # Square root of a cell's area, of each grain. Assumed, as no measured distribution was at hand:
+    # from the finest cells of the paper's Fig. 7 to the dendrites of walls of 718 made by directed
+    # energy deposition (Fang et al., npj Comput. Mater. 2022, doi:10.1038/s41524-022-00808-5).
+    size_um: Range = (2.0, 20.0)
     elongation: Range = (1.0, 3.0)  # of each grain
     misorientation_deg: NonNegative = 0.3  # between cells; standard deviation per component
     # Walls are not straight either: standard deviation and length of their waves.
     waviness_um: NonNegative = 0.2
     waviness_length_um: Positive = 1.5
-    wall_width_um: Positive = 0.4  # full width at half maximum
+    wall_width_um: Positive = 0.4  # full width at half maximum; assumed, as wide as in Fig. 7
+    # Over which the lattice turns from a cell to the next: full width at half maximum of its
+    # curvature. Dislocations are what turns it, so it is the walls' width. 0: at once.
+    turn_width_um: NonNegative = 0.4
     wall_density_ratio: Range = (10.0, 30.0)  # middle of a wall over interior; of each grain
     segregation_strain: NonNegative = 0.003  # at the middle of a wall
     segregation_width_um: Positive = 0.8  # full width at half maximum
@@ -109,11 +119,20 @@ class Particles(Settings):
 
 
 class Scratches(Settings):
-    """Straight scratches of the polish across the whole specimen."""
+    """Straight scratches of the polish across the whole specimen.
 
+    Beside a scratch the lattice is turned about the scratch's direction, as beneath scratches in
+    copper (Kareer et al., 2020, arXiv:2006.12554): in opposite senses on its two sides.
+    """
+
+    came_later: ClassVar = {"normals_deg": (0.0, 180.0), "turn_deg": 0.0, "turn_length_um": 0.2}
     count: Annotated[int, Field(ge=0)] = 3
     width_um: Positive = 1.0  # full width at half maximum
     density: Positive = 50.0  # added at the middle of a scratch
+    # Directions across the scratches, from x to y: within (87, 93) all run nearly along x.
+    normals_deg: tuple[float, float] = (0.0, 180.0)
+    turn_deg: NonNegative = 0.2  # the highest, on either side; crop
+    turn_length_um: Positive = 0.2  # from the middle to the highest turn, and its decay; crop
 
 
 class Deformation(Settings):
@@ -167,6 +186,7 @@ ALLOYS: dict[str, dict[str, Any]] = {
             "waviness_um": 0.4,
             "waviness_length_um": 3.0,
             "wall_width_um": 0.8,
+            "turn_width_um": 0.8,
             "wall_density_ratio": (2.0, 4.0),
             "segregation_strain": 0.0,
             "domain_size_um": 14.0,

@@ -165,7 +165,8 @@ class Dependencies:
 
     def _virtual_specimens(self):
         study = self.study
-        compared = study.comparison.model_dump().values() if study.comparison else ()
+        pair = study.comparison
+        compared = (pair.measured, pair.virtual) if pair else ()
         scans = [name for name in study.scans if study.is_virtual(name) or name in compared]
         settings = {"title": study.title, "comparison": study.comparison, "seed": study.seed}
         settings["roles"] = {name: study.scan(name).figures for name in scans}

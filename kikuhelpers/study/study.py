@@ -6,7 +6,7 @@ values (Calvat et al., npj Comput. Mater. 2025, doi:10.1038/s41524-025-01770-8) 
 says "departure".
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
 
@@ -69,11 +69,19 @@ class Tables(Settings):
     wrong_deg: Positive = 15.0  # indexed but further off counts as wrong
 
 
+Statistic = Literal["PCA eigenvalue", "power", "noise", "pq", "fit", "KAM", "sharpness"]
+
+
 class Comparison(Settings):
     """A measured and a virtual scan whose statistics notebook 10 compares."""
 
+    came_later: ClassVar = {"rows": None, "fitted": ()}
     measured: Name
     virtual: Name
+    rows: tuple[int, int] | None = None  # of both scans: first and one past the last; None: all
+    # Kinds of statistics that the virtual scan's settings were fitted to. What they agree in is no
+    # evidence; see kikuhelpers/tables/realism.py.
+    fitted: tuple[Statistic, ...] = ()
 
 
 class Region(Settings):
@@ -185,7 +193,8 @@ class Study(Settings):
                     raise ValueError(f"figures: {panel} ends outside of its map of {size}")
         background_of = {n: scan.preprocessing.background_of for n, scan in self.scans.items()}
         others = {n: o for n, o in background_of.items() if o != FILE or self.is_virtual(n)}
-        named = self.comparison.model_dump() if self.comparison else {}
+        pair = self.comparison and self.comparison.model_dump(include={"measured", "virtual"})
+        named = pair or {}
         named |= {f"hold_out of {k}": m.hold_out.scan for k, m in self.models.items() if m.hold_out}
         named |= {f"background_of of {k}": other for k, other in others.items()}
         for where, scan in named.items():

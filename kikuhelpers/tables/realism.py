@@ -1,8 +1,9 @@
 """How alike two scans are: statistics that a virtual scan should share with a measured one.
 
 Taken from preprocessed patterns and their Hough indexing, since these are what the network
-and the tables see: the variance by principal component, the power by spatial frequency, the
-fit of the bands and the spread of the image quality.
+and the tables see: the variance by principal component, the power by spatial frequency, and how
+noise, image quality, sharpness, fit and KAM are distributed. A study says which of them its
+virtual scan was fitted to, and on which rows of the scans they are judged.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy.fft
+from scipy.stats import wasserstein_distance
 from sklearn.decomposition import PCA
 
 from kikuhelpers.patterns.masking import is_empty
@@ -21,13 +23,15 @@ _COMPONENTS = 20
 _SAMPLE = 6000  # patterns drawn at random; enough for the first eigenvalues to 2 %
 _HALF_NYQUIST = 0.25  # cycles per pixel
 _RING = 0.025  # width of a ring in frequency, cycles per pixel
-_QUANTILES = (0.1, 0.9)  # whose distance is the spread of the image quality
+# Maps whose distributions are compared, by their names in the table. "noise" is on [-1, 1].
+_MAPS = {"noise": "noise", "pq": "pq", "sharpness": "sharpness", "fit": "fit", "KAM": "kam_deg"}
+_IN_DEGREES = ("fit", "KAM")
 
 # How far a virtual scan may be off to count as alike
 _EIGENVALUE_FACTOR = 2.0
 _POWER_FRACTION = 0.2
-_ANGLE_DEG = 0.1  # of the median fit and misorientation
-_SPREAD_FRACTION = 0.2
+_ANGLE_DEG = 0.1  # Wasserstein distance of fits and misorientations
+_MAP_FRACTION = 0.2  # Wasserstein distance of the other maps, of the measured median
 
 
 @dataclass(frozen=True)
@@ -37,28 +41,30 @@ class ScanStatistics:
     eigenvalues: np.ndarray  # (20,) variances of the first components, on the scale of [-1, 1]
     frequency: np.ndarray  # (10,) middles of the rings, cycles per pixel, to half of Nyquist's
     power: np.ndarray  # (10,) mean power in the rings
-    fit_deg: float  # median Hough fit of the indexed points
-    kam_deg: float  # median kernel average misorientation: how precise Hough indexing is
-    quality: tuple[float, float]  # quantiles of the image quality (pq): 10 %, 90 %
+    maps: dict[str, np.ndarray]  # values of the indexed points, by the names in the table
 
 
 def scan_statistics(results: Results, scan: str) -> ScanStatistics:
-    """Measure a scan of a study; reads its preprocessed patterns and their orientations."""
+    """Measure a scan of a study; reads its preprocessed patterns and their orientations.
+
+    Only the rows count that the study's comparison names, if it names some.
+    """
     mask, seed = results.scan(scan).mask, results.study.seed
-    flat = results.patterns(PREPROCESSED, scan).reshape(-1, *mask.shape)
+    comparison = results.study.comparison
+    rows = slice(*comparison.rows) if comparison and comparison.rows else slice(None)
+    flat = results.patterns(PREPROCESSED, scan)[rows].reshape(-1, *mask.shape)
     rng = np.random.default_rng(seed)
     points = np.sort(rng.choice(len(flat), min(_SAMPLE, len(flat)), replace=False))
     drawn = flat[points]
     drawn = to_intensity(drawn[~is_empty(drawn)])
     xmap = results.orientations(PREPROCESSED, scan)
     pca = PCA(_COMPONENTS, svd_solver="randomized", random_state=seed)
-    fit, quality = (xmap.prop[name][xmap.is_indexed] for name in ("fit", "pq"))
+    indexed = xmap.get_map_data("is_indexed")[rows].astype(bool)
+    maps = {name: xmap.get_map_data(of)[rows][indexed] for name, of in _MAPS.items()}
     return ScanStatistics(
         pca.fit(drawn[:, mask]).explained_variance_,
         *_power_spectrum(drawn, mask),
-        float(np.median(fit)),
-        float(np.nanmedian(xmap.prop["kam_deg"])),
-        tuple(np.quantile(quality, _QUANTILES).tolist()),
+        {name: values[np.isfinite(values)] for name, values in maps.items()},
     )
 
 
@@ -80,27 +86,43 @@ def _power_spectrum(patterns: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray,
     return (np.arange(rings) + 0.5) * _RING, power / (len(patterns) * mask.sum())
 
 
-def compare(measured: ScanStatistics, virtual: ScanStatistics) -> pd.DataFrame:
-    """Return a row for each statistic: both scans' values, the limit, and whether it holds."""
+def compare(
+    measured: ScanStatistics, virtual: ScanStatistics, fitted: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Return a row for each statistic: both values, their distance, and whether they are alike.
 
-    def by_ratio(name, pair, limit, low, high):
-        ratio = pair[1] / pair[0]
-        return name, *pair, ratio, limit, low <= ratio <= high
+    Parameters
+    ----------
+    measured, virtual
+        Of :func:`scan_statistics`.
+    fitted
+        Kinds of statistics that the virtual scan was fitted to, as ``Comparison.fitted``.
 
-    factor, power, spread = _EIGENVALUE_FACTOR, _POWER_FRACTION, _SPREAD_FRACTION
-    rows = [
-        by_ratio(f"PCA eigenvalue {n + 1}", pair, f"factor {factor:g}", 1 / factor, factor)
-        for n, pair in enumerate(zip(measured.eigenvalues, virtual.eigenvalues, strict=True))
-    ]
-    rows += [
-        by_ratio(f"power at {f:.4f} cycles/px", pair, f"{power:.0%}", 1 - power, 1 + power)
-        for f, *pair in zip(measured.frequency, measured.power, virtual.power, strict=True)
-    ]
-    spreads = [high - low for low, high in (measured.quality, virtual.quality)]
-    rows.append(by_ratio("pq from 10 to 90 %", spreads, f"{spread:.0%}", 1 - spread, 1 + spread))
-    for name, field in (("median Hough fit (°)", "fit_deg"), ("median KAM (°)", "kam_deg")):
-        pair = getattr(measured, field), getattr(virtual, field)
-        alike = abs(pair[1] - pair[0]) <= _ANGLE_DEG
-        rows.append((name, *pair, pair[1] / pair[0], f"{_ANGLE_DEG}°", alike))
-    columns = ["statistic", "measured", "virtual", "ratio", "limit", "alike"]
-    return pd.DataFrame(rows, columns=columns)
+    Returns
+    -------
+    pandas.DataFrame
+        Of a map the values are medians, and the distance is Wasserstein's: by how much the points
+        are off, on average, if both scans are sorted. It has the unit of the map. Of eigenvalues
+        and powers it is the logarithm of the ratio, without its sign.
+    """
+    ratios = [("PCA eigenvalue", "PCA eigenvalue {}", _EIGENVALUE_FACTOR)]
+    ratios += [("power", "power at {:.4f} cycles/px", 1 + _POWER_FRACTION)]
+    of = [(range(1, _COMPONENTS + 1), measured.eigenvalues, virtual.eigenvalues)]
+    of += [(measured.frequency, measured.power, virtual.power)]
+    rows = []
+    for (kind, text, factor), values in zip(ratios, of, strict=True):
+        for which, one, other in zip(*values, strict=True):
+            distance = abs(np.log(other / one))
+            limit = f"factor {factor:g}", distance <= np.log(factor)
+            rows.append((text.format(which), one, other, distance, *limit, kind in fitted))
+    for name, one in measured.maps.items():
+        other = virtual.maps[name]
+        distance, median = wasserstein_distance(one, other), np.median(one)
+        text = name + (" (°)" if name in _IN_DEGREES else "")
+        most = _ANGLE_DEG if name in _IN_DEGREES else _MAP_FRACTION * median
+        limit = f"{most:.3g}", distance <= most
+        rows.append((text, median, np.median(other), distance, *limit, name in fitted))
+    columns = ["statistic", "measured", "virtual", "distance", "limit", "alike", "fitted"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(3, "ratio", table["virtual"] / table["measured"])
+    return table

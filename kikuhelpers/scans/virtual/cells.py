@@ -19,6 +19,10 @@ JITTER = 0.4  # of the spacing: the cloud is a shaken square grid, so that cells
 # Candidates for the nearest wall of a cell, the cell itself included. Stretched cells need more
 # than round ones, because the nearest seed in the cloud is not the nearest in the sample.
 NEIGHBOURS = 5
+# Between two cells the share of the other one's turn is logistic in the distance from the wall.
+# Its slope falls to a half at arccosh(sqrt 2) / 2 of a decay length, on either side.
+DECAYS_PER_WIDTH = 4 * np.arccosh(np.sqrt(2))
+LEAST_SHARE = 1e-3  # of another cell's turn that counts
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class CellState:
     """Cells at n points."""
 
     domain: np.ndarray  # (n,) number in its grain, below ``CellStructure.domains``
-    turn_deg: np.ndarray  # (n, 3) rotation vector of cell and domain
+    turn_deg: np.ndarray  # (n, 3) rotation vector of cell and domain, smooth across walls
     density_ratio: np.ndarray  # (n,) density over that of the cell's interior
     strain: np.ndarray  # (n,) by segregation to the walls
     to_wall_um: np.ndarray  # (n,) distance from the nearest wall
@@ -77,17 +81,28 @@ class CellStructure:
         across = np.stack([x[wall], y[wall]], axis=1)
         normal = _apply(self._to_cloud[grain].transpose(0, 2, 1), across)
         normal /= np.sqrt((normal**2).sum(1, keepdims=True))
-        # A cell belongs to the domain in which its seed lies.
-        seed_um = waved_um + _apply(self._from_cloud[grain], offset[:, 0])
-        place = seed_um / settings.domain_size_um + self._domain_shift[grain]
-        domain = self._domains.nearest(place, 1)[0][:, 0]
-        first = self._first_turn[grain]
-        turn = self._cell_turns[(number[:, 0] + first) % self._cells.count]
-        turn = turn + self._domain_turns[(domain + first) % self.domains]
+        domain, turn = self._turn(number[:, 0], offset[:, 0], waved_um, grain)
+        if settings.turn_width_um:
+            share = np.exp(-DECAYS_PER_WIDTH * distances / settings.turn_width_um)
+            share /= 1 + share.sum(1, keepdims=True)
+            point, other = np.nonzero(share > LEAST_SHARE)
+            near = number[point, other + 1], offset[point, other + 1], waved_um[point], grain[point]
+            apart = self._turn(*near)[1] - turn[point]
+            np.add.at(turn, point, share[point, other, np.newaxis] * apart)
         dense = bell(to_wall_um, settings.wall_width_um)
         density_ratio = 1 + (self._ratio[grain] - 1) * dense
         strain = settings.segregation_strain * bell(to_wall_um, settings.segregation_width_um)
         return CellState(domain, turn, density_ratio, strain, to_wall_um, normal)
+
+    def _turn(self, number, offset, waved_um, grain):
+        """Domain (n,) of cells (n,) at offsets in the cloud, and turn (n, 3) of cell and domain."""
+        # A cell belongs to the domain in which its seed lies.
+        seed_um = waved_um + _apply(self._from_cloud[grain], offset)
+        place = seed_um / self._settings.domain_size_um + self._domain_shift[grain]
+        domain = self._domains.nearest(place, 1)[0][:, 0]
+        first = self._first_turn[grain]
+        turn = self._cell_turns[(number + first) % self._cells.count]
+        return domain, turn + self._domain_turns[(domain + first) % self.domains]
 
 
 def bell(distance_um: np.ndarray, fwhm_um: float) -> np.ndarray:

@@ -4,7 +4,7 @@ Grains are the Laguerre (power) diagram of log-normal discs: convex, of sizes th
 the discs. A Voronoi diagram cannot do that (doi:10.1080/14786435.2020.1790053, arXiv:1912.07188).
 A necklace of small grains lies along their boundaries. Twins are Sigma-3: parallel slabs of a
 grain along one of its {111} planes. Particles are discs at random places, or on the nearest cell
-walls. Slip bands and scratches are straight lines of raised density.
+walls. Slip bands and scratches are straight lines of raised density; scratches turn the lattice.
 """
 
 import numpy as np
@@ -293,12 +293,25 @@ class ScratchMap:
 
     def __init__(self, specimen: Specimen, rng: Generator):
         self._settings = specimen.scratches
-        angle = rng.uniform(0, np.pi, self._settings.count)
+        angle = rng.uniform(*np.radians(self._settings.normals_deg), self._settings.count)
         self._normals = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         through = rng.uniform(0, specimen.size_um, (self._settings.count, 2))
         self._offsets = (through * self._normals).sum(1)
 
     def density(self, points_um: np.ndarray) -> np.ndarray:
         """Return the density added at points (n, 2), (n,)."""
-        away = points_um @ self._normals.T - self._offsets
-        return self._settings.density * bell(away, self._settings.width_um).sum(1)
+        return self._settings.density * bell(self._away(points_um), self._settings.width_um).sum(1)
+
+    def turn_deg(self, points_um: np.ndarray) -> np.ndarray:
+        """Return the rotation vectors (n, 3) that scratches add at points (n, 2).
+
+        At a distance d the angle goes as d exp(-d^2 / (2 length^2)): none in the middle of a
+        scratch, the highest at the length on either side.
+        """
+        away = self._away(points_um) / self._settings.turn_length_um
+        angle = self._settings.turn_deg * away * np.exp((1 - away**2) / 2)
+        along = np.insert(self._normals[:, ::-1] * (-1, 1), 2, 0, axis=1)
+        return angle @ along
+
+    def _away(self, points_um):
+        return points_um @ self._normals.T - self._offsets

@@ -50,6 +50,8 @@ class Lattice:
     # (n,) int32 label of the region of one lattice, smooth rotation and cells left aside:
     # one rotation domain of one grain, or of one lamella, or one particle
     domain: np.ndarray
+    # (n,) float32 dislocation density, relative to the annealed matrix; ordinal
+    density: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,6 @@ class State(Lattice):
     grain: np.ndarray  # (n,) int32 label; a twin lamella and a particle keep their parent's
     # (n,) int32, 0 in the parent, else a number of the lamella's own in the specimen
     twin: np.ndarray
-    # (n,) float32 dislocation density, relative to the annealed matrix; ordinal
-    density: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ class VirtualSpecimen:
         turn_deg[new], density[new], domain[new] = 0, 1, 0
         if self._scratches:
             density = density + self._scratches.density(points)
+            turn_deg += self._scratches.turn_deg(points)
         if self._slip:
             bent_deg, added = self._deformation(points, crystal, to_boundary)
             turn_deg, density = turn_deg + bent_deg, density + added
@@ -238,6 +239,7 @@ def components(
         strain=mean(state.strain),
         phase=state.phase[first],
         domain=state.domain[first],
+        density=mean(state.density).astype(np.float32),
         point=point[first],
         share=(count / len(offsets)).astype(np.float32),
     )
