@@ -6,10 +6,12 @@
 Points of two virtual maps, whose orientation is known, are indexed by their Hough bands, refined by
 kikuchipy from there, and found in a dictionary and refined: each as preprocessed and as the
 archived 64-D VAE decodes them. The master pattern is the one that the virtual microscope draws
-from, without its blur: pattern matching is as good here as it can be. One pattern centre serves
-each map. One line per case goes to docs/refinement.csv.
+from, without its blur, and each point has its own pattern centre in the refinement: pattern
+matching is as good here as it can be. For Hough and the dictionary one centre serves each map. One
+line per case goes to docs/refinement.csv.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import kikuhelpers  # isort: skip  # noqa: F401  (numba compiles kikuchipy as it says: first)
@@ -40,14 +42,17 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 
 class Matching:
-    """Pattern matching of patterns (rows, columns, height, width) with a phase's own master."""
+    """Pattern matching of patterns (rows, columns, height, width) with a phase's own master.
 
-    def __init__(self, phase, detector, mask):
+    ``centres`` (points, 3) are those of the points, ``detector`` has one.
+    """
+
+    def __init__(self, phase, detector, centres, mask):
         with np.load(MASTER_PATTERNS / "Ni.npz", allow_pickle=False) as stored:
             upper = stored["upper"].astype(np.float32)
         of = {"projection": "lambert", "hemisphere": "upper", "energy": _ENERGY_KEV}
         self.master = kp.signals.EBSDMasterPattern(upper, phase=phase, **of)
-        self.detector, self.mask = detector, mask
+        self.detector, self.centres, self.mask = detector.deepcopy(), centres, mask
         self.small = detector.deepcopy()
         self.small.shape = tuple(n // _BINNING for n in mask.shape)
         some = get_sample_fundamental(_DICTIONARY_DEG, point_group=phase.point_group)
@@ -58,6 +63,7 @@ class Matching:
         signal = kp.signals.EBSD(patterns.astype(np.float32))
         row, column = (axis.ravel() for axis in np.indices(patterns.shape[:2]))
         named = PhaseList(self.master.phase)
+        self.detector.pc = self.centres[: len(row)].reshape(*patterns.shape[:2], 3)
         xmap = CrystalMap(rotations, x=column, y=row, phase_list=named)
         how = {"energy": _ENERGY_KEV, "signal_mask": ~self.mask, "trust_region": _TRUST_DEG}
         return signal.refine_orientation(xmap, self.detector, self.master, **how).rotations
@@ -77,15 +83,18 @@ def cases(results: Results, scan: str):
     xmap, opened = results.orientations(PREPROCESSED, scan), results.scan(scan)
     mask, truth = opened.mask, opened.truth
     matrix = np.flatnonzero(truth["phase"].ravel() == PHASES.index("Ni"))
-    points = np.random.default_rng(_SEED).choice(matrix, np.prod(_POINTS), replace=False)
+    points = np.sort(np.random.default_rng(_SEED).choice(matrix, np.prod(_POINTS), replace=False))
     flat = results.patterns(PREPROCESSED, scan).reshape(-1, *mask.shape)
-    patterns = np.array(flat[np.sort(points)]).reshape(*_POINTS, *mask.shape)
-    wanted = Rotation(truth["rotation"].reshape(-1, 4)[np.sort(points)])
+    patterns = np.array(flat[points]).reshape(*_POINTS, *mask.shape)
+    wanted = Rotation(truth["rotation"].reshape(-1, 4)[points])
     network = load_model(results, _MODEL)
     latents = encode(network, patterns, "float32").reshape(len(points), -1)
     decoded = to_counts(decode(network, latents, mask, "float32")).reshape(patterns.shape)
     detector = Detector(tuple(opened.pattern_centre["pattern_centre"]))
-    matching = Matching(xmap.phases[0], detector.camera(mask.shape), mask)
+    screen_um = results.study.scan(scan).data.microscope.screen_width_um
+    moving = replace(detector, screen_um=screen_um)
+    centres = moving.centres(mask.shape, xmap.shape, results.step_um(scan))[points]
+    matching = Matching(xmap.phases[0], detector.camera(mask.shape), centres, mask)
     group = matching.master.phase.point_group
     for kind, images in ((PREPROCESSED, patterns), (f"decoded by {_MODEL}", decoded)):
         settings = results.study.indexing_of(scan)
