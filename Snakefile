@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 sys.path.insert(0, workflow.basedir)
-from kikuhelpers.study import PROJECT_ROOT, load_study, stages
+from kikuhelpers.study import PROJECT_ROOT, load_study, roles, stages
 from kikuhelpers.study.models import Pca
 from kikuhelpers.study.layout import (
     PICTURES,
@@ -403,10 +403,18 @@ rule table1:
         papermill(stages.TABLE1, use_archive=FROM_ARCHIVE)
 
 
-# The truth of each virtual scan beside its Hough maps, and how real its patterns look.
+def truth_inputs():
+    if FROM_ARCHIVE:
+        return []
+    found = [str(of_scan(name).orientations) for name in SCANS]
+    scored = roles.scored_scans(study)
+    return found + [str(of_decoder(m, s).features) for m in MODELS for s in scored]
+
+
+# The truth of each virtual scan beside its Hough maps, what shows it, and how real its patterns are.
 rule virtual_specimens:
     input:
-        [str(of_scan(name).orientations) for name in SCANS] if not FROM_ARCHIVE else [],
+        truth_inputs(),
     params:
         fingerprint=fingerprint(stages.VIRTUAL_SPECIMENS),
     output:

@@ -180,8 +180,8 @@ def _tables_and_figures(results: Results) -> list[Job]:
     jobs = [Job(stages.TABLE1), Job(stages.FIGURES)] if results.study.models else []
     truth = Job(stages.VIRTUAL_SPECIMENS)
     needed = results.layout.dependencies.needs(truth) if results.study.virtual_scans else []
-    behind = [Job(stages.PREPROCESSING, job.parts) for job in needed]
-    behind += [Job(stages.DATA, job.parts) for job in needed]
+    scans = [job.parts for job in needed if job.stage == stages.INDEXING]
+    behind = [Job(s, parts) for s in (stages.PREPROCESSING, stages.DATA) for parts in scans]
     there = needed and not any(map(results.lacks, [*needed, *behind]))
     return [*jobs, truth] if there else jobs
 

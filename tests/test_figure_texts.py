@@ -3,6 +3,7 @@
 import shutil
 from functools import lru_cache
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kikuhelpers.figures import fig10_beta, learning, style
+from kikuhelpers.figures import detection, fig10_beta, learning, style
 from kikuhelpers.figures.drawing import label_log_axis
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
 from kikuhelpers.figures.virtual_specimens import truth_figure
@@ -118,3 +119,34 @@ def test_the_truth_can_be_read(archived, scan):
     except MissingResultError as missing:
         pytest.skip(missing.what)
     assert faults(figure) == []
+
+
+@pytest.mark.parametrize("scans", [["am"], ["am", "am_fine", "wrought"]])
+def test_detection_limits_can_be_read(monkeypatch, scans):
+    """At a column's width and at the page's; each method is a line with its own label."""
+    view = SimpleNamespace(label="virtual AM alloy", step_um=0.1)
+    monkeypatch.setattr(detection.View, "whole", lambda results, scan: view)
+    study = SimpleNamespace(model=lambda name: SimpleNamespace(latent_dim=int(name[4:])))
+    readouts = [("IQ / noise", ""), (detection.PHYSICAL["pq"], ""), ("ridge probe", "")]
+    readouts += [(detection.PHYSICAL["sharpness"], "")]
+    readouts += [("best feature, told by the truth", f"vae-{n}") for n in (16, 64, 128)]
+    readouts += [("ridge probe", "vae-128")]
+    common = {"effect": "walls", "smoothing_points": 0, "measure": "AUC"}
+    common |= {"score": 0.9, "unit": "dislocation density over the interior's", "detected": 0.5}
+    rows = [
+        {"scan": scan, "readout": name, "model": model, "strength": strength} | common
+        for scan in scans
+        for name, model in [(detection.IDEAL, ""), *readouts]
+        for strength in (1.2, 30.0)
+    ]
+    table = pd.DataFrame(rows)
+    scores = table[table["readout"] != detection.IDEAL].drop_duplicates(
+        ["scan", "readout", "model"]
+    )
+    results = SimpleNamespace(study=study)
+    figure = detection.detection_figure(results, "walls", scores, table)
+    assert faults(figure) == []
+    assert [len(ax.lines) for ax in figure.axes[: len(scans)]] == [9] * len(scans)
+    assert all(len(line.get_xdata()) == 2 for line in figure.axes[0].lines)
+    nothing = detection.detection_figure(results, "twins", scores, table)
+    assert nothing.missing == ["No scan of this study shows enough twins."]

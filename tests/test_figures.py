@@ -96,7 +96,7 @@ def planted():
     ("choose", "index"),
     [
         (features.grain_feature, 0),
-        (features.cell_feature, 1),
+        (features.domain_feature, 1),
         (features.spot_feature, 2),
         (features.rotation_feature, 3),
     ],

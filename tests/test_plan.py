@@ -138,7 +138,7 @@ REINDEXED = {"reindexing": 2, "reindexing_baseline": 1}
         (
             {"scans.wrought.training.patterns": 100},
             {"training": 2, "latent_maps": 2, "reconstruction": 2, "baselines": 1}
-            | {**REINDEXED, **LAST},
+            | {**REINDEXED, **LAST, "virtual_specimens": 1},
         ),
         (
             {"scans.wrought.indexing.sample_tilt_deg": 69.0},

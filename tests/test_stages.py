@@ -31,13 +31,11 @@ REDOES = {
     # A scan, by the stage that reads the setting
     "scans.m.data.*": {"01", "02", "03", "05", "09", "11"},
     "scans.p.data.*": without("04"),
-    "scans.r.data.*": without("10"),
-    "scans.[wa].data.*": ALL,
+    "scans.[war].data.*": ALL,
     "scans.m.preprocessing.*": {"02", "03", "05", "09", "11"},
     "scans.p.preprocessing.*": without("01", "04"),
-    "scans.r.preprocessing.*": without("01", "10"),
-    "scans.[wa].preprocessing.*": without("01"),
-    "scans.*.training.patterns": {"04", "05", "06", "07", "08", "09", "11"},
+    "scans.[war].preprocessing.*": without("01"),
+    "scans.*.training.patterns": {"04", "05", "06", "07", "08", "09", "10", "11"},
     "scans.w.indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11"},  # held-out grains
     "scans.[ap].indexing.*": {"03", "05", "08", "09", "10", "11"},
     "scans.m.indexing.*": {"03", "05", "09", "11"},
@@ -51,9 +49,9 @@ REDOES = {
     "indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11"},
     # Models and baselines
     "*training.checkpoint_seconds": NONE,
-    "training.*": {"04", "05", "06", "08", "09", "11"},
-    "models.largest.latent_dim": {"04", "05", "06", "07", "08", "09", "11"},  # as many components
-    "models.*": {"04", "05", "06", "08", "09", "11"},
+    "training.*": {"04", "05", "06", "08", "09", "10", "11"},
+    "models.largest.latent_dim": without("01", "02", "03"),  # as many components
+    "models.*": {"04", "05", "06", "08", "09", "10", "11"},
     "baselines.*": {"07", "08", "09", "11"},
     # Tables and figures
     "tables.wrong_deg": {"09", "11"},
@@ -303,7 +301,7 @@ def test_training_settings_of_a_model_count_as_the_studys():
 def test_a_study_with_more_models_redoes_none_of_the_others():
     more = changed(CONTENT, ("models",), CONTENT["models"] | {"new": {"latent_dim": 32}})
     jobs = redone(Study.model_validate(more))
-    assert {job.stage for job in jobs} == {stages.TABLE1, stages.FIGURES}
+    assert {job.stage for job in jobs} == {stages.TABLE1, stages.VIRTUAL_SPECIMENS, stages.FIGURES}
 
 
 def test_every_job_needs_only_jobs_of_the_study():

@@ -1,60 +1,178 @@
-"""A map is scored by what it shows of the truth, not by its grains."""
+"""Targets are the truth as the beam sees it; every map of a scan is scored against them alike."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kikuhelpers.figures.panels import _boundary_lines
-from kikuhelpers.tables.truth_scores import _scores
+from kikuhelpers.latents.features import band_share, local_outliers, morans_i, smoothed_in_grains
+from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
+from kikuhelpers.tables import truth_scores
+from kikuhelpers.tables.cells import cells_page
+from kikuhelpers.tables.scores import Judge, Target
+from kikuhelpers.tables.targets import FALSE_ALARMS, ideal_detection, targets_of
+from kikuhelpers.tables.truth_scores import BLIND, TOLD, physical_maps
+from tests.conftest import virtual_scan
 
 SHAPE = (40, 40)
+POINT_BEAM = {"interaction_um": (0, 0), "pixels": 30}
+
+
+def view_of(**changes) -> SimpleNamespace:
+    """A view of a virtual scan, its truth and no results."""
+    data = virtual_scan(**changes)
+    places = data.step_um * np.stack(np.indices(data.map_shape), -1).reshape(-1, 2)
+    state = VirtualSpecimen(data.specimen, data.seed).at(places)
+    study = SimpleNamespace(scan=lambda name: SimpleNamespace(data=data))
+    return SimpleNamespace(
+        results=SimpleNamespace(study=study),
+        scan="am",
+        shape=data.map_shape,
+        step_um=data.step_um,
+        truth=lambda name: getattr(state, name).reshape(data.map_shape),
+    )
+
+
+AM = {
+    "alloy": "am",
+    "size_um": [20, 20],
+    "particles": {"per_1000_um2": 100, "radius_um": [0.4, 0.8]},
+}
+
+
+def test_the_strength_of_a_wall_is_its_density_over_the_same_place_without_it():
+    view = view_of(map_shape=SHAPE, step_um=0.5, specimen=AM, microscope=POINT_BEAM)
+    walls, domains, *_ = targets_of(view)
+    bare = AM | {"cells": {"wall_density_ratio": [1, 1]}}
+    interior = view_of(map_shape=SHAPE, step_um=0.5, specimen=bare).truth("density")
+    inside = walls.crystals >= 0
+    ratio = view.truth("density") / interior
+    np.testing.assert_allclose(walls.strength[inside], ratio[inside], rtol=1e-5)
+    assert (walls.marked == (inside & (ratio >= 3))).all()
+    assert not (walls.marked & walls.plain).any()
+    assert len(np.unique(domains.domains)) == len(np.unique(view.truth("domain")))
+
+
+def test_a_wide_beam_sees_less_of_a_wall_and_more_of_particles():
+    common = {"map_shape": SHAPE, "step_um": 0.5, "specimen": AM}
+    sharp = {t.name: t for t in targets_of(view_of(**common, microscope=POINT_BEAM))}
+    wide = {t.name: t for t in targets_of(view_of(**common))}
+    assert wide["walls"].strength.max() < sharp["walls"].strength.max()
+    assert set(np.unique(sharp["particles"].amount)) == {0, 1}
+    assert wide["particles"].plain.sum() < sharp["particles"].plain.sum()
+
+
+def test_only_lamellae_thinner_than_two_steps_are_thin_twins():
+    view = view_of(map_shape=(60, 60), step_um=3.0, seed=3, microscope=POINT_BEAM)
+    twins = next(t for t in targets_of(view) if t.name == "twins")
+    there = view.truth("twin") > 0
+    assert (twins.strength[twins.marked] < 2).all() and there[twins.marked].all()
+    assert not there[twins.plain].any() and (there & ~twins.marked).any()
+
+
+def test_an_ideal_observer_needs_electrons_and_an_effect():
+    plain = {"alloy": "wrought", "size_um": [20, 20], "elastic_strain": 0, "particles": None}
+    found = []
+    for dose in (1e-3, 1e7):
+        optics = POINT_BEAM | {"dose": dose}
+        view = view_of(map_shape=SHAPE, step_um=0.5, specimen=plain, microscope=optics)
+        scratches = targets_of(view)[0]
+        points = [np.argwhere(part)[:3] for part in (scratches.marked, scratches.strength == 1)]
+        found.append([ideal_detection(view, "scratches", some) for some in points])
+    (dark, nothing), (bright, none) = found
+    assert bright == pytest.approx(1) and dark == pytest.approx(FALSE_ALARMS, rel=0.01)
+    assert [*none, *nothing] == pytest.approx([FALSE_ALARMS] * 6)
 
 
 @pytest.fixture
-def view():
-    """Two grains; the right one of two domains, with walls every eight rows and a particle."""
+def planted():
+    """Six grains; feature 2 shows walls of opposite sign through noise, 0 domains, others noise."""
     rows, columns = np.indices(SHAPE)
-    grain = (columns >= 20).astype(int)
-    domain = grain + ((grain == 1) & (rows >= 20))
-    density = np.exp(2 * np.cos(rows * np.pi / 4)) * (1 + grain)
-    phase = ((np.abs(rows - 10) < 2) & (np.abs(columns - 10) < 2)).astype(int)
-    truth = {"grain": grain, "twin": 0 * grain, "domain": domain, "density": density}
-    truth["phase"] = phase
-    return SimpleNamespace(truth=truth.__getitem__, shape=SHAPE)
-
-
-def scores(view, values):
-    noise = np.random.default_rng(0).standard_normal(SHAPE)
-    return _scores((values + 0.1 * noise)[..., None], view).iloc[0]
-
-
-def test_each_score_finds_its_own(view):
-    grains = scores(view, 5.0 * view.truth("grain"))
-    walls = scores(view, -3.0 * np.log(view.truth("density")))
-    domains = scores(view, 5.0 * view.truth("domain"))
-    particle = scores(view, 5.0 * view.truth("phase"))
-    assert walls["density"] > 0.5 > max(grains["density"], domains["density"])
-    assert domains["domains"] > 0.45 > max(grains["domains"], walls["domains"])
-    assert particle["particles"] > 0.99
-    assert abs(grains["particles"] - 0.5) < 0.25
-    assert grains["density"] < 0.1 and grains["domains"] < 0.02
-
-
-def test_points_without_a_value_are_borne(view):
-    values = -3.0 * np.log(view.truth("density"))
-    values[5, 5] = np.nan
-    assert scores(view, values)["density"] > 0.5
-
-
-def test_what_a_specimen_lacks_is_not_scored(view):
-    plain = {"domain": view.truth("grain"), "phase": 0 * view.truth("phase")}
-    lacking = SimpleNamespace(
-        truth=lambda name: plain[name] if name in plain else view.truth(name), shape=SHAPE
+    grain = 3 * (rows // 20) + columns // 14
+    wall = np.exp(-(((rows + columns) % 6 - 3.0) ** 2))
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((*SHAPE, 4))
+    latents[..., 0] += 4 * np.sin(rows / 12) * np.sin(columns / 7)
+    latents[..., 2] -= 3 * wall
+    prop = {"pq": 50 - 5 * wall + rng.standard_normal(SHAPE), "grod_deg": np.full(SHAPE, np.nan)}
+    models = {"vae-16": SimpleNamespace(latent_dim=16, loss="vae", beta=1)}
+    view = SimpleNamespace(
+        scan="am",
+        shape=SHAPE,
+        results=SimpleNamespace(study=SimpleNamespace(models=models)),
+        orientations=lambda: SimpleNamespace(prop=prop),
+        property_map=lambda name: prop.get(name, np.zeros(SHAPE)),
+        has_camera_scale=False,
+        rotation_vectors=lambda: np.zeros((*SHAPE, 3)),
+        grains=lambda: grain,
+        latents=lambda model: latents,
+        features=lambda model: pd.DataFrame({"active": [True, True, True, False]}),
     )
-    found = scores(lacking, view.truth("density"))
-    assert np.isnan(found["domains"]) and np.isnan(found["particles"])
-    assert found["density"] > 0.5
+    target = Target("walls", grain, grain, wall > 0.6, wall < 0.1, wall, 1 + 9 * wall, "ratio")
+    return view, target
+
+
+def test_readouts_find_the_planted_walls_and_leave_out_what_is_not_there(planted):
+    view, target = planted
+    turns = ["rotation about x", "rotation about y", "rotation about z"]
+    named = ["GROD", "rotation, first component", "IQ, the paper's way", *turns]
+    assert list(physical_maps(view)) == named
+    best = {("walls", "vae-16", points): {"am": 2, "other": 1} for points in (0, 1, 2)}
+    found = truth_scores._readouts(view, target, best)
+    judge, aucs = Judge(target), {}
+    for name, model, values in found[0]:
+        aucs[name, model] = judge.scores(judge.oriented(values))["AUC"].value
+    assert aucs[TOLD, "vae-16"] == aucs[BLIND, "vae-16"] > 0.9
+    assert aucs["feature chosen on other", "vae-16"] < 0.6
+    assert aucs["ridge probe", "vae-16"] > 0.9
+    assert aucs["GROD", ""] == pytest.approx(0.5, abs=0.05)
+    assert ("trees probe", "vae-16") in [(name, model) for name, model, _ in found[1]]
+
+
+def test_rows_compare_with_the_best_physical_map_and_curves_rise_with_strength(planted):
+    view, target = planted
+    judge = Judge(target)
+    maps = {("IQ", ""): -target.amount, ("noise", ""): np.random.default_rng(1).random(SHAPE)}
+    maps[BLIND, "vae-16"] = view.latents("vae-16")[..., 1]
+    keys = [("am", "walls", *names, 0) for names in maps]
+    maps = [judge.oriented(values) for values in maps.values()]
+    table = pd.DataFrame(
+        truth_scores._compared(keys, [judge.scores(values) for values in maps], target)
+    )
+    auc = table[table["measure"] == "AUC"].set_index("readout")
+    assert (auc["against"] == "IQ").all() and auc.loc["IQ", "difference"] == 0
+    assert auc.loc[BLIND, "verdict"] == "worse" and auc.loc["noise", "verdict"] == ""
+    curve = pd.DataFrame(truth_scores._curve(view, target, keys[0], maps[0]))
+    assert curve["detected"].is_monotonic_increasing and curve["detected"].iloc[-1] == 1
+    results = SimpleNamespace(study=SimpleNamespace(title="T"), step_um=lambda scan: 1.0)
+    assert "## `am`, step 1 µm: no" in cells_page(results, table)
+
+
+def test_smoothing_stays_inside_its_grain_and_ignores_nan():
+    values = np.zeros((*SHAPE, 1))
+    grains = np.zeros(SHAPE, int)
+    grains[:, 20:], values[:, 20:] = 1, 9
+    values[3, 3], grains[0, 0] = np.nan, -1
+    smooth = smoothed_in_grains(values, grains, 2)[..., 0]
+    np.testing.assert_allclose(smooth[:, 20:], 9, rtol=1e-6)
+    assert np.isnan(smooth[0, 0]) and smooth[3, 3] == 0
+    np.testing.assert_array_equal(np.isnan(smoothed_in_grains(values, grains, 0)[3, 3]), [True])
+
+
+def test_lines_and_spots_are_told_from_smooth_domains():
+    """What Moran's I cannot do."""
+    rows, columns = np.indices(SHAPE)
+    noise = np.random.default_rng(0).standard_normal((*SHAPE, 3))
+    noise[..., 0] += 2.0 * ((rows + columns) % 6 < 2)
+    noise[..., 1] += 2.0 * (rows > 20)
+    grains = np.zeros(SHAPE, int)
+    assert band_share(noise, grains).argmax() == 0 and morans_i(noise).argmax() == 1
+    noise[10, 10, 1] -= 30
+    away = local_outliers(noise, grains)[..., 1]
+    assert np.unravel_index(away.argmax(), SHAPE) == (10, 10)
+    assert np.median(away[18:24]) < 2 * np.median(away[:18]), "a step of a domain is no outlier"
 
 
 def test_boundaries_run_between_the_points():

@@ -149,8 +149,8 @@ def test_rungs_keep_the_variance():
     square = (1 - above) * SPREADS_DEG[level] ** 2 + above * SPREADS_DEG[level + 1] ** 2
     np.testing.assert_allclose(square, spread**2, rtol=1e-5, atol=1e-9)
     assert _rungs(np.array([99.0]))[1] == 1
-    assert _blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]].tolist() == sorted(
-        _blurred_stack("Ni").std(axis=(1, 2))[[0, 6, 12]], reverse=True
+    assert _blurred_stack("Ni", 14).std(axis=(1, 2))[[0, 6, 12]].tolist() == sorted(
+        _blurred_stack("Ni", 14).std(axis=(1, 2))[[0, 6, 12]], reverse=True
     )
 
 

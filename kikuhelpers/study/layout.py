@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kikuhelpers.runs.files import readable_json
+from kikuhelpers.study import roles
 from kikuhelpers.study.load import root_of
 from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.stages import (
@@ -288,10 +289,11 @@ class Layout:
         if stage == VIRTUAL_SPECIMENS:
             stems = [f"truth_{name}" for name in study.virtual_scans]
             stems += ["realism"] if study.comparison else []
+            stems += [f"detection_{effect}" for effect in roles.scored_effects(study)]
             names = [stem + ending for stem in stems for ending in PICTURES]
             names += ["realism.csv"] if study.comparison else []
+            names += ["truth_scores.csv", "cells.md"] if roles.scored_scans(study) else []
             return [*names, "virtual_specimens.json"]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
-        scores = {study.scan(name).serves for name in study.virtual_scans} - {"training"}
-        return [*pictures, *(["truth_scores.csv"] if scores else []), drawn.name, "run.json"]
+        return [*pictures, drawn.name, "run.json"]

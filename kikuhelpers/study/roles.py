@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from kikuhelpers.study.specimen import EFFECTS
 from kikuhelpers.study.study import Study
 
 
@@ -32,6 +33,17 @@ def mapped_in_figures(study: Study) -> set[str]:
     boxes = [*figures.regions.values(), *([figures.path_4c] if figures.path_4c else [])]
     scans = {scan_of(study, "wrought"), scan_of(study, "am"), fine_scan(study)}
     return (scans | {decoded_scan(study)} | {box.scan for box in boxes}) - {None}
+
+
+def scored_scans(study: Study) -> list[str]:
+    """Return the virtual scans of which latent maps are made: their truth is known."""
+    return [n for n in study.mapped_scans if study.is_virtual(n)] if study.models else []
+
+
+def scored_effects(study: Study) -> list[str]:
+    """Return what these scans can be searched for, see ``EFFECTS`` of the specimens."""
+    scans = [study.scan(name).data.specimen.effects for name in scored_scans(study)]
+    return [effect for effect in EFFECTS if any(effect in effects for effects in scans)]
 
 
 def vaes(study: Study) -> list[str]:

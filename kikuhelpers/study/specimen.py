@@ -197,6 +197,10 @@ ALLOYS: dict[str, dict[str, Any]] = {
 }
 
 
+# What a scan can be searched for, and the part of the specimen that makes it.
+EFFECTS = {"walls": "cells", "scratches": "scratches", "particles": "particles", "twins": "twins"}
+
+
 class Specimen(Settings):
     """A virtual specimen of one of the alloys."""
 
@@ -216,6 +220,11 @@ class Specimen(Settings):
     scratches: Scratches | None = None
     deformation: Deformation | None = None
     alloy: Literal["wrought", "am", "waspaloy"]
+
+    @property
+    def effects(self) -> list[str]:
+        """The names of ``EFFECTS`` that the specimen has."""
+        return [effect for effect, part in EFFECTS.items() if getattr(self, part)]
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from kikuhelpers.study import roles
 from kikuhelpers.study.models import Model, Pca
 from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.study import Study
@@ -170,7 +171,9 @@ class Dependencies:
         scans = [name for name in study.scans if study.is_virtual(name) or name in compared]
         settings = {"title": study.title, "comparison": study.comparison, "seed": study.seed}
         settings["roles"] = {name: study.scan(name).figures for name in scans}
-        return settings, [Job(INDEXING, (name,)) for name in scans]
+        jobs = [Job(INDEXING, (name,)) for name in scans]
+        scored = roles.scored_scans(study)
+        return settings, jobs + [Job(LATENT_MAPS, (m, s)) for m in study.models for s in scored]
 
     def _figures(self):
         study = self.study

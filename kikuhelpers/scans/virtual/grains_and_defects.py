@@ -183,6 +183,8 @@ class TwinLamellae:
                 self._number[grain, column] = len(rotations)
         # (lamellae, 4) lab2crystal; the lamella numbered t has row t - 1
         self.rotations = np.reshape(rotations, (-1, 4))
+        self.widths_um = np.full(len(rotations) + 1, np.nan)  # (t,) on the surface
+        self.widths_um[self._number] = np.where(self._number, 2 * self._half_width, np.nan)
 
     def locate(self, points_um: np.ndarray, grain: np.ndarray) -> np.ndarray:
         """Return the number (n,) int32 of the lamella at points of known grain, 0 for none."""

@@ -77,9 +77,10 @@ def add_projections(
     plane_x, plane_y
         (pixels,) float32 positions on the detector, in detector widths.
     """
+    levels, above = _rungs(spread_deg)
     with _ONE_AT_A_TIME:
-        stack = _blurred_stack(name)
-    _project(out, target, weight, turn, offset, plane_x, plane_y, stack, *_rungs(spread_deg))
+        stack = _blurred_stack(name, int(levels.max()) + 2)
+    _project(out, target, weight, turn, offset, plane_x, plane_y, stack, levels, above)
 
 
 def _rungs(spread_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,16 +93,21 @@ def _rungs(spread_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _blurred_stack(name: str) -> np.ndarray:
-    """A phase's master pattern, blurred by every spread of the ladder, (levels, n, n) float32."""
-    stack = [_load_master_pattern(name)]
-    for index, spread in enumerate(SPREADS_DEG[1:]):
-        # Blurred from two rungs below: the nodes of the quadrature then lie closer together
-        # than the details that are left in the pattern.
-        source = max(0, index + 1 - STRIDE) if spread > 2 * LOWEST_SPREAD_DEG else 0
-        step = np.sqrt(spread**2 - SPREADS_DEG[source] ** 2)
-        stack.append(_blur(stack[source], step))
-    return np.ascontiguousarray(np.stack(stack), np.float32)
+def _blurred_stack(name: str, count: int) -> np.ndarray:
+    """A phase's master pattern, blurred by the first spreads, (count, n, n) float32."""
+    return np.stack([_rung(name, index) for index in range(count)])
+
+
+@cache
+def _rung(name: str, index: int) -> np.ndarray:
+    """A phase's master pattern, blurred by one spread of the ladder, (n, n) float32."""
+    if not index:
+        return _load_master_pattern(name)
+    # Blurred from two rungs below: the nodes of the quadrature then lie closer together
+    # than the details that are left in the pattern.
+    spread = SPREADS_DEG[index]
+    source = max(0, index - STRIDE) if spread > 2 * LOWEST_SPREAD_DEG else 0
+    return _blur(_rung(name, source), np.sqrt(spread**2 - SPREADS_DEG[source] ** 2))
 
 
 def _load_master_pattern(name: str) -> np.ndarray:

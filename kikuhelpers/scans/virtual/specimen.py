@@ -180,6 +180,12 @@ class VirtualSpecimen:
             density=density.astype(np.float32),
         )
 
+    def sizes_um(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lamellae's widths on the surface and the particles' radii, NaN for none."""
+        number = state.domain - len(self._crystals) * self._domains
+        radii = np.append(self._particles.radii_um if self._particles else [], np.nan)
+        return self._twins.widths_um[state.twin], radii[np.where(number >= 0, number, -1)]
+
     def _smooth_turn(self, points, grain):
         """Rotation vectors (n, 3) in degrees of the smooth field and of each grain's gradient."""
         rotation = self.settings.rotation
