@@ -144,7 +144,7 @@ def other_share(patterns: np.ndarray, grains: np.ndarray) -> float:
 
     A pattern beside a boundary across a row is taken as a sum of the two grains' mean patterns,
     over ``APART`` points farther from it. Of a normal interaction volume the share is 0.17 of
-    its full width at half maximum, in steps.
+    its full width at half maximum, in steps, up to a width of one step.
     """
     shares, reach = [], APART[1]
     for row, labels in enumerate(grains):
