@@ -423,7 +423,7 @@ rule virtual_specimens:
     log:
         log_file(stages.VIRTUAL_SPECIMENS),
     shell:
-        papermill(stages.VIRTUAL_SPECIMENS)
+        papermill(stages.VIRTUAL_SPECIMENS, use_archive=FROM_ARCHIVE)
 
 
 def figure_inputs():

@@ -67,6 +67,7 @@ TRIMMED = (0.02, 0.98)  # quantiles to which values are clipped: particles count
 FEWEST_ROWS = 5  # inside grains, of odd and of even rows each, for a column to count
 BLOCK = 5  # columns that the bootstrap draws together: a scratch leans over some
 DRAWS, SEED = 1000, 0
+APART = (3, 8)  # points from a boundary that are taken for pure
 
 
 def lines_along_columns(values: np.ndarray, grains: np.ndarray) -> np.ndarray:
@@ -138,6 +139,27 @@ def physical_maps(patterns: np.ndarray, centre: tuple[float, float, float]) -> d
     return maps | {"iq_noise": maps["pq"] / maps["noise"]}
 
 
+def other_share(patterns: np.ndarray, grains: np.ndarray) -> float:
+    """Return the mean share of the other grain in the patterns on both sides of a boundary.
+
+    A pattern beside a boundary across a row is taken as a sum of the two grains' mean patterns,
+    over ``APART`` points farther from it. Of a normal interaction volume the share is 0.17 of
+    its full width at half maximum, in steps, up to a width of one step.
+    """
+    shares, reach = [], APART[1]
+    for row, labels in enumerate(grains):
+        for last in np.flatnonzero(np.diff(labels)):
+            near = labels[max(0, last + 1 - reach) : last + 1 + reach]
+            if len(near) < 2 * reach or near.min() < 0 or np.count_nonzero(np.diff(near)) > 1:
+                continue
+            line = patterns[row, last + 1 - reach : last + 1 + reach][:, MASK].astype(float)
+            line -= line.mean(axis=1, keepdims=True)
+            ends = line[: reach - APART[0]].mean(axis=0), line[reach + APART[0] :].mean(axis=0)
+            sums = np.linalg.lstsq(np.stack(ends, 1), line[reach - 1 : reach + 1].T, rcond=None)[0]
+            shares += [sums[1, 0] / sums[:, 0].sum(), sums[0, 1] / sums[:, 1].sum()]
+    return float(np.mean(shares))
+
+
 def on_one_scale(raw: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return patterns less a background (h, w), all on the one scale of their map."""
     with tempfile.TemporaryDirectory() as folder:
@@ -176,20 +198,24 @@ def main() -> None:
     study = load_study("realism")
     first, last = JUDGED_ROWS
     raw = np.concatenate([*public.in718_rows(JUDGED_ROWS)])
-    crop = lines_of(
-        physical_maps(preprocessed(raw), study.scan("measured").indexing.pattern_centre)
-    )
+    measured = preprocessed(raw)
+    crop_maps = physical_maps(measured, study.scan("measured").indexing.pattern_centre)
+    crop = lines_of(crop_maps)
     data = study.scan("virtual").data
     data = data.model_copy(
         update={"map_shape": (last - first, data.map_shape[1]), "origin_um": (float(first), 0.0)}
     )
-    maps = physical_maps(preprocessed(scanned(data)[0]), data.microscope.pattern_centre)
+    patterns = preprocessed(scanned(data)[0])
+    maps = physical_maps(patterns, data.microscope.pattern_centre)
     rows = []
     for name, (value, *_) in lines_of(maps).items():
         low, high = CROP_INTERVALS[name]
         row = {"control": "scratches", "map": name, "required": name == REQUIRED}
         row |= {"measured": crop[name][0], "lowest": low, "highest": high, "virtual": value}
         rows.append(row | {"holds": low <= value <= high})
+    row = {"control": "boundaries", "map": "share of the other grain", "required": False}
+    row["measured"] = other_share(measured, crop_maps["grain"])
+    rows.append(row | {"virtual": other_share(patterns, maps["grain"])})
     quick = load_study("quick")
     fine, wide = (quick.scan(name).data for name in ("am_fine", "am"))
     fine = fine.model_copy(update={"map_shape": (40, 100)})

@@ -29,7 +29,7 @@ from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.fork_server import visible_gpus
 from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, stages
+from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, roles, stages
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import study_path
 from kikuhelpers.study.stages import Job, jobs_of
@@ -176,14 +176,12 @@ def _with_needs(results: Results, jobs: Collection[Job]) -> set[Job]:
 
 
 def _tables_and_figures(results: Results) -> list[Job]:
-    """The last notebooks; of virtual specimens only where all that it reads is there."""
-    jobs = [Job(stages.TABLE1), Job(stages.FIGURES)] if results.study.models else []
-    truth = Job(stages.VIRTUAL_SPECIMENS)
-    needed = results.layout.dependencies.needs(truth) if results.study.virtual_scans else []
-    scans = [job.parts for job in needed if job.stage == stages.INDEXING]
-    behind = [Job(s, parts) for s in (stages.PREPROCESSING, stages.DATA) for parts in scans]
-    there = needed and not any(map(results.lacks, [*needed, *behind]))
-    return [*jobs, truth] if there else jobs
+    """The last notebooks; of virtual specimens only where all that it scores is there."""
+    study, found = results.study, Results(results.study, archive=True)
+    jobs = [Job(stages.TABLE1), Job(stages.FIGURES)] if study.models else []
+    scored = [found.layout.scan(scan) for scan in roles.scored_scans(study)]
+    there = all(found.has(path) for files in scored for path in (files.truth, files.camera_scale))
+    return [*jobs, Job(stages.VIRTUAL_SPECIMENS)] if scored and there else jobs
 
 
 def _to_do(results: Results, jobs: list[Job]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from docs import positive_controls as controls
 from kikuhelpers.study import load_study
@@ -30,6 +31,19 @@ def test_repeatable_lines_are_found_and_noise_is_not():
     # A step between two grains is no line: neither in the middle nor beside the boundary.
     grains = np.repeat([[0] * 100 + [1] * 100], 60, axis=0)
     assert not np.nan_to_num(controls.lines_along_columns(5.0 * grains, grains)).any()
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0])
+def test_the_share_of_the_other_grain_tells_the_width_of_the_beam(width):
+    """Two flat grains and a boundary that runs evenly over all places between two points."""
+    rng = np.random.default_rng(0)
+    grains = np.repeat([[0] * 12 + [1] * 12], 40, axis=0)
+    place = 11 + (np.arange(40) + 0.5)[:, np.newaxis] / 40
+    second = norm.cdf((np.arange(24) - place) / (width / 2.3548))[..., np.newaxis, np.newaxis]
+    one, other = rng.uniform(0, 60000, (2, 120, 120))
+    mixed = (1 - second) * one + second * other
+    share = controls.other_share(mixed, grains)
+    assert share == pytest.approx(0.17 * width, abs=0.015)
 
 
 def test_ranks_are_compared_inside_crystals():

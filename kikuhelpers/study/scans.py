@@ -97,7 +97,7 @@ class Microscope(Settings):
     # Full widths at half maximum of the interaction volume on the surface, down the slope (x)
     # and along it (y). Measured in Al at 20 kV and a tilt of 70°: 0.66 and 0.25 um (Hjelen & Nes,
     # Proc. XII Int. Congr. Electron Microsc. (1990) 404). Taken as inverse to the density,
-    # 2.7 against 8.2 g/cm3 of alloy 718.
+    # 2.7 against 8.2 g/cm3 of alloy 718. The crop's boundaries say 1 um: studies/realism.yaml.
     interaction_um: tuple[NonNegative, NonNegative] = (0.22, 0.08)
     # Width of the whole pattern on the detector. It sets how far the pattern centre moves
     # with the beam.

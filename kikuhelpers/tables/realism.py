@@ -30,8 +30,8 @@ _IN_DEGREES = ("fit", "KAM")
 # How far a virtual scan may be off to count as alike
 _EIGENVALUE_FACTOR = 2.0
 _POWER_FRACTION = 0.2
-_ANGLE_DEG = 0.1  # Wasserstein distance of fits and misorientations
-_MAP_FRACTION = 0.2  # Wasserstein distance of the other maps, of the measured median
+_QUANTILES = (0.1, 0.9)  # whose distance is the spread of a map
+_SPREAD_FRACTION = 0.2  # Wasserstein distance of maps, of the measured spread
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def compare(
             rows.append((text.format(which), one, other, distance, *limit, kind in fitted))
     for name, one in measured.maps.items():
         other = virtual.maps[name]
-        distance, median = wasserstein_distance(one, other), np.median(one)
         text = name + (" (°)" if name in _IN_DEGREES else "")
-        most = _ANGLE_DEG if name in _IN_DEGREES else _MAP_FRACTION * median
+        distance = wasserstein_distance(one, other)
+        most = _SPREAD_FRACTION * np.ptp(np.quantile(one, _QUANTILES))
         limit = f"{most:.3g}", distance <= most
-        rows.append((text, median, np.median(other), distance, *limit, name in fitted))
+        rows.append((text, np.median(one), np.median(other), distance, *limit, name in fitted))
     columns = ["statistic", "measured", "virtual", "distance", "limit", "alike", "fitted"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(3, "ratio", table["virtual"] / table["measured"])
