@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import yaml
 from diffsims.crystallography import ReciprocalLatticeVector
-from kikuchipy.detectors import EBSDDetector
 from kikuchipy.simulations import KikuchiPatternSimulator
 from pydantic import ValidationError
 
@@ -156,11 +155,9 @@ class FirstLook:
         """Lines of the best pattern's bands, (2, ends, lines): x and y in pixels."""
         detector, settings = self.detector, Indexing(phase=self.phase)
         patterns = np.tile(self.patterns[self.best], (2, 2, 1, 1))  # a map, if a small one
-        centre = detector.pattern_centre
         xmap = index_patterns(patterns, self.mask, detector, settings, self.step_um)
         vectors = ReciprocalLatticeVector(xmap.phases[0], hkl=reflectors(self.phase)).symmetrise()
-        tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
-        camera = EBSDDetector(self.mask.shape, pc=centre, **tilts)
+        camera = detector.camera(self.mask.shape)
         lines = KikuchiPatternSimulator(vectors).on_detector(camera, xmap.rotations[:1])
         return np.moveaxis(lines.lines_coordinates().reshape(-1, 2, 2), 0, 2).swapaxes(0, 1)
 

@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
-from orix.quaternion import Rotation
 from scipy.ndimage import convolve, gaussian_filter, maximum_filter, minimum_filter
 from scipy.stats import skew
 from skimage.measure import regionprops
@@ -30,6 +29,7 @@ from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study import StudyError, roles
 from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.training.held_out import CUBIC, TWIN_TOLERANCE_DEG, TWINS
 
 Point = tuple[int, int]  # row and column, or first and one past the last
 Row = tuple[str, View, Sequence[Choice | str]]  # of maps: its letter, view and what is shown
@@ -39,8 +39,6 @@ PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns
 WALL_REACH_POINTS = 2  # from the middle of a wall to the cells beside it
 _BAND_POINTS = (1.0, 3.0)  # standard deviations of the smoothings whose difference shows walls
 SLENDER = 5.0  # length over thickness from which on a twin is a lamella
-BRANDON_DEG = 15 / np.sqrt(3)  # of Sigma 3 (Brandon, Acta Metall. 14 (1966) 1479)
-_TWINS = Rotation.from_axes_angles([[1, y, z] for y in (-1, 1) for z in (-1, 1)], 60, degrees=True)
 _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
@@ -58,10 +56,8 @@ PHYSICAL_MAPS = {
     "sharpness_map": ("sharpness (fraction)\ncamera's scale", drawing.QUALITY_COLOURS),
     "std_counts": ("standard deviation\n(counts)", drawing.QUALITY_COLOURS),
 }
-PAPERS_WAY = ("pq", "grod_deg", "kam_deg", "sharpness")  # of stretched patterns
-# Below these, each under what it is to be set beside.
-ON_CAMERA = ("mean_counts", "iq_counts", "rotation_deg", "iq_per_noise", "sharpness_map")
-ON_CAMERA += ("std_counts",)
+# The first four are of stretched patterns; the others stand below, each under its counterpart.
+PAPERS_WAY, ON_CAMERA = tuple(PHYSICAL_MAPS)[:4], tuple(PHYSICAL_MAPS)[4:]
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
@@ -134,9 +130,9 @@ def _is_twin(view: View, twin) -> bool:
     xmap, ends = view.orientations(), (np.tile(twin.coords, (8, 1)), _beside(twin, view))
     places = view.crop(np.arange(xmap.size).reshape(xmap.shape))
     own, beside = (xmap.rotations[places[tuple(points.T)]] for points in ends)
-    turned, group = _TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
+    turned, group = TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
     off = disorientation_deg(turned, own.reshape(*turned.shape), group).min(axis=0)
-    return group.name == "m-3m" and np.median(off) < BRANDON_DEG
+    return group.name == CUBIC and np.median(off) < TWIN_TOLERANCE_DEG
 
 
 def twin_feature(view: View, model: str, twin) -> Choice:
@@ -222,7 +218,7 @@ def _walls(scan: View, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     if scan.is_virtual:
         return np.log10(scan.truth("density")), scan.truth("domain")
     grains = scan.grains()
-    standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
+    standard = standardised_in_grains(choice.map_of(scan), grains)
     fine, coarse = (gaussian_filter(standard, points) for points in _BAND_POINTS)
     width = 2 * PATH_CLEARANCE_POINTS + 1
     clear = minimum_filter(grains, width) == maximum_filter(grains, width)

@@ -105,11 +105,8 @@ def realism_figure(
     """
     views = [View.whole(results, scan) for scan in statistics]
     labels = ["virtual" if view.is_virtual else "measured" for view in views]
-    heights = [
-        panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM),
-        _WIDTH_MM + _TITLE_MM,
-        _PLOT_MM,
-    ]
+    row_mm = panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM)
+    heights = [row_mm, _WIDTH_MM + _TITLE_MM, _PLOT_MM]
     title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
     figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
     grid = figure.add_gridspec(3, 1, height_ratios=heights)

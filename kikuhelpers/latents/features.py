@@ -108,16 +108,16 @@ def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     maps
-        (rows, columns, D).
+        (rows, columns) or (rows, columns, D).
     grains
         (rows, columns) labels, -1 for none.
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns, D).
+        Of the shape of the maps.
     """
-    flat, labels = maps.reshape(-1, maps.shape[-1]).astype(float), grains.ravel()
+    flat, labels = maps.reshape(grains.size, -1).astype(float), grains.ravel()
     means, rows = _means_by_label(flat, labels)
     residual = flat - means[rows]
     variances, _ = _means_by_label(residual**2, labels)

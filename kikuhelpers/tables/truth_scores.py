@@ -120,7 +120,7 @@ def _readouts(view: View, target: Target, best: dict) -> dict[int, list]:
                 found[points].append((name, model, maps[..., np.searchsorted(active, index)]))
             long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
             steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
-            steps = features.standardised_in_grains(steps[..., None], target.crystals)[..., 0]
+            steps = features.standardised_in_grains(steps, target.crystals)
             found[points].append(("gradient", model, steps))
             found[points] += _probes(maps, model, target, points)
     return found
