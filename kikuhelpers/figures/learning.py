@@ -100,10 +100,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
 
 
 def _looks(study: Study) -> Iterator[tuple[str, dict]]:
-    """Yield each model with its colour, line, marker and label, one look for seeds of a model.
-
-    Colours are latent dimensions, lines are beta or the loss, markers are trainings.
-    """
+    """Yield each model and its look: colour by dimension, line by beta or loss, else marker."""
     trainings, betas = {}, sorted({model.beta for model in study.models.values()} - {1})
     styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
     for name, model in study.models.items():

@@ -23,7 +23,7 @@ from kikuhelpers.figures import drawing, style
 from kikuhelpers.indexing.orientation_maps import disorientation_deg, point_groups
 from kikuhelpers.latents import features
 from kikuhelpers.latents.features import BLOCK, Choice, cell_feature, standardised_in_grains
-from kikuhelpers.latents.view import View
+from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study import StudyError, roles
@@ -76,7 +76,7 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
     view = View.whole(results, box.scan)
     if box.size is not None:
         if panel == "4B" and (twin := slenderest_twin(view)) is not None:
-            return box_around(view, np.array(twin.centroid), box.size)
+            return box_around(view, twin.centroid, box.size)
         structure = _structure_in_grains(view, roles.largest_vae(results.study))
         return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
     if box.rows[1] > view.shape[0] or box.columns[1] > view.shape[1]:
@@ -162,10 +162,7 @@ def _structure_in_grains(view: View, model: str) -> np.ndarray:
 
 
 def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> tuple[Point, Point]:
-    """Rows and columns of a box of a size where the mean of a map (rows, columns) is highest.
-
-    With a ``rank`` above 1: where it is highest without overlap with the boxes before.
-    """
+    """Rows and columns of the box of highest mean of a map; the ``rank``-th, without overlap."""
     height, width = (int(n) for n in np.minimum(size, structure.shape))
     sums = np.pad(structure.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
@@ -173,7 +170,7 @@ def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> t
     for _ in range(rank):
         if not np.isfinite(inside).any():
             raise StudyError(f"The map has no room for region {rank} of {height} x {width} points.")
-        row, column = (int(i) for i in np.unravel_index(inside.argmax(), inside.shape))
+        row, column = highest_point(inside)
         rows, columns = (max(0, row - height + 1), max(0, column - width + 1))
         inside[rows : row + height, columns : column + width] = -np.inf
     return (row, row + height), (column, column + width)
@@ -198,7 +195,7 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 
 
-def box_around(outer: View, middle: np.ndarray, size: Point) -> View:
+def box_around(outer: View, middle: Sequence[float], size: Point) -> View:
     """View of a box of a size around a point of an outer one, moved and cut to lie in it."""
     size = np.minimum(size, outer.shape)
     first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, outer.shape - size)
@@ -242,7 +239,7 @@ def _path_across(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[P
         above = np.where(inside, above, -np.inf)
         if above.max(initial=-np.inf) > best:
             best = above.max()
-            row, column = (int(i) for i in np.unravel_index(above.argmax(), above.shape))
+            row, column = highest_point(above)
             ends = (row, column), (row + (length - 1) * (axis == 0), column + (length - 1) * axis)
     if ends is None:
         raise StudyError(f"path_4c: no grain of the map holds a path of {length} points.")

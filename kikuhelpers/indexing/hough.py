@@ -71,11 +71,7 @@ class Detector:
 
 
 def index_patterns(
-    patterns: np.ndarray,
-    mask: np.ndarray,
-    detector: Detector,
-    settings: Indexing,
-    step_um: float,
+    patterns: np.ndarray, mask: np.ndarray, detector: Detector, settings: Indexing, step_um: float
 ) -> CrystalMap:
     """Index every pattern of a map by its Kikuchi bands.
 
@@ -146,11 +142,7 @@ def index_patterns(
 
 
 def index_and_measure(
-    patterns: np.ndarray,
-    mask: np.ndarray,
-    detector: Detector,
-    settings: Indexing,
-    step_um: float,
+    patterns: np.ndarray, mask: np.ndarray, detector: Detector, settings: Indexing, step_um: float
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
 

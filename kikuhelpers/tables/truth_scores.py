@@ -90,9 +90,8 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def physical_maps(view: View) -> dict[str, np.ndarray]:
     """Physical maps (rows, columns) by name, those that there are: older results lack some."""
-    there = {*view.orientations().prop, "rotation_deg"} | set(
-        CAMERA if view.has_camera_scale else ()
-    )
+    there = {*view.orientations().prop, "rotation_deg"}
+    there |= {*CAMERA} if view.has_camera_scale else set()
     there |= {"iq_per_noise"} if "noise" in there else set()
     maps = {PHYSICAL[name]: view.property_map(name) for name in PHYSICAL if name in there}
     turns = np.moveaxis(view.rotation_vectors(), -1, 0)

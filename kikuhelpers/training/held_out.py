@@ -41,10 +41,7 @@ def held_out_points(results: Results, model: str) -> np.ndarray:
 
 
 def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:
-    """Points near either orientation of the largest twin pair that is not too large.
-
-    (rows, columns) bool; ``largest_share`` is of the indexed points.
-    """
+    """Points (rows, columns) near either orientation of the largest pair that is not too large."""
     groups = point_groups(xmap).values()
     if {group.name for group in groups} != {CUBIC} or len(groups) > 1:
         raise StudyError(
