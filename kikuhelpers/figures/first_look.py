@@ -117,9 +117,8 @@ class FirstLook:
         self.phase = max(self.fits, key=lambda phase: self.fits[phase][0])
         self.confidence, self.detector, best = self.fits[self.phase]
         self.best = np.unravel_index(best, self.patterns.shape[:2])
-        self.on_camera = geometry_of(self.pattern_shape, self.scan.preprocessing).to_camera(
-            self.detector.pattern_centre
-        )
+        square = geometry_of(self.pattern_shape, self.scan.preprocessing)
+        self.on_camera = square.to_camera(self.detector.pattern_centre)
         found = self.detector.pattern_centre != detector.pattern_centre
         who = "the best of a grid" if found else f"said by {self.sources['pattern_centre']}"
         self.centre_by = f"a first guess, {who}; mean confidence {self.confidence:.2f}"

@@ -80,14 +80,9 @@ def _lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
     table = table.assign(lost=table["misorientation_deg_q50"] > wrong_deg)
     by_model = table.groupby("model", sort=False)
     shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
-    return pd.DataFrame(
-        {
-            "grains": by_model.size(),
-            "lost_pct": 100 * by_model["lost"].mean(),
-            "share_of_kept_pct": shares.get(False),
-            "share_of_lost_pct": shares.get(True),
-        }
-    )
+    columns = {"grains": by_model.size(), "lost_pct": 100 * by_model["lost"].mean()}
+    columns |= {"share_of_kept_pct": shares.get(False), "share_of_lost_pct": shares.get(True)}
+    return pd.DataFrame(columns)
 
 
 def save_share_table(results: Results) -> pd.DataFrame:
