@@ -31,7 +31,8 @@ def test_an_error_of_known_counts_is_found(tmp_path, binning, rescale):
     if rescale == "pattern":
         middle = (binned.max(axis=(1, 2)) + binned.min(axis=(1, 2)))[:, None, None] / 2
     else:
-        middle = 0  # the values, far from normal, lie within three deviations
+        # The values, far from normal, lie within three deviations of the pattern's mean.
+        middle = binned.mean(axis=(1, 2))[:, None, None]
     raw = open_patterns(files.raw)
     found = camera_residual(decoded, inputs, raw, half_range, mask, scan)
     expected = np.abs(binned - middle).mean() / 2

@@ -102,13 +102,13 @@ def preprocess(
             mean = other_mean * (mean[mask].mean() / other_mean[mask].mean())
         background = (mean if settings.background == "map mean" else 0 * mean).astype(np.float32)
         within = (pixels, background, mask)
-        # About the background, the deviation of all the map's values: in time and over the screen.
+        # The deviation of all the map's values from the background: in time and over the screen.
         of_map = DEVIATIONS * np.sqrt((std[mask] ** 2 + (mean - background)[mask] ** 2).mean())
 
         def rescaled(chunk):
             found = ranges(chunk, *within)
             if settings.rescale == "map":
-                found[:, :2] = -of_map, of_map
+                found[:, :2] = found[:, 2:] + (-of_map, of_map)
             elif settings.rescale != "pattern":
                 found[:, :2] = _clipped(chunk, *within, settings.rescale)
             counts = rescaled_counts(chunk, *within, found)

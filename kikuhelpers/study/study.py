@@ -36,8 +36,8 @@ class ScreenMask(Settings):
 class Preprocessing(Settings):
     background: Literal["map mean", "none"] = "map mean"
     # What becomes [-1, 1], which the paper does not say. Of each pattern: its lowest to highest
-    # value, its percentiles 0.5 to 99.5, or three standard deviations about its mean. Or, for all
-    # patterns alike, three standard deviations of the map about the background.
+    # value, its percentiles 0.5 to 99.5, or three standard deviations about its mean. Or three
+    # standard deviations of the map about its mean: one scale for all patterns.
     rescale: Literal["pattern", "percentiles", "z-score", "map"] = "pattern"
     mask: ScreenMask | Literal["find", "none"] = "find"
 
