@@ -130,13 +130,9 @@ def index_patterns(
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
     best["fit"][weak] = NO_FIT_DEG
-    xmap = xmap_from_hough_indexing_data(
-        best[np.newaxis],
-        orix_phases(settings),
-        navigation_shape=(rows, columns),
-        step_sizes=(step_um, step_um),
-        scan_unit="um",
-    )
+    grid = {"navigation_shape": (rows, columns), "step_sizes": (step_um, step_um)}
+    phases = orix_phases(settings)
+    xmap = xmap_from_hough_indexing_data(best[np.newaxis], phases, scan_unit="um", **grid)
     xmap.prop["ci"] = confidence
     return with_rows_and_columns(xmap)
 
@@ -195,9 +191,8 @@ def save_map(
     if path.suffix != ".h5":
         raise ValueError(f"{path.name} must end in .h5, the ending of an orix map.")
     with written_aside(path) as whole, written_aside(path.with_suffix(".ang")) as ang:
-        orix.io.save(
-            str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
-        )
+        named = {"image_quality_prop": "pq", "confidence_index_prop": "ci"}
+        orix.io.save(str(ang), xmap, overwrite=True, **named)
         _state_pattern_centre(ang, pattern_centre)
         orix.io.save(str(whole), xmap, overwrite=True)
 
