@@ -210,11 +210,8 @@ def _last_words(results: Results) -> list[str]:
         of |= {"model": next(iter(study.models)), "scan": study.mapped_scans[0]}
     notebook = "05_latent_maps" if study.models else "10_virtual_specimens"
     look = f"To look into it: make lab in {PROJECT_ROOT}, then notebooks/{notebook}.ipynb with "
-    return [
-        *warnings,
-        *where,
-        look + ", ".join(f'{name} = "{value}"' for name, value in of.items()),
-    ]
+    look += ", ".join(f'{name} = "{value}"' for name, value in of.items())
+    return [*warnings, *where, look]
 
 
 def _complaints(layout: Layout, start: float) -> list[str]:

@@ -4,19 +4,16 @@ from collections.abc import Iterator
 from string import ascii_uppercase
 
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.ticker import LogLocator
 
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import LATENT_DIMENSIONS
 from kikuhelpers.tables.targets import FALSE_ALARMS
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL
 
 _PLOT_MM, _LEGEND_MM = 52.0, 38.0
 _BELOW = 5.0  # heights of its text from the axes to their legend, with room for their label
-_COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9]), strict=True))
 
 
 @style.print_style
@@ -67,7 +64,7 @@ def _methods(results: Results, scores: pd.DataFrame, scan: str, effect: str) -> 
     kinds += [(p, {"color": "0.6", "marker": m}) for p, m in zip(paper, "v^", strict=True)]
     kinds += [(~latent & probe, {"color": red, "ls": ":", "marker": "s"})]
     for model in rows.loc[latent, "model"].unique():
-        colour = _COLOURS[results.study.model(model).latent_dim]
+        colour = drawing.DIMENSION_COLOURS[results.study.model(model).latent_dim]
         kinds += [((rows["model"] == model) & ~probe, {"color": colour, "marker": "o"})]
     kinds += [(latent & probe, {"color": "black", "ls": ":", "marker": "o"})]
     for which, look in kinds:

@@ -10,12 +10,15 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from kikuhelpers.figures.style import SMALL_PT
+from kikuhelpers.study import LATENT_DIMENSIONS
 
 LATENT_COLOURS = "viridis"
 ANGLE_COLOURS = "inferno"  # GROD and KAM
 QUALITY_COLOURS = "cividis"  # IQ and sharpness
 DIFFERENCE_COLOURS = "RdBu_r"
 DENSITY_COLOURS = "magma"  # of dislocations
+_FROM_DARK = colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9])
+DIMENSION_COLOURS = dict(zip(LATENT_DIMENSIONS, _FROM_DARK, strict=True))
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
 IPF_X = "IPF-X (X down)"  # the sample's x runs down the rows of a map

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.latents.features import Choice, cell_feature, rotation_feature, spot_feature
-from kikuhelpers.latents.view import View
+from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
@@ -42,14 +42,10 @@ def draw(results: Results) -> style.PaperFigure:
 
 
 def _zoom(field: View, spots: Choice) -> View:
-    """Region 7C; if it is not given, half the field around what is largest of the particles.
-
-    Of a virtual scan the truth says where they are, of a measured one the feature's outliers.
-    """
+    """Region 7C, else half the field around the largest particle, by truth or outliers."""
     zoom = panels.region(field.results, "7C", None)
     if zoom is not None and zoom.scan == field.scan:
         return zoom
     spotted = field.truth("phase") > 0 if field.is_virtual else np.abs(spots.map_of(field))
     spotted = gaussian_filter(np.nan_to_num(spotted * 1.0), _PARTICLE_POINTS, mode="constant")
-    middle = np.array(np.unravel_index(spotted.argmax(), field.shape))
-    return panels.box_around(field, middle, -(-np.array(field.shape) // 2))
+    return panels.box_around(field, highest_point(spotted), -(-np.array(field.shape) // 2))

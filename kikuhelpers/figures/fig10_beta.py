@@ -7,7 +7,7 @@ import pandas as pd
 
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.features import rank_correlation
-from kikuhelpers.latents.view import View, names
+from kikuhelpers.latents.view import View, highest_point, names
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import Study, roles
 
@@ -76,7 +76,7 @@ def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple
     sign = 1 if kind == "worst" else -1
     losses = [sign * view.losses(model) for view in views]
     at = int(np.argmax([np.nanmax(values) for values in losses]))
-    return views[at], np.unravel_index(int(np.nanargmax(losses[at])), losses[at].shape)
+    return views[at], highest_point(losses[at])
 
 
 def _draw_history(ax, history: pd.DataFrame) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import yaml
 from diffsims.crystallography import ReciprocalLatticeVector
-from kikuchipy.detectors import EBSDDetector
 from kikuchipy.simulations import KikuchiPatternSimulator
 from pydantic import ValidationError
 
@@ -118,9 +117,8 @@ class FirstLook:
         self.phase = max(self.fits, key=lambda phase: self.fits[phase][0])
         self.confidence, self.detector, best = self.fits[self.phase]
         self.best = np.unravel_index(best, self.patterns.shape[:2])
-        self.on_camera = geometry_of(self.pattern_shape, self.scan.preprocessing).to_camera(
-            self.detector.pattern_centre
-        )
+        square = geometry_of(self.pattern_shape, self.scan.preprocessing)
+        self.on_camera = square.to_camera(self.detector.pattern_centre)
         found = self.detector.pattern_centre != detector.pattern_centre
         who = "the best of a grid" if found else f"said by {self.sources['pattern_centre']}"
         self.centre_by = f"a first guess, {who}; mean confidence {self.confidence:.2f}"
@@ -156,11 +154,9 @@ class FirstLook:
         """Lines of the best pattern's bands, (2, ends, lines): x and y in pixels."""
         detector, settings = self.detector, Indexing(phase=self.phase)
         patterns = np.tile(self.patterns[self.best], (2, 2, 1, 1))  # a map, if a small one
-        centre = detector.pattern_centre
         xmap = index_patterns(patterns, self.mask, detector, settings, self.step_um)
         vectors = ReciprocalLatticeVector(xmap.phases[0], hkl=reflectors(self.phase)).symmetrise()
-        tilts = {"sample_tilt": detector.sample_tilt_deg, "tilt": detector.detector_tilt_deg}
-        camera = EBSDDetector(self.mask.shape, pc=centre, **tilts)
+        camera = detector.camera(self.mask.shape)
         lines = KikuchiPatternSimulator(vectors).on_detector(camera, xmap.rotations[:1])
         return np.moveaxis(lines.lines_coordinates().reshape(-1, 2, 2), 0, 2).swapaxes(0, 1)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from scipy.stats import binomtest
 
 from kikuhelpers.baselines.methods import load_spectrum
@@ -14,7 +13,6 @@ from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
 from kikuhelpers.tables.table1 import title_of
 
 _HEIGHT_MM = 90.0
-_COLOURS = dict(zip(LATENT_DIMENSIONS, colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9]), strict=True))
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
 _MARKERS = "osD^v"  # by training, of models otherwise alike
 _ROUNDING = 1e-6  # of the sample's variance; less is left by arithmetic alone
@@ -102,10 +100,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
 
 
 def _looks(study: Study) -> Iterator[tuple[str, dict]]:
-    """Yield each model with its colour, line, marker and label, one look for seeds of a model.
-
-    Colours are latent dimensions, lines are beta or the loss, markers are trainings.
-    """
+    """Yield each model and its look: colour by dimension, line by beta or loss, else marker."""
     trainings, betas = {}, sorted({model.beta for model in study.models.values()} - {1})
     styles = {1: "-"} | dict(zip(betas, _DASHES, strict=False))
     for name, model in study.models.items():
@@ -115,5 +110,5 @@ def _looks(study: Study) -> Iterator[tuple[str, dict]]:
         alike += [kind] * bool(label)
         dash = ":" if model.loss == "contrastive" else styles.get(model.beta, _DASHES[-1])
         marker = _MARKERS[alike.index(kind) % len(_MARKERS)]
-        look = {"color": _COLOURS[model.latent_dim], "ls": dash, "marker": marker, "ms": 3}
-        yield name, look | {"label": label}
+        look = {"color": drawing.DIMENSION_COLOURS[model.latent_dim], "ls": dash, "ms": 3}
+        yield name, look | {"marker": marker, "label": label}

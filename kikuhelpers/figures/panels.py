@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
-from orix.quaternion import Rotation
 from scipy.ndimage import convolve, gaussian_filter, maximum_filter, minimum_filter
 from scipy.stats import skew
 from skimage.measure import regionprops
@@ -24,12 +23,13 @@ from kikuhelpers.figures import drawing, style
 from kikuhelpers.indexing.orientation_maps import disorientation_deg, point_groups
 from kikuhelpers.latents import features
 from kikuhelpers.latents.features import BLOCK, Choice, cell_feature, standardised_in_grains
-from kikuhelpers.latents.view import View
+from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study import StudyError, roles
 from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
+from kikuhelpers.training.held_out import CUBIC, TWIN_TOLERANCE_DEG, TWINS
 
 Point = tuple[int, int]  # row and column, or first and one past the last
 Row = tuple[str, View, Sequence[Choice | str]]  # of maps: its letter, view and what is shown
@@ -39,8 +39,6 @@ PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns
 WALL_REACH_POINTS = 2  # from the middle of a wall to the cells beside it
 _BAND_POINTS = (1.0, 3.0)  # standard deviations of the smoothings whose difference shows walls
 SLENDER = 5.0  # length over thickness from which on a twin is a lamella
-BRANDON_DEG = 15 / np.sqrt(3)  # of Sigma 3 (Brandon, Acta Metall. 14 (1966) 1479)
-_TWINS = Rotation.from_axes_angles([[1, y, z] for y in (-1, 1) for z in (-1, 1)], 60, degrees=True)
 _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
@@ -58,10 +56,8 @@ PHYSICAL_MAPS = {
     "sharpness_map": ("sharpness (fraction)\ncamera's scale", drawing.QUALITY_COLOURS),
     "std_counts": ("standard deviation\n(counts)", drawing.QUALITY_COLOURS),
 }
-PAPERS_WAY = ("pq", "grod_deg", "kam_deg", "sharpness")  # of stretched patterns
-# Below these, each under what it is to be set beside.
-ON_CAMERA = ("mean_counts", "iq_counts", "rotation_deg", "iq_per_noise", "sharpness_map")
-ON_CAMERA += ("std_counts",)
+# The first four are of stretched patterns; the others stand below, each under its counterpart.
+PAPERS_WAY, ON_CAMERA = tuple(PHYSICAL_MAPS)[:4], tuple(PHYSICAL_MAPS)[4:]
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
@@ -80,7 +76,7 @@ def region(results: Results, panel: str, scan: str | None) -> View | None:
     view = View.whole(results, box.scan)
     if box.size is not None:
         if panel == "4B" and (twin := slenderest_twin(view)) is not None:
-            return box_around(view, np.array(twin.centroid), box.size)
+            return box_around(view, twin.centroid, box.size)
         structure = _structure_in_grains(view, roles.largest_vae(results.study))
         return View(results, box.scan, *_most_structured_box(structure, box.size, box.rank))
     if box.rows[1] > view.shape[0] or box.columns[1] > view.shape[1]:
@@ -134,9 +130,9 @@ def _is_twin(view: View, twin) -> bool:
     xmap, ends = view.orientations(), (np.tile(twin.coords, (8, 1)), _beside(twin, view))
     places = view.crop(np.arange(xmap.size).reshape(xmap.shape))
     own, beside = (xmap.rotations[places[tuple(points.T)]] for points in ends)
-    turned, group = _TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
+    turned, group = TWINS.outer(beside), next(iter(point_groups(xmap).values())).laue
     off = disorientation_deg(turned, own.reshape(*turned.shape), group).min(axis=0)
-    return group.name == "m-3m" and np.median(off) < BRANDON_DEG
+    return group.name == CUBIC and np.median(off) < TWIN_TOLERANCE_DEG
 
 
 def twin_feature(view: View, model: str, twin) -> Choice:
@@ -166,10 +162,7 @@ def _structure_in_grains(view: View, model: str) -> np.ndarray:
 
 
 def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> tuple[Point, Point]:
-    """Rows and columns of a box of a size where the mean of a map (rows, columns) is highest.
-
-    With a ``rank`` above 1: where it is highest without overlap with the boxes before.
-    """
+    """Rows and columns of the box of highest mean of a map; the ``rank``-th, without overlap."""
     height, width = (int(n) for n in np.minimum(size, structure.shape))
     sums = np.pad(structure.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
@@ -177,7 +170,7 @@ def _most_structured_box(structure: np.ndarray, size: Point, rank: int = 1) -> t
     for _ in range(rank):
         if not np.isfinite(inside).any():
             raise StudyError(f"The map has no room for region {rank} of {height} x {width} points.")
-        row, column = (int(i) for i in np.unravel_index(inside.argmax(), inside.shape))
+        row, column = highest_point(inside)
         rows, columns = (max(0, row - height + 1), max(0, column - width + 1))
         inside[rows : row + height, columns : column + width] = -np.inf
     return (row, row + height), (column, column + width)
@@ -202,7 +195,7 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 
 
-def box_around(outer: View, middle: np.ndarray, size: Point) -> View:
+def box_around(outer: View, middle: Sequence[float], size: Point) -> View:
     """View of a box of a size around a point of an outer one, moved and cut to lie in it."""
     size = np.minimum(size, outer.shape)
     first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, outer.shape - size)
@@ -222,7 +215,7 @@ def _walls(scan: View, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     if scan.is_virtual:
         return np.log10(scan.truth("density")), scan.truth("domain")
     grains = scan.grains()
-    standard = standardised_in_grains(choice.map_of(scan)[..., None], grains)[..., 0]
+    standard = standardised_in_grains(choice.map_of(scan), grains)
     fine, coarse = (gaussian_filter(standard, points) for points in _BAND_POINTS)
     width = 2 * PATH_CLEARANCE_POINTS + 1
     clear = minimum_filter(grains, width) == maximum_filter(grains, width)
@@ -246,7 +239,7 @@ def _path_across(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[P
         above = np.where(inside, above, -np.inf)
         if above.max(initial=-np.inf) > best:
             best = above.max()
-            row, column = (int(i) for i in np.unravel_index(above.argmax(), above.shape))
+            row, column = highest_point(above)
             ends = (row, column), (row + (length - 1) * (axis == 0), column + (length - 1) * axis)
     if ends is None:
         raise StudyError(f"path_4c: no grain of the map holds a path of {length} points.")

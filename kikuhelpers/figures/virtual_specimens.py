@@ -7,7 +7,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from kikuhelpers.figures import drawing, panels, style
 from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_map
-from kikuhelpers.latents.view import View
+from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
@@ -21,12 +21,8 @@ _TITLE_MM = 5.0
 _PLOT_MM = 48.0
 _PHASE_COLOURS = ListedColormap(colormaps["tab10"].colors[: len(PHASES)])
 _HISTOGRAM_BINS = 40
-_PLOTS = (
-    ("E", "principal component", "variance"),
-    ("F", "frequency (cycles/px)", "power (arb. units)"),
-    ("G", "Hough fit (°)", "density"),
-    ("H", "IQ (pq)", ""),
-)
+_ALONG = ("principal component", "frequency (cycles/px)", "Hough fit (°)", "IQ (pq)")
+_UP = ("variance", "power (arb. units)", "density", "")
 
 
 @style.print_style
@@ -73,7 +69,7 @@ def telling_points(view: View) -> dict[str, tuple[int, int]]:
         rank["purest second phase"] = np.where(matrix, -np.inf, own)
     under_bar = np.zeros(view.shape)
     under_bar[-max(1, view.shape[0] // 5) :, : view.shape[1] // 2] = _LAST
-    return {reason: _highest(values - under_bar) for reason, values in rank.items()}
+    return {reason: highest_point(values - under_bar) for reason, values in rank.items()}
 
 
 def _maps(view: View) -> list[tuple]:
@@ -105,11 +101,8 @@ def realism_figure(
     """
     views = [View.whole(results, scan) for scan in statistics]
     labels = ["virtual" if view.is_virtual else "measured" for view in views]
-    heights = [
-        panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM),
-        _WIDTH_MM + _TITLE_MM,
-        _PLOT_MM,
-    ]
+    row_mm = panels.row_mm(views[0], _COLUMNS, _TITLE_MM + _BAR_MM)
+    heights = [row_mm, _WIDTH_MM + _TITLE_MM, _PLOT_MM]
     title = f"A measured and a virtual scan: {views[0].label}, {views[1].label}"
     figure = style.new_figure(sum(heights) + 6, title, layout="constrained")
     grid = figure.add_gridspec(3, 1, height_ratios=heights)
@@ -143,9 +136,9 @@ def _draw_statistics(axes, labels, statistics) -> None:
             edges = np.linspace(*np.quantile(values, (0.002, 0.998)), _HISTOGRAM_BINS)
             ax.hist(values, edges, density=True, histtype="step", label=f"{label} {text}")
             ax.set_yticks([])
-    for ax, (panel, horizontal, vertical) in zip(axes, _PLOTS, strict=True):
+    for ax, panel, along, up in zip(axes, "EFGH", _ALONG, _UP, strict=True):
         drawing.letter(ax, panel, size_pt=style.TEXT_PT)
-        ax.set(xlabel=horizontal, ylabel=vertical)
+        ax.set(xlabel=along, ylabel=up)
     axes[0].legend()
     axes[2].legend()
 
@@ -157,10 +150,5 @@ def _typical_points(view: View) -> list[tuple[int, int]]:
     for grain in np.bincount(grains[grains >= 0]).argsort()[::-1][:2]:
         inside = grains == grain
         away = np.abs(quality - np.median(quality[inside]))
-        points.append(_highest(np.where(inside, -away, -np.inf)))
+        points.append(highest_point(np.where(inside, -away, -np.inf)))
     return points
-
-
-def _highest(values: np.ndarray) -> tuple[int, int]:
-    """Row and column of the highest value, of several the first."""
-    return tuple(int(i) for i in np.unravel_index(values.argmax(), values.shape))

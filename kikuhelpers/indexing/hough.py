@@ -71,11 +71,7 @@ class Detector:
 
 
 def index_patterns(
-    patterns: np.ndarray,
-    mask: np.ndarray,
-    detector: Detector,
-    settings: Indexing,
-    step_um: float,
+    patterns: np.ndarray, mask: np.ndarray, detector: Detector, settings: Indexing, step_um: float
 ) -> CrystalMap:
     """Index every pattern of a map by its Kikuchi bands.
 
@@ -134,23 +130,15 @@ def index_patterns(
     weak = best["nmatch"] < settings.minimum_matched_bands
     best["phase"][weak] = NOT_INDEXED
     best["fit"][weak] = NO_FIT_DEG
-    xmap = xmap_from_hough_indexing_data(
-        best[np.newaxis],
-        orix_phases(settings),
-        navigation_shape=(rows, columns),
-        step_sizes=(step_um, step_um),
-        scan_unit="um",
-    )
+    grid = {"navigation_shape": (rows, columns), "step_sizes": (step_um, step_um)}
+    phases = orix_phases(settings)
+    xmap = xmap_from_hough_indexing_data(best[np.newaxis], phases, scan_unit="um", **grid)
     xmap.prop["ci"] = confidence
     return with_rows_and_columns(xmap)
 
 
 def index_and_measure(
-    patterns: np.ndarray,
-    mask: np.ndarray,
-    detector: Detector,
-    settings: Indexing,
-    step_um: float,
+    patterns: np.ndarray, mask: np.ndarray, detector: Detector, settings: Indexing, step_um: float
 ) -> CrystalMap:
     """Index a map and add its grains, GROD, KAM, sharpness and noise.
 
@@ -203,9 +191,8 @@ def save_map(
     if path.suffix != ".h5":
         raise ValueError(f"{path.name} must end in .h5, the ending of an orix map.")
     with written_aside(path) as whole, written_aside(path.with_suffix(".ang")) as ang:
-        orix.io.save(
-            str(ang), xmap, image_quality_prop="pq", confidence_index_prop="ci", overwrite=True
-        )
+        named = {"image_quality_prop": "pq", "confidence_index_prop": "ci"}
+        orix.io.save(str(ang), xmap, overwrite=True, **named)
         _state_pattern_centre(ang, pattern_centre)
         orix.io.save(str(whole), xmap, overwrite=True)
 

@@ -10,6 +10,7 @@ points that are not indexed are NaN (-1 for grains, black for colours).
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from orix.crystal_map import CrystalMap
 from orix.plot import IPFColorKeyTSL
 from orix.quaternion import Orientation, Quaternion, Rotation, Symmetry
@@ -231,13 +232,14 @@ def ipf_colours(xmap: CrystalMap) -> np.ndarray:
     return colours.reshape(*xmap.shape, 3)
 
 
-def central_point(xmap: CrystalMap, grain: int) -> int:
-    """Flat index of the point of a grain that lies nearest the grain's mean orientation.
+def central_points(xmap: CrystalMap, smallest: int) -> dict[int, int]:
+    """Flat index of the point nearest the mean orientation of each grain, by the grain's label.
 
-    The map must have the properties ``grain`` and ``grod_deg``.
+    Of grains of at least so many points. The map has the properties ``grain`` and ``grod_deg``.
     """
-    inside = np.flatnonzero(np.asarray(xmap.prop["grain"]) == grain)
-    return int(inside[np.argmin(np.asarray(xmap.prop["grod_deg"])[inside])])
+    points = pd.DataFrame({name: np.asarray(xmap.prop[name]) for name in ("grain", "grod_deg")})
+    by_grain = points[points["grain"] != NOT_INDEXED].groupby("grain")["grod_deg"]
+    return by_grain.idxmin()[by_grain.size() >= smallest].to_dict()
 
 
 def point_groups(xmap: CrystalMap) -> dict[int, Symmetry]:

@@ -81,10 +81,9 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
             found[name], sources[name] = usual, NOBODY
     centre = found["pattern_centre"]
     if isinstance(centre, PatternCentre):
-        pixel = {"px_size": centre.pixel_um} if centre.pixel_um else {}
-        camera = EBSDDetector(
-            card["pattern_shape"], pc=centre.values, convention=centre.convention, **pixel
-        )
+        how = {"px_size": centre.pixel_um} if centre.pixel_um else {}
+        how |= {"pc": centre.values, "convention": centre.convention}
+        camera = EBSDDetector(card["pattern_shape"], **how)
         try:
             centre = plausible(camera.pc[0].tolist(), advice="check its three numbers and pixel_um")
         except ValueError as error:

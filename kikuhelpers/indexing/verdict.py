@@ -97,12 +97,5 @@ def judge(
     sentence = f"{what} ({found})."
     if remark and kind != "sound":
         sentence += f" {remark}."
-    return Verdict(
-        kind,
-        sentence,
-        confidence,
-        bands,
-        float(confidence_of_noise.mean()),
-        float(noise["nmatch"].mean()),
-        ratio,
-    )
+    of_noise = float(confidence_of_noise.mean()), float(noise["nmatch"].mean())
+    return Verdict(kind, sentence, confidence, bands, *of_noise, ratio)

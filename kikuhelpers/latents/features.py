@@ -68,7 +68,7 @@ def cell_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
     return _best(view, model, score, "share at 0.7-2 points", taken)
 
 
-def domain_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
+def domain_feature(view: View, model: str) -> Choice:
     """Feature that shows rotation domains best: Moran's I of its standardised grains.
 
     Each grain is brought to mean 0 and variance 1, or one strongly rotated grain would
@@ -76,7 +76,7 @@ def domain_feature(view: View, model: str, taken: Collection[int] = ()) -> Choic
     the features most like their true share of domain variance in five of six cases, one a tie.
     """
     score = _over_features(view, model, morans_i, view.grains())
-    return _best(view, model, score, "Moran's I in grains", taken)
+    return _best(view, model, score, "Moran's I in grains")
 
 
 def rotation_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
@@ -86,11 +86,11 @@ def rotation_feature(view: View, model: str, taken: Collection[int] = ()) -> Cho
     return _best(view, model, score, "|ρ| with GROD", taken)
 
 
-def spot_feature(view: View, model: str, taken: Collection[int] = ()) -> Choice:
+def spot_feature(view: View, model: str) -> Choice:
     """Feature with the most isolated spots: excess kurtosis of its local outliers."""
     grains = view.grains()
     score = _over_features(view, model, lambda x: kurtosis(local_outliers(x, grains), axis=(0, 1)))
-    return _best(view, model, score, "kurtosis of outliers", taken)
+    return _best(view, model, score, "kurtosis of outliers")
 
 
 def structured_features(view: View, model: str, count: int) -> list[Choice]:
@@ -108,16 +108,16 @@ def standardised_in_grains(maps: np.ndarray, grains: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     maps
-        (rows, columns, D).
+        (rows, columns) or (rows, columns, D).
     grains
         (rows, columns) labels, -1 for none.
 
     Returns
     -------
     numpy.ndarray
-        (rows, columns, D).
+        Of the shape of the maps.
     """
-    flat, labels = maps.reshape(-1, maps.shape[-1]).astype(float), grains.ravel()
+    flat, labels = maps.reshape(grains.size, -1).astype(float), grains.ravel()
     means, rows = _means_by_label(flat, labels)
     residual = flat - means[rows]
     variances, _ = _means_by_label(residual**2, labels)
@@ -275,7 +275,7 @@ def _over_features(view: View, model: str, measure: Callable, grains: np.ndarray
     return np.concatenate(scores)
 
 
-def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collection[int]):
+def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collection[int] = ()):
     # A feature that the KL term switched off carries no information: its map is
     # arithmetic noise. Only a model without any active feature may show one.
     active = view.features(model)["active"].to_numpy(bool)

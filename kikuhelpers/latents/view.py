@@ -162,8 +162,12 @@ class View:
     def typical_point(self, model: str) -> tuple[int, int]:
         """Point (row, column) whose loss is the median of the indexed points."""
         losses = np.where(self.indexed(), self.losses(model), np.nan)
-        distance = np.abs(losses - np.nanmedian(losses))
-        return np.unravel_index(int(np.nanargmin(distance)), losses.shape)
+        return highest_point(-np.abs(losses - np.nanmedian(losses)))
+
+
+def highest_point(values: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the highest value of a map, of several the first; NaN left out."""
+    return tuple(int(i) for i in np.unravel_index(np.nanargmax(values), values.shape))
 
 
 def names(views: list[View]) -> str:

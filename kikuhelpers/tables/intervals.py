@@ -13,7 +13,7 @@ from orix.quaternion import Rotation
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import distance_transform_edt
 
-from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, central_point, disorientation_deg
+from kikuhelpers.indexing.orientation_maps import central_points, disorientation_deg
 
 RESAMPLES = 1000
 _LEVEL = 0.95  # of the intervals
@@ -32,9 +32,7 @@ def lattice_labels(maps: list[CrystalMap], near_deg: float) -> np.ndarray:
     """
     rows, groups = [], {}
     for number, xmap in enumerate(maps):
-        labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
-        for grain in labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]:
-            middle = central_point(xmap, grain)
+        for grain, middle in central_points(xmap, _SMALLEST_GRAIN).items():
             phase = xmap.phases[int(xmap.phase_id[middle])]
             groups[phase.name] = phase.point_group.laue
             rows.append((number, grain, phase.name, xmap.rotations.data[middle]))

@@ -10,12 +10,7 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.indexing.orientation_maps import (
-    NOT_INDEXED,
-    central_point,
-    collected,
-    disorientation_deg,
-)
+from kikuhelpers.indexing.orientation_maps import central_points, collected, disorientation_deg
 from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -71,14 +66,13 @@ def _training_orientations(results: Results) -> tuple[dict[str, Rotation], int]:
 
 def _shares(xmap: CrystalMap, sample: dict[str, Rotation], near_deg: float) -> pd.Series:
     """Count the orientations of a sample that lie near each grain's, by the grain's label."""
-    labels, counts = np.unique(np.asarray(xmap.prop["grain"]), return_counts=True)
-    labels = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
-    near = []
-    for middle in (central_point(xmap, grain) for grain in labels):
+    near = {}
+    for grain, middle in central_points(xmap, _SMALLEST_GRAIN).items():
         phase = xmap.phases[int(xmap.phase_id[middle])]
         alike, middle = sample.get(repr(phase), Rotation.empty()), xmap.rotations[[middle]]
-        near.append((disorientation_deg(alike, middle, phase.point_group.laue) < near_deg).sum())
-    return pd.Series(near, labels, float)
+        apart = disorientation_deg(alike, middle, phase.point_group.laue)
+        near[grain] = (apart < near_deg).sum()
+    return pd.Series(near, dtype=float)
 
 
 def _lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
@@ -86,14 +80,9 @@ def _lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
     table = table.assign(lost=table["misorientation_deg_q50"] > wrong_deg)
     by_model = table.groupby("model", sort=False)
     shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
-    return pd.DataFrame(
-        {
-            "grains": by_model.size(),
-            "lost_pct": 100 * by_model["lost"].mean(),
-            "share_of_kept_pct": shares.get(False),
-            "share_of_lost_pct": shares.get(True),
-        }
-    )
+    columns = {"grains": by_model.size(), "lost_pct": 100 * by_model["lost"].mean()}
+    columns |= {"share_of_kept_pct": shares.get(False), "share_of_lost_pct": shares.get(True)}
+    return pd.DataFrame(columns)
 
 
 def save_share_table(results: Results) -> pd.DataFrame:

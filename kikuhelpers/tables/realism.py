@@ -69,11 +69,7 @@ def scan_statistics(results: Results, scan: str) -> ScanStatistics:
 
 
 def _power_spectrum(patterns: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of rings of spatial frequency, cycles per pixel, and the mean power in them.
-
-    The power is the squared modulus of the Fourier transform, per pixel of the mask; a pattern's
-    mean inside is subtracted, outside is zero.
-    """
+    """Middles of rings of spatial frequency, cycles per pixel, and their mean power per pixel."""
     total = np.zeros(scipy.fft.rfft2(mask.astype(np.float32)).shape)
     for chunk in np.array_split(patterns, max(1, len(patterns) // 512)):
         inside = np.where(mask, chunk - chunk[:, mask].mean(axis=1)[:, None, None], 0)

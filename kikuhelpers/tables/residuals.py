@@ -84,27 +84,22 @@ def _linear_vae(
 
 
 def _linear_table(results: Results) -> pd.DataFrame:
-    """One row per VAE of a study (contrastive ones have another aim).
-
-    ``reconstruction`` and ``kl`` are those in training, of drawn latents; ``pca_residual_...`` is
-    what a PCA of as many components leaves of the training sample.
-    """
+    """One row per VAE of a study (contrastive ones have another aim)."""
     study, spectrum, rows = results.study, load_spectrum(results), []
     for name, model in study.models.items():
         last = results.model(name).card["last"]
         if model.loss != "vae" or last["active_units"] is None:  # trained elsewhere, not known how
             continue
         active = round(last["active_units"])
-        losses = [
-            results.model_scan(name, scan).pattern_loss.ravel() for scan in study.decoded_scans
-        ]
-        left, of_pca = np.nanmean(np.concatenate(losses)), spectrum.residual(active)
+        scans = [results.model_scan(name, scan) for scan in study.decoded_scans]
+        left = np.nanmean(np.concatenate([scan.pattern_loss.ravel() for scan in scans]))
+        of_pca = spectrum.residual(active)
         row = {
             "model": name,
             "latent_dim": model.latent_dim,
             "beta": model.beta,
             "active_units": active,
-            "reconstruction": last["reconstruction"],
+            "reconstruction": last["reconstruction"],  # in training, of drawn latents, as is kl
             "residual_mean": left,
             "kl": last["kl"],
             "pca_residual_active": of_pca,

@@ -75,7 +75,7 @@ class Judge:
         self._weights = np.concatenate([once, drawn]).astype(np.float32)[:, cluster].T.copy()
         self._shifts = np.stack([rng.integers(0, n, SHIFTED) for n in shape], axis=1)
         self._marked, self._plain = self._moved(target.marked), self._moved(target.plain)
-        amount = standardised_in_grains(target.amount[..., None], target.crystals)[..., 0]
+        amount = standardised_in_grains(target.amount, target.crystals)
         ranks = self._moved(rankdata(amount).reshape(shape))
         self._ranks = (ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-9)
         self._domains = None if target.domains is None else self._moved(target.domains)
@@ -175,8 +175,8 @@ def probe(maps: np.ndarray, target: Target, trees: bool = False) -> np.ndarray:
     inside = target.crystals >= 0
     model = HistGradientBoostingRegressor(**TREES) if trees else RidgeCV(ALPHAS)
     groups, found = target.clusters[inside], np.full(target.crystals.shape, np.nan)
-    amount = standardised_in_grains(target.amount[..., None], target.crystals)[inside, 0]
+    amount = standardised_in_grains(target.amount, target.crystals)[inside]
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
     with threadpool_limits(1):  # threads that wait for each other make small fits much slower
         found[inside] = cross_val_predict(model, maps[inside], amount, groups=groups, cv=folds)
-    return standardised_in_grains(found[..., None], target.crystals)[..., 0]
+    return standardised_in_grains(found, target.crystals)

@@ -50,18 +50,11 @@ def targets_of(view: View) -> list[Target]:
     if len(np.unique(domains[own])) > len(np.unique(crystals[own])):
         nothing = np.zeros(view.shape)
         targets.append(Target("domains", inside, grains, own, own, nothing, nothing, "", domains))
-    thin = width < THIN_STEPS * view.step_um
-    for name, crystal, there, plain, sizes, unit in (
-        ("particles", crystals, phase > 0, phase == 0, radius, "radius (µm)"),
-        (
-            "twins",
-            np.where(own, grains, -1),
-            thin,
-            twin == 0,
-            width / view.step_um,
-            "thickness (steps)",
-        ),
-    ):
+    thin, steps = width < THIN_STEPS * view.step_um, width / view.step_um
+    whole = np.where(own, grains, -1)
+    found = [("particles", crystals, phase > 0, phase == 0, radius, "radius (µm)")]
+    found += [("twins", whole, thin, twin == 0, steps, "thickness (steps)")]
+    for name, crystal, there, plain, sizes, unit in found:
         share, size = there.mean(-1), np.fmax.reduce(np.where(there, sizes, np.nan), axis=-1)
         marked = (share >= LEAST_SHARE) & (crystal >= 0)
         plain = plain.all(-1) & (crystal >= 0)

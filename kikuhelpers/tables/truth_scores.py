@@ -90,9 +90,8 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def physical_maps(view: View) -> dict[str, np.ndarray]:
     """Physical maps (rows, columns) by name, those that there are: older results lack some."""
-    there = {*view.orientations().prop, "rotation_deg"} | set(
-        CAMERA if view.has_camera_scale else ()
-    )
+    there = {*view.orientations().prop, "rotation_deg"}
+    there |= {*CAMERA} if view.has_camera_scale else set()
     there |= {"iq_per_noise"} if "noise" in there else set()
     maps = {PHYSICAL[name]: view.property_map(name) for name in PHYSICAL if name in there}
     turns = np.moveaxis(view.rotation_vectors(), -1, 0)
@@ -120,7 +119,7 @@ def _readouts(view: View, target: Target, best: dict) -> dict[int, list]:
                 found[points].append((name, model, maps[..., np.searchsorted(active, index)]))
             long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
             steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
-            steps = features.standardised_in_grains(steps[..., None], target.crystals)[..., 0]
+            steps = features.standardised_in_grains(steps, target.crystals)
             found[points].append(("gradient", model, steps))
             found[points] += _probes(maps, model, target, points)
     return found

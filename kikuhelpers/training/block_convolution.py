@@ -164,12 +164,8 @@ class _PlainBackward(torch.autograd.Function):
         if extra:
             gradient = functional.pad(gradient, (extra,) * 4)
         stride, padding = layer.stride, layer.padding - extra
-        return (
-            None,
-            functional.conv2d(gradient, weight, None, stride, padding),
-            conv2d_weight(gradient, weight.shape, x, stride, padding),
-            bias,
-        )
+        of_input = functional.conv2d(gradient, weight, None, stride, padding)
+        return None, of_input, conv2d_weight(gradient, weight.shape, x, stride, padding), bias
 
 
 class _ToBlocks(torch.autograd.Function):

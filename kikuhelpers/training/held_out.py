@@ -8,22 +8,17 @@ then decoded is an orientation never seen.
 import numpy as np
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
-from orix.vector import Vector3d
 
-from kikuhelpers.indexing.orientation_maps import (
-    NOT_INDEXED,
-    central_point,
-    disorientation_deg,
-    point_groups,
-)
+from kikuhelpers.indexing.orientation_maps import central_points, disorientation_deg, point_groups
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, StudyError
 
 # Sigma 3: 60° about <111>, within Brandon's 15° / sqrt(3) (Acta Metall. 14 (1966) 1479,
 # doi:10.1016/0001-6160(66)90168-4).
-_CUBIC, _TWIN_DEG = "m-3m", 60.0
-_TWIN_AXES = [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]]
-_TWIN_TOLERANCE_DEG = 15.0 / np.sqrt(3)
+CUBIC, TWIN_TOLERANCE_DEG = "m-3m", 15.0 / np.sqrt(3)
+TWINS = Rotation.from_axes_angles(
+    [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]], 60.0, degrees=True
+)
 _SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
@@ -46,14 +41,11 @@ def held_out_points(results: Results, model: str) -> np.ndarray:
 
 
 def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -> np.ndarray:
-    """Points near either orientation of the largest twin pair that is not too large.
-
-    (rows, columns) bool; ``largest_share`` is of the indexed points.
-    """
+    """Points (rows, columns) near either orientation of the largest pair that is not too large."""
     groups = point_groups(xmap).values()
-    if {group.name for group in groups} != {_CUBIC} or len(groups) > 1:
+    if {group.name for group in groups} != {CUBIC} or len(groups) > 1:
         raise StudyError(
-            f"hold_out knows the twins of one {_CUBIC} phase only, not of {xmap.phases.names}: "
+            f"hold_out knows the twins of one {CUBIC} phase only, not of {xmap.phases.names}: "
             "leave it out."
         )
     pairs = _twin_pairs(xmap)
@@ -61,9 +53,9 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
         raise StudyError(
             "hold_out finds no two neighbouring grains that are twins: take another scan."
         )
-    near = {}
+    near, middles = {}, central_points(xmap, _SMALLEST_GRAIN)
     for grain in np.unique(pairs):
-        middle = xmap.rotations[central_point(xmap, grain)]
+        middle = xmap.rotations[middles[grain]]
         near[grain] = disorientation_deg(xmap.rotations, middle, *groups) < near_deg
     taken = [(near[one] | near[other]) & xmap.is_indexed for one, other in pairs]
     shares = np.array([points.sum() for points in taken]) / xmap.is_indexed.sum()
@@ -79,13 +71,11 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
 def _twin_pairs(xmap: CrystalMap) -> np.ndarray:
     """Pairs of neighbouring grains in twin relation, (n, 2) labels."""
     grains = np.asarray(xmap.prop["grain"]).reshape(xmap.shape)
-    labels, counts = np.unique(grains, return_counts=True)
-    large = labels[(counts >= _SMALLEST_GRAIN) & (labels != NOT_INDEXED)]
+    middles = central_points(xmap, _SMALLEST_GRAIN)
     sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
     pairs = np.hstack([np.stack([a.ravel(), b.ravel()]) for a, b in sides])
-    pairs = pairs[:, (pairs[0] != pairs[1]) & np.isin(pairs, large).all(axis=0)]
+    pairs = pairs[:, (pairs[0] != pairs[1]) & np.isin(pairs, [*middles]).all(axis=0)]
     pairs = np.unique(np.sort(pairs, axis=0), axis=1)
-    one, other = (xmap.rotations[[central_point(xmap, g) for g in side]] for side in pairs)
-    twins = Rotation.from_axes_angles(Vector3d(_TWIN_AXES), _TWIN_DEG, degrees=True)
-    off = [disorientation_deg(twin * one, other, *point_groups(xmap).values()) for twin in twins]
-    return pairs.T[np.min(off, axis=0) < _TWIN_TOLERANCE_DEG]
+    one, other = (xmap.rotations[[middles[g] for g in side]] for side in pairs)
+    off = [disorientation_deg(twin * one, other, *point_groups(xmap).values()) for twin in TWINS]
+    return pairs.T[np.min(off, axis=0) < TWIN_TOLERANCE_DEG]

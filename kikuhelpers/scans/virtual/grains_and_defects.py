@@ -280,10 +280,7 @@ class SlipBands:
 
 
 def _schmid_factors(crystals: np.ndarray, tension: np.ndarray) -> np.ndarray:
-    """Largest Schmid factor on each {111} plane, (m, 4), of lab2crystal ``crystals`` (m, 4).
-
-    ``tension`` (3,) is a unit vector in the sample.
-    """
+    """Largest Schmid factor on each {111} plane, (m, 4); tension is a unit vector in the sample."""
     axis = quaternions.rotate(crystals, np.broadcast_to(tension, (len(crystals), 3)))
     contained = np.abs(PLANES_111 @ DIRECTIONS_110.T) < 1e-9  # directions in the plane
     along = np.where(contained, np.abs(axis @ DIRECTIONS_110.T)[:, None], 0).max(-1)

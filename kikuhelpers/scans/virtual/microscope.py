@@ -143,13 +143,9 @@ def screen_mask(pixels: int = NETWORK_INPUT_PX) -> np.ndarray:
 def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:
     """Return the virtual detector, with the pattern centre (Bruker) of the map's middle."""
     settings = scan.microscope
-    return kp.detectors.EBSDDetector(
-        shape=(settings.pixels, settings.pixels),
-        pc=settings.pattern_centre,
-        sample_tilt=settings.sample_tilt_deg,
-        tilt=settings.detector_tilt_deg,
-        convention="bruker",
-    )
+    shape, centre = (settings.pixels, settings.pixels), settings.pattern_centre
+    tilts = {"sample_tilt": settings.sample_tilt_deg, "tilt": settings.detector_tilt_deg}
+    return kp.detectors.EBSDDetector(shape, pc=centre, convention="bruker", **tilts)
 
 
 def _pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
@@ -185,9 +181,8 @@ def _brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
 def _brightness_weights(matrices: np.ndarray) -> np.ndarray:
     """Weights (n, 15) float32 of the brightness terms for rotations (n, 3, 3), sample to crystal.
 
-    Each weight is a cubic harmonic of a sample direction seen from the crystal. The first terms
-    take the lowest degree, the others the next (a degree l has 2 l + 1 independent harmonics).
-    Over random orientations the weights are uncorrelated and of unit standard deviation.
+    Cubic harmonics of sample directions seen from the crystal, uncorrelated and of unit deviation
+    over random orientations; the lowest degree, then the next (each has 2 l + 1 independent ones).
     """
     parts = [_uncorrelated(matrices, LOW_TERMS, 4), _uncorrelated(matrices, TERMS - LOW_TERMS, 6)]
     return np.concatenate(parts, axis=1, dtype=np.float32)
