@@ -24,7 +24,7 @@ def draw(results: Results) -> style.PaperFigure:
     views, missing = panels.panel_views(results, 4, _ROLES)
     shown: dict[str, Choice] = {}
     for panel, view in views.items():
-        taken = {shown["A"].index} if panel == "B" else ()
+        taken = {shown["A"].index} if panel == "B" and "A" in shown else ()
         shown[panel] = _CHOOSE[panel](view, model, taken)
     twin = panels.slenderest_twin(views["B"]) if "B" in views else None
     if twin is not None:

@@ -124,5 +124,5 @@ def save_linear_table(results: Results) -> pd.DataFrame | None:
     printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)
     text = f"{title_of(study)}. {_CAPTION}\n\n{printed.to_markdown(floatfmt='.1f')}\n"
     with written_aside(folder / "linear.md") as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
     return printed.round(1)

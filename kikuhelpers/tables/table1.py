@@ -227,10 +227,10 @@ def save_table1(results: Results) -> pd.DataFrame:
     for name, part in parts.items():
         save_csv(part, folder / f"table1{name}.csv")
     with written_aside(folder / "table1.md") as temporary:
-        temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n")
+        temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n", "utf-8")
     with written_aside(folder / "table1.tex") as temporary:
         text = printed.to_latex(index=False, escape=True, caption=caption.replace("%", r"\%"))
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
     return printed
 
 
