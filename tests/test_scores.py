@@ -107,3 +107,15 @@ def test_a_probe_finds_what_no_single_map_shows_and_learns_no_grain_by_heart(wal
 )
 def test_the_verdict_follows_the_rule(difference, low, high, word):
     assert verdict(difference, low, high) == word
+
+
+def test_equal_values_tell_nothing_and_count_as_scikit_learn_counts_them():
+    rng = np.random.default_rng(0)
+    marked = rng.random(4000) < 0.1
+    sets = marked[:, None].astype(np.float32), (~marked)[:, None].astype(np.float32)
+    auc, precision = areas(np.zeros(4000), *sets)
+    assert auc[0] == pytest.approx(0.5) and precision[0] == pytest.approx(marked.mean(), rel=1e-3)
+    values = rng.integers(0, 5, 4000) + 2.0 * marked
+    auc, precision = areas(values, *sets)
+    assert auc[0] == pytest.approx(roc_auc_score(marked, values), abs=0.002)
+    assert precision[0] == pytest.approx(average_precision_score(marked, values), abs=0.002)

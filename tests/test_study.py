@@ -52,6 +52,8 @@ def test_five_lines_are_a_study(tmp_path):
             "latent_dim: Input should be 16, 32, 64, 128 or 256",
         ),
         ({"models": {}}, "models"),
+        ({"models": [1]}, "models"),
+        ({"scans": "mine"}, "scans"),
         ({"models": {"preprocessed": {"latent_dim": 16}}}, "not a model's name"),
         ({"baselines": {"vae-16": {"method": "nlpar"}}}, "baseline 'vae-16': that name is taken"),
         ({"baselines": {"preprocessed": {"method": "nlpar"}}}, "that name is taken"),
@@ -155,5 +157,12 @@ def test_a_study_based_on_another_differs_in_what_it_says(tmp_path):
     third.write_text(f"based_on: {other}\n")
     with pytest.raises(StudyError, match=r"other\.yaml is based on a study"):
         load_study(third)
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "fourth.yaml").write_text("based_on: ../mine.yaml\n")
+    assert load_study(below / "fourth.yaml").scan("mine").data == base.scan("mine").data
+    for wrong in (["mine"], None, 3):
+        with pytest.raises(StudyError, match="must be the name or path of one study"):
+            load_study(study_file(tmp_path, based_on=wrong))
     with pytest.raises(StudyError, match="There is no study 'nowhere'"):
         load_study(study_file(tmp_path, based_on="nowhere"))

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 
@@ -152,8 +152,8 @@ def collect(results: Results) -> dict:
     study, runs = results.layout.study, {}
     shared = {"study": study.model_dump(), "overrides": study.origin.overrides or {}}
     shared |= {"seed": study.seed, "versions": versions(), "hardware": hardware()}
-    for name, scan in study.scans.items():  # without its folder: this file may be published
-        shared["study"]["scans"][name]["data"] = plain(scan.data)
+    for scan in shared["study"]["scans"].values():  # without its folder: this may be published
+        scan["data"] |= {n: PurePath(v).name for n, v in scan["data"].items() if n == "path"}
     for name, model in study.models.items():
         shared["study"]["models"][name]["weights"] = plain(model).get("weights")
     for job, record in results.all_records().items():

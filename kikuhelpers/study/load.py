@@ -97,20 +97,28 @@ def _content(path: Path, overrides: dict[str, Any], may_be_based: bool = True) -
     if "based_on" in content:
         if not may_be_based:
             raise StudyError(f"{path.name} is based on a study: no other can be based on it.")
-        base = _content(study_path(content.pop("based_on")), {}, may_be_based=False)
+        named = content.pop("based_on")
+        if not isinstance(named, str):
+            raise StudyError(f"{path.name}: based_on must be the name or path of one study.")
+        named = path.parent / named if named.endswith((".yaml", ".yml")) else named
+        base = _content(study_path(named).resolve(), {}, may_be_based=False)
         content = _merged(base | {"name": path.stem}, content)
     content.setdefault("name", path.stem)
     for key, value in overrides.items():
         _override(content, key, value)
-    for scan in (content.get("scans") or {}).values():
+    for scan in _values(content, "scans"):
         data = scan.get("data") if isinstance(scan, dict) else None
         if isinstance(data, dict) and "path" in data:  # relative to the study file
             data["path"] = str(path.parent / Path(str(data["path"])).expanduser())
-    for model in (content.get("models") or {}).values():
+    for model in _values(content, "models"):
         weights = model.get("weights") if isinstance(model, dict) else None
         if str(weights).endswith(WEIGHTS_ENDING):
             model["weights"] = str(path.parent / Path(weights).expanduser())
     return content
+
+
+def _values(content: dict, part: str) -> list:
+    return [*content[part].values()] if isinstance(content.get(part), dict) else []
 
 
 def _merged(base: Any, own: Any) -> Any:

@@ -22,9 +22,10 @@ from kikuhelpers.latents.features import standardised_in_grains
 
 MARGIN = 0.05  # of the main score, by which a map must be better; stated before any score
 RESAMPLED, SHIFTED = 200, 100  # resampled sets of clusters; shifts of the null
-STEPS = 400  # of a map's values in its areas, which are then right to 0.002
+STEPS = 400  # of a map's values: areas under ROC curves are then right to 0.002
 INTERVAL, NULL = (0.025, 0.975), 0.95  # quantiles
 FEWEST_CLUSTERS, BLOCKS = 5, 4  # a map of fewer grains is cut into 4 x 4 blocks instead
+BLOCK_POINTS = 30  # side from which on blocks are folds: smaller ones know their neighbours
 FOLDS, ALPHAS = 3, np.logspace(-1, 5, 7)  # of grouped cross-validation; penalties of the ridge
 TREES = {"max_iter": 20, "max_leaf_nodes": 8, "early_stopping": False, "random_state": 0}
 
@@ -60,6 +61,12 @@ class Target:
             return self.grains
         rows, columns = (np.arange(n) * BLOCKS // n for n in self.grains.shape)
         return BLOCKS * rows[:, None] + columns
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether a probe can be tried on clusters that it has not seen."""
+        large = self.clusters is self.grains or min(self.grains.shape) >= BLOCKS * BLOCK_POINTS
+        return large and len(np.unique(self.clusters[self.crystals >= 0])) > 1
 
 
 class Judge:
@@ -137,9 +144,9 @@ def areas(values: np.ndarray, marked: np.ndarray, plain: np.ndarray) -> tuple:
     ``marked`` and ``plain`` (n, sets) are sets of weights of the points as marked ones and as plain
     ones. High values stand for marked points; those of one step are ties.
     """
-    count, places = len(values), np.empty(len(values), int)
-    # Steps that widen downwards: what ranks highest decides the precision.
-    places[np.argsort(-values, kind="stable")] = np.sqrt(np.arange(count) / count) * STEPS
+    count = len(values)
+    # Steps that widen downwards: what ranks highest decides the precision. Equal values share one.
+    places = (np.sqrt((rankdata(-values) - 1) / count) * STEPS).astype(int)
     step = csr_array((np.ones(count, np.float32), (places, np.arange(count))))
     hits, misses = step @ marked, step @ plain  # in each step, the highest values first
     above, beside = hits.cumsum(axis=0), misses.cumsum(axis=0)

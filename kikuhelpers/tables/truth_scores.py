@@ -64,6 +64,8 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     study = results.study
     views = {name: View.whole(results, name) for name in roles.scored_scans(study)}
+    for name in views:  # no fair scores without: older archives lack it
+        results.open(results.layout.scan(name).camera_scale)
     targets = {name: targets_of(view) for name, view in views.items()}
     best, rows, curves, ideal = {}, [], [], []
     for scan, model in [(name, model) for name in views for model in roles.vaes(study)]:
@@ -79,7 +81,8 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
             judge = Judge(target)
             for points, found in _readouts(views[scan], target, best).items():
                 keys = [(scan, target.name, *names, points) for *names, _ in found]
-                maps = [judge.oriented(values) for *_, values in found]
+                # A probe says itself which way is high.
+                maps = [v if "probe" in name else judge.oriented(v) for name, _, v in found]
                 rows += _compared(keys, [judge.scores(values) for values in maps], target)
                 for key, values in zip(keys, maps, strict=True):
                     curves += _curve(views[scan], target, key, values)
@@ -132,7 +135,7 @@ def _active(view: View, model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _probes(maps: np.ndarray, model: str, target: Target, points: int) -> Iterator[tuple]:
-    if target.domains is None and len(np.unique(target.clusters[target.crystals >= 0])) > 1:
+    if target.domains is None and target.has_folds:
         yield "ridge probe", model, probe(maps, target)
         if points == TREES_AT and not target.local:
             yield "trees probe", model, probe(maps, target, trees=True)
@@ -168,7 +171,7 @@ def _compared(keys: list[tuple], scores: list[dict], target: Target) -> Iterator
     """Rows of the table: every score beside that of the best physical map."""
     is_probe = np.array(["probe" in key[2] for key in keys])
     physics = np.array([not key[3] for key in keys])
-    main = np.array([score[target.main].value for score in scores])
+    main = np.nan_to_num([score[target.main].value for score in scores], nan=-np.inf)
     clusters = "grains" if target.clusters is target.grains else "blocks"
     for key, score, probed in zip(keys, scores, is_probe, strict=True):
         best = np.where(physics & (probed | ~is_probe), main, -np.inf).argmax()
