@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.ndimage import convolve, gaussian_filter, maximum_filter, minimum_filter
+from scipy.ndimage import convolve, maximum_filter, minimum_filter
 from scipy.stats import skew
 from skimage.measure import regionprops
 
@@ -37,7 +37,6 @@ Row = tuple[str, View, Sequence[Choice | str]]  # of maps: its letter, view and 
 PATH_MARGIN_POINTS = 8  # of map around the path of Fig. 4C
 PATH_CLEARANCE_POINTS = 2  # between the path and the next grain, whose patterns mix in
 WALL_REACH_POINTS = 2  # from the middle of a wall to the cells beside it
-_BAND_POINTS = (1.0, 3.0)  # standard deviations of the smoothings whose difference shows walls
 SLENDER = 5.0  # length over thickness from which on a twin is a lamella
 _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
@@ -215,8 +214,9 @@ def _walls(scan: View, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     if scan.is_virtual:
         return np.log10(scan.truth("density")), scan.truth("domain")
     grains = scan.grains()
-    standard = standardised_in_grains(choice.map_of(scan), grains)
-    fine, coarse = (gaussian_filter(standard, points) for points in _BAND_POINTS)
+    standard = standardised_in_grains(choice.map_of(scan), grains)[..., None]
+    smooth = (features.smoothed_in_grains(standard, grains, points) for points in features.BAND)
+    fine, coarse = (np.nan_to_num(maps[..., 0]) for maps in smooth)
     width = 2 * PATH_CLEARANCE_POINTS + 1
     clear = minimum_filter(grains, width) == maximum_filter(grains, width)
     sign = np.sign(skew(fine - coarse, axis=None))  # narrow ridges are the longer tail
