@@ -330,9 +330,15 @@ def principal_components(wildcards):
     return record(stages.BASELINES, largest) if smaller else []
 
 
+def read_by(baseline):
+    """The scans that a baseline reads: its sample, what it decodes, and what a PCA scores."""
+    needs = layout.dependencies.of(Job(stages.BASELINES, (baseline,)))[1]
+    return sorted({job.parts[0] for job in needs if job.stage == stages.PREPROCESSING})
+
+
 rule baselines:
     input:
-        [str(of_scan(name).preprocessed) for name in {*study.training_scans, *DECODED}],
+        lambda wildcards: [str(of_scan(name).preprocessed) for name in read_by(wildcards.baseline)],
         principal_components,
     params:
         fingerprint=fingerprint(stages.BASELINES, "baseline"),
@@ -407,8 +413,10 @@ def truth_inputs():
     if FROM_ARCHIVE:
         return []
     found = [str(of_scan(name).orientations) for name in SCANS]
-    scored = roles.scored_scans(study)
-    return found + [str(of_decoder(m, s).features) for m in MODELS for s in scored]
+    if scored := roles.scored_scans(study):
+        found += [str(of_decoder(m, s).features) for m in roles.vaes(study) for s in scored]
+        found += [record(stages.BASELINES, study.largest_pca)] if study.largest_pca else []
+    return found
 
 
 # The truth of each virtual scan beside its Hough maps, what shows it, and how real its patterns are.

@@ -1,6 +1,7 @@
 """Baselines against closed forms, scikit-learn and what averaging does to noise."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from sklearn.decomposition import PCA
@@ -12,6 +13,7 @@ from kikuhelpers.baselines.methods import (
     fit_baseline,
     principal_components,
     sample_inside,
+    score_scan,
 )
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
@@ -19,7 +21,8 @@ from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.stages import PREPROCESSING
+from kikuhelpers.study.stages import BASELINES as BASELINES_STAGE
+from kikuhelpers.study.stages import PREPROCESSING, Job
 from kikuhelpers.tables.residuals import _linear_vae
 from kikuhelpers.training.sample import load_training_set
 from tests.conftest import make_study, stamp, with_training_patterns, write_scan
@@ -83,6 +86,19 @@ def test_pca_is_scikit_learns_and_its_residual_the_eigenvalues_left():
     left = full.explained_variance_[3:].sum() * (1 - 1 / len(pixels)) / 2
     assert basis.residual(3) == pytest.approx(left, rel=1e-3)
     assert losses.mean() == pytest.approx(left, rel=1e-3)
+
+
+def test_scores_on_the_largest_pca_stand_where_latents_of_a_model_stand():
+    study = study_of(random_patterns(np.random.default_rng(2)))
+    results, files = Results(study), Layout(study).model_scan("pca-5", "wrought")
+    made = Layout(study).outputs(Job(BASELINES_STAGE, ("pca-5",)))
+    assert {files.latents, files.features} <= {*made}
+    score_scan(results, "pca-5", "wrought")
+    scores, measures = np.load(files.latents), pd.read_csv(files.features)
+    basis = principal_components(results)
+    pixels = to_intensity(results.patterns("preprocessed", "wrought"))[..., MASK]
+    np.testing.assert_allclose(scores, (pixels - basis.mean) @ basis.components[:5].T, atol=1e-4)
+    assert measures["active"].all() and measures["variance"].is_monotonic_decreasing
 
 
 def test_the_basis_is_fitted_once_for_a_sample():

@@ -6,7 +6,16 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kikuhelpers.latents.features import standardised_in_grains
-from kikuhelpers.tables.scores import Judge, Target, areas, interval, probe, verdict
+from kikuhelpers.tables.scores import (
+    Judge,
+    Target,
+    areas,
+    domain_areas,
+    interval,
+    labels_in,
+    probe,
+    verdict,
+)
 
 SHAPE = (48, 60)
 RNG = np.random.default_rng(5)
@@ -64,16 +73,36 @@ def test_areas_of_many_weights_are_scikit_learns():
         assert precision[i] == pytest.approx(other)
 
 
-def test_domains_are_scored_by_the_variance_between_them(walls):
+def test_domains_are_scored_by_their_areas_and_by_the_variance_between_them(walls):
     domains = walls.grains * 10 + (np.indices(SHAPE)[0] % 24 >= 12)
     target = Target(*[getattr(walls, n) for n in list(vars(walls))[:7]], domains=domains)
     noise = np.random.default_rng(2).standard_normal(SHAPE)
-    truth, seen, chance = (
-        scores(Judge(target), standard(values, target))["variance between"]
-        for values in (1.0 * (domains % 10), domains % 10 + noise, noise)
+    maps = [standard(v, target) for v in (1.0 * (domains % 10), domains % 10 + noise, noise)]
+    found = [Judge(target).scores(values) for values in maps]
+    for measure in ("variance between", "AUC"):
+        truth, seen, chance = (of_map[measure] for of_map in found)
+        assert truth.value == pytest.approx(1) and chance.value <= chance.null_95
+        assert chance.null_95 < seen.value < 1
+        assert interval(truth.resampled)[1] <= 1
+    one = walls.grains == 4
+    expected = roc_auc_score(domains[one] % 10, maps[1][one])
+    labels = labels_in(walls.grains.ravel(), domains.ravel())[:, None]
+    areas_of = domain_areas(maps[1].ravel(), walls.grains.ravel(), labels)
+    np.testing.assert_allclose(areas_of[one.ravel()], expected)
+
+
+def test_a_probe_that_learned_on_other_scans_finds_the_walls_of_this_one(walls):
+    rng = np.random.default_rng(6)
+    here, there = (
+        walls.amount[..., None] * [1, 0.5] + rng.standard_normal((*SHAPE, 2)) for _ in "ab"
     )
-    assert truth.value == pytest.approx(1) and chance.value <= chance.null_95
-    assert chance.null_95 < seen.value < 1
+    found = scores(Judge(walls), probe(here, walls, [(there, walls)]))["AUC"]
+    assert found.value > 0.85
+    told = Target(
+        *[getattr(walls, n) for n in list(vars(walls))[:5]], -walls.amount, walls.strength
+    )
+    wrong = probe(here, walls, [(there, told)])
+    np.testing.assert_allclose(wrong, -probe(here, walls, [(there, walls)]), atol=1e-6)
 
 
 def test_few_grains_are_resampled_as_blocks(walls):
@@ -88,9 +117,9 @@ def test_a_probe_finds_what_no_single_map_shows_and_learns_no_grain_by_heart(wal
     maps = np.stack([standard(walls.amount + 5 * common, walls), standard(common, walls)], axis=-1)
     judge = Judge(walls)
     single = max(scores(judge, maps[..., i])["AUC"].value for i in (0, 1))
-    assert scores(judge, probe(maps, walls, trees))["AUC"].value > max(0.8, single + 0.1)
+    assert scores(judge, probe(maps, walls, trees=trees))["AUC"].value > max(0.8, single + 0.1)
     noise = np.random.default_rng(4).standard_normal((*SHAPE, 30))
-    found = scores(judge, probe(noise, walls, trees))["AUC"]
+    found = scores(judge, probe(noise, walls, trees=trees))["AUC"]
     assert found.value < found.null_95 + 0.05
 
 

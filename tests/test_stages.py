@@ -43,7 +43,7 @@ REDOES = {
     "scans.[wap].figures.role": {"10", "11"},
     "scans.[mr].figures.role": {"11"},
     "scans.r.serves": {"11"},  # its latent maps
-    "scans.*.serves": {"07", "08", "09", "11"},  # which scans are decoded
+    "scans.*.serves": {"07", "08", "09", "10", "11"},  # which are decoded, and scored
     # What all scans share
     "preprocessing.*": without("01"),
     "indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11"},
@@ -51,7 +51,11 @@ REDOES = {
     "*training.checkpoint_seconds": NONE,
     "training.*": {"04", "05", "06", "08", "09", "10", "11"},
     "models.largest.latent_dim": without("01", "02", "03"),  # as many components
+    "models.[sb]*.latent_dim": {"04", "05", "06", "08", "09", "10", "11"},
+    "models.views.loss": {"04", "05", "06", "08", "09", "10", "11"},  # then it is scored
+    "models.[vb]*": {"04", "05", "06", "08", "09", "11"},  # contrastive, or one more of 16-D
     "models.*": {"04", "05", "06", "08", "09", "10", "11"},
+    "baselines.pca-4.*": {"07", "08", "09", "10", "11"},  # the largest one is scored
     "baselines.*": {"07", "08", "09", "11"},
     # Tables and figures
     "tables.wrong_deg": {"09", "11"},

@@ -1,5 +1,6 @@
 """Targets are the truth as the beam sees it; every map of a scan is scored against them alike."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from kikuhelpers.tables import truth_scores
 from kikuhelpers.tables.cells import cells_page
 from kikuhelpers.tables.scores import Judge, Target
 from kikuhelpers.tables.targets import FALSE_ALARMS, ideal_detection, targets_of
-from kikuhelpers.tables.truth_scores import BLIND, TOLD, physical_maps
+from kikuhelpers.tables.truth_scores import BLIND, ON_OTHERS, TOLD, physical_maps
 from tests.conftest import virtual_scan
 
 SHAPE = (40, 40)
@@ -98,44 +99,63 @@ def planted():
     latents[..., 2] -= 3 * wall
     prop = {"pq": 50 - 5 * wall + rng.standard_normal(SHAPE), "grod_deg": np.full(SHAPE, np.nan)}
     models = {"vae-16": SimpleNamespace(latent_dim=16, loss="vae", beta=1)}
-    view = SimpleNamespace(
-        scan="am",
-        shape=SHAPE,
-        results=SimpleNamespace(study=SimpleNamespace(models=models)),
-        orientations=lambda: SimpleNamespace(prop=prop),
-        property_map=lambda name: prop.get(name, np.zeros(SHAPE)),
-        has_camera_scale=False,
-        rotation_vectors=lambda: np.zeros((*SHAPE, 3)),
-        grains=lambda: grain,
-        latents=lambda model: latents,
-        features=lambda model: pd.DataFrame({"active": [True, True, True, False]}),
-    )
+    data = {"am": virtual_scan(seed=1), "fine": virtual_scan(seed=1), "other": virtual_scan(seed=2)}
+    study = SimpleNamespace(models=models, scan=lambda name: SimpleNamespace(data=data[name]))
+
+    def view(scan):
+        return SimpleNamespace(
+            scan=scan,
+            shape=SHAPE,
+            results=SimpleNamespace(study=study),
+            property_map=lambda name: prop.get(name, np.zeros(SHAPE)),
+            rotation_vectors=lambda: np.zeros((*SHAPE, 3)),
+            grains=lambda: grain,
+            latents=lambda model: latents,
+            features=lambda model: pd.DataFrame({"active": [True, True, True, False]}),
+        )
+
     target = Target("walls", grain, grain, wall > 0.6, wall < 0.1, wall, 1 + 9 * wall, "ratio")
     return view, target
 
 
+def aucs(views, targets, model, points=0):
+    """AUC by scan and readout."""
+    found = {}
+    for scan, at, name, values in truth_scores._readouts(views, targets, model):
+        if at == points:
+            judge = Judge(targets[scan])
+            found[scan, name] = judge.scores(judge.oriented(values))["AUC"].value
+    return found
+
+
 def test_readouts_find_the_planted_walls_and_leave_out_what_is_not_there(planted):
     view, target = planted
-    turns = ["rotation about x", "rotation about y", "rotation about z"]
-    named = ["GROD", "rotation, first component", "IQ, the paper's way", *turns]
-    assert list(physical_maps(view)) == named
-    best = {("walls", "vae-16", points): {"am": 2, "other": 1} for points in (0, 1, 2)}
-    found = truth_scores._readouts(view, target, best)
-    judge, aucs = Judge(target), {}
-    for name, model, values in found[0]:
-        aucs[name, model] = judge.scores(judge.oriented(values))["AUC"].value
-    assert aucs[TOLD, "vae-16"] == aucs[BLIND, "vae-16"] > 0.9
-    assert aucs["feature chosen on other", "vae-16"] < 0.6
-    assert aucs["ridge probe", "vae-16"] > 0.9
-    assert aucs["GROD", ""] == pytest.approx(0.5, abs=0.05)
-    assert ("trees probe", "vae-16") in [(name, model) for name, model, _ in found[1]]
+    physics = aucs({"am": view("am")}, {"am": target}, "")
+    assert {name for _, name in physics} == {*physical_maps(view("am")), "ridge probe"}
+    assert physics["am", "GROD"] == pytest.approx(0.5, abs=0.05)
+    latent = aucs({"am": view("am")}, {"am": target}, "vae-16", points=1)
+    assert latent["am", TOLD] == latent["am", BLIND] > 0.9
+    assert latent["am", "ridge probe"] > 0.9 and ("am", "trees probe") in latent
+
+
+def test_features_are_chosen_and_probes_fitted_on_other_specimens(planted):
+    """The window of the same specimen tells nothing; the other specimen has its walls elsewhere."""
+    view, target = planted
+    views = {name: view(name) for name in ("am", "fine", "other")}
+    noise = replace(target, amount=target.amount[::-1], marked=target.marked[::-1])
+    latent = aucs(views, {"am": target, "fine": target, "other": noise}, "vae-16")
+    assert latent["am", TOLD] > 0.9 and latent["other", ON_OTHERS] < 0.7
+    assert ("am", "ridge probe") not in latent
+    assert latent["am", "ridge probe, other specimens"] < 0.9
+    same = aucs(views, {"am": target, "fine": target, "other": target}, "vae-16")
+    assert same["am", ON_OTHERS] > 0.9 and same["am", "ridge probe, other specimens"] > 0.9
 
 
 def test_rows_compare_with_the_best_physical_map_and_curves_rise_with_strength(planted):
     view, target = planted
     judge = Judge(target)
     maps = {("IQ", ""): -target.amount, ("noise", ""): np.random.default_rng(1).random(SHAPE)}
-    maps[BLIND, "vae-16"] = view.latents("vae-16")[..., 1]
+    maps[BLIND, "vae-16"] = view("am").latents("vae-16")[..., 1]
     keys = [("am", "walls", *names, 0) for names in maps]
     maps = [judge.oriented(values) for values in maps.values()]
     table = pd.DataFrame(
@@ -144,7 +164,7 @@ def test_rows_compare_with_the_best_physical_map_and_curves_rise_with_strength(p
     auc = table[table["measure"] == "AUC"].set_index("readout")
     assert (auc["against"] == "IQ").all() and auc.loc["IQ", "difference"] == 0
     assert auc.loc[BLIND, "verdict"] == "worse" and auc.loc["noise", "verdict"] == ""
-    curve = pd.DataFrame(truth_scores._curve(view, target, keys[0], maps[0]))
+    curve = pd.DataFrame(truth_scores._curve(view("am"), target, keys[0], maps[0]))
     assert curve["detected"].is_monotonic_increasing and curve["detected"].iloc[-1] == 1
     results = SimpleNamespace(study=SimpleNamespace(title="T"), step_um=lambda scan: 1.0)
     assert "## `am`, step 1 µm: no" in cells_page(results, table)

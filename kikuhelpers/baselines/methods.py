@@ -20,14 +20,16 @@ from pyebsdindex.nlpar_cpu import NLPAR
 from sklearn.decomposition import PCA, non_negative_factorization
 from torch import Tensor
 
+from kikuhelpers.indexing.orientation_maps import NOT_INDEXED
 from kikuhelpers.latents.coding import Decoder, decode_map, intensity_on_device
+from kikuhelpers.latents.features import feature_measures
 from kikuhelpers.patterns.masking import is_empty
 from kikuhelpers.patterns.streaming import chunks
-from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.patterns.up2 import open_patterns, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import device
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import save_json, temporary_name, written_aside
+from kikuhelpers.runs.files import save_csv, save_json, temporary_name, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.models import Nlpar, Pca
@@ -125,6 +127,26 @@ def decode_scan(
         return decode_map(decoder, open_patterns(averaged), inputs, mask, files, step_um)
     finally:
         averaged.unlink(missing_ok=True)
+
+
+def score_scan(results: Results, name: str, scan: str) -> None:
+    """File the scores of a scan on principal components as a model's latents are filed.
+
+    ``latents.npy`` is (rows, columns, K) float32, NaN for empty patterns; its measures
+    (``features.csv``) know no physical maps.
+    """
+    found, files = principal_components(results), results.layout.model_scan(name, scan)
+    first = found.components[: results.study.baseline(name).components]
+    mask, patterns = load_training_set(results).mask, results.patterns(PREPROCESSED, scan)
+    with written_aside(files.latents) as path:
+        shape = (*patterns.shape[:2], len(first))
+        scores = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        flat, out = patterns.reshape(-1, *mask.shape), scores.reshape(-1, len(first))
+        for here, counts, _ in chunks("scores", flat, out):
+            inside = to_intensity(counts)[:, mask] - found.mean
+            out[here] = np.where(is_empty(counts)[:, np.newaxis], np.nan, inside @ first.T)
+        nowhere = np.full(shape[:2], NOT_INDEXED)
+        save_csv(feature_measures(scores, {}, nowhere), files.features, digits=6)
 
 
 def principal_components(results: Results) -> PrincipalComponents:

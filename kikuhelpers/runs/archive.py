@@ -33,7 +33,13 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.models import ACTIVE_VARIANCE
-from kikuhelpers.study.roles import beta_series, largest_vae, mapped_in_figures, vaes
+from kikuhelpers.study.roles import (
+    beta_series,
+    largest_vae,
+    mapped_in_figures,
+    scored_scans,
+    vaes,
+)
 from kikuhelpers.study.stages import Job, jobs_of
 
 # Weights of more dimensions are not archived: in float16 64-D takes 4.5 MB, 128-D 18 MB and
@@ -118,9 +124,9 @@ class Archive:
         if name == "weights.safetensors":
             small = study.model(model).latent_dim <= MOST_ARCHIVED_DIMENSIONS
             return small and model in vaes(study)
-        if name == "latents.npy":
+        if name == "latents.npy" and model:
             shown = model in {*vaes(study), largest_vae(study)}
-            return shown and job.parts[1] in mapped_in_figures(study)
+            return shown and job.parts[1] in {*mapped_in_figures(study), *scored_scans(study)}
         if name == "generated.npy":
             return model in beta_series(study)
         if name == "truth.h5":
@@ -141,7 +147,7 @@ class Archive:
             mapped = study.scan(*job.parts).serves != "training"
             return _pack_map(value, _OF_MAPPED if mapped else ())
         if path.name == "latents.npy":
-            structure = results.model_scan(*job.parts).features["moran_i"]
+            structure = results.open(path.with_name("features.csv"))["moran_i"]
             return _pack_latents(value, structure.to_numpy())
         return _PACK.get(path.name, lambda values: {"values": values})(value)
 

@@ -111,8 +111,10 @@ class ModelScanFiles(_Files):
 
 
 class BaselineScanFiles(_Files):
-    """Files of one scan seen through a baseline."""
+    """Files of one scan seen through a baseline; the largest PCA stands beside the latents."""
 
+    latents = made_by(BASELINES, "latents.npy", "Scores on the components.", "scored")
+    features = made_by(BASELINES, "features.csv", "Measures of each score.", "scored")
     decoded = made_by(BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
     pattern_loss = made_by(BASELINES, "pattern_loss.npy", "Loss of every pattern, as of a model.")
     orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of these patterns.")
@@ -235,17 +237,20 @@ class Layout:
         Which figures a study can fill is known only when they are drawn, and stands in
         ``figures.json``: before that the figures notebook makes what every study has.
         """
-        stage, parts, study = job.stage, job.parts, self.study
+        stage, parts, study, files = job.stage, job.parts, self.study, []
         if not parts:
             return [self.figures / name for name in self._figure_files(stage)]
         if stage == BASELINES:
             places = [self.model_scan(*parts, scan) for scan in study.decoded_scans]
-            places += [self.sample] if parts[0] == study.largest_pca else []
+            if parts[0] == study.largest_pca:
+                places.append(self.sample)
+                scored = [self.model_scan(*parts, scan) for scan in roles.scored_scans(study)]
+                files = [path for place in scored for path in (place.latents, place.features)]
         elif stage == TRAINING:
             places = [self.model(*parts)]
         else:
             places = [self.scan(*parts) if len(parts) == 1 else self.model_scan(*parts)]
-        return [
+        return files + [
             place.folder_of(stage) / result.name
             for place in places
             for result in place.results()
@@ -277,6 +282,8 @@ class Layout:
             return self.study.is_virtual(*parts)
         if only_where == FILE:
             return self.study.scan(*parts).preprocessing.background_of == FILE
+        if only_where == "scored":  # by some baselines of some scans: see above
+            return False
         return only_where != "hold_out" or self.study.model(*parts).hold_out is not None
 
     def _figure_files(self, stage: str) -> list[str]:

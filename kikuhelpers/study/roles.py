@@ -36,9 +36,8 @@ def mapped_in_figures(study: Study) -> set[str]:
 
 
 def scored_scans(study: Study) -> list[str]:
-    """Return the virtual scans that figures map: their truth is known."""
-    mapped = {scan_of(study, "wrought"), scan_of(study, "am"), fine_scan(study)} - {None}
-    return [n for n in study.virtual_scans if n in mapped] if study.models else []
+    """Return the virtual scans of which latent maps are made: their truth is known."""
+    return [name for name in study.virtual_scans if name in study.mapped_scans and study.models]
 
 
 def scored_effects(study: Study) -> list[str]:

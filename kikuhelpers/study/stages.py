@@ -138,12 +138,16 @@ class Dependencies:
         study, own = self.study, self.study.baseline(baseline)
         settings, jobs = self._sample()
         settings |= {"baseline": own, "scans": study.decoded_scans}
+        scans = {*study.decoded_scans}
+        if baseline == study.largest_pca and (scored := roles.scored_scans(study)):
+            settings["scored"] = scored
+            scans |= {*scored}
         if isinstance(own, Pca):
             # All PCAs of a study use the components that the largest one fits and files.
             settings["fitted"] = study.components_wanted
             largest = study.largest_pca
             jobs += [Job(BASELINES, (largest,))] if baseline != largest else []
-        return settings, jobs + [Job(PREPROCESSING, (name,)) for name in study.decoded_scans]
+        return settings, jobs + [Job(PREPROCESSING, (name,)) for name in sorted(scans)]
 
     def decoding(self, decoder: str, scan: str) -> Job:
         """Return the job that decodes a scan with a model or a baseline."""
@@ -172,8 +176,10 @@ class Dependencies:
         settings = {"title": study.title, "comparison": study.comparison, "seed": study.seed}
         settings["roles"] = {name: study.scan(name).figures for name in scans}
         jobs = [Job(INDEXING, (name,)) for name in scans]
-        scored = roles.scored_scans(study)
-        return settings, jobs + [Job(LATENT_MAPS, (m, s)) for m in study.models for s in scored]
+        if scored := roles.scored_scans(study):
+            jobs += [Job(LATENT_MAPS, (m, s)) for m in roles.vaes(study) for s in scored]
+            jobs += [Job(BASELINES, (study.largest_pca,))] if study.largest_pca else []
+        return settings, jobs
 
     def _figures(self):
         study = self.study

@@ -8,6 +8,7 @@ hundred times as long.
 """
 
 from collections import namedtuple
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,6 @@ class Target:
     local: bool = False  # stands out from its surroundings, in whichever direction
 
     @property
-    def main(self) -> str:
-        """Name of the score that verdicts compare."""
-        return "AUC" if self.domains is None else "variance between"
-
-    @property
     def clusters(self) -> np.ndarray:
         """Labels of what is resampled as a whole: grains, or blocks where they are too few."""
         if len(np.unique(self.grains[self.crystals >= 0])) >= FEWEST_CLUSTERS:
@@ -85,7 +81,10 @@ class Judge:
         amount = standardised_in_grains(target.amount, target.crystals)
         ranks = self._moved(rankdata(amount).reshape(shape))
         self._ranks = (ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-9)
-        self._domains = None if target.domains is None else self._moved(target.domains)
+        self._domains = None
+        if target.domains is not None:
+            crystals, moved = target.crystals[self._inside], self._moved(target.domains)
+            self._domains = np.stack([labels_in(crystals, some) for some in moved.T], axis=1)
 
     def oriented(self, values: np.ndarray) -> np.ndarray:
         """A map (rows, columns), its sign turned so that it is high where points are marked."""
@@ -96,11 +95,12 @@ class Judge:
         """Score a map (rows, columns) that is standardised and oriented.
 
         AUC and average precision of marked against plain points, and the absolute rank
-        correlation with the amount; of domains the share of the variance that lies between them.
+        correlation with the amount. Of domains the AUC of each against the others of its crystal,
+        and the share of the variance that lies between them.
         """
         values = values[self._inside]
         if self._domains is not None:
-            return {self.target.main: self._between(values)}
+            return {"AUC": self._apart(values), "variance between": self._between(values)}
         parts = (part[:, :1] * self._weights for part in (self._marked, self._plain))
         auc, precision = areas(values, *parts)
         chance, precise = areas(values, self._marked[:, 1:], self._plain[:, 1:])
@@ -110,14 +110,18 @@ class Judge:
             "rank correlation": self._correlation(values),
         }
 
+    def _apart(self, values: np.ndarray) -> Score:
+        areas = domain_areas(values, self.target.crystals[self._inside], self._domains)
+        found = areas[:, 0] @ self._weights / self._weights.sum(axis=0)
+        return _score(found, areas[:, 1:].mean(axis=0))
+
     def _between(self, values: np.ndarray) -> Score:
         means = []
-        for labels in self._domains.T.astype(int):
-            size = np.maximum(np.bincount(labels), 1)
-            means.append((np.bincount(labels, values) / size)[labels])
+        for labels in self._domains.T:
+            means.append((np.bincount(labels, values) / np.bincount(labels))[labels])
         total = values**2 @ self._weights
         shares = (np.array(means) ** 2).sum(axis=1) / total[0]
-        return _score((means[0] ** 2 @ self._weights) / total, shares[1:])
+        return _score(1 - (values - means[0]) ** 2 @ self._weights / total, shares[1:])
 
     def _correlation(self, values: np.ndarray) -> Score:
         ranks, truth = rankdata(values).astype(np.float32), self._ranks[:, 0]
@@ -157,6 +161,30 @@ def areas(values: np.ndarray, marked: np.ndarray, plain: np.ndarray) -> tuple:
         return auc, (hits * precision).sum(axis=0, dtype=float)
 
 
+def labels_in(crystals: np.ndarray, domains: np.ndarray) -> np.ndarray:
+    """Number the parts (n,) of domains (n,) that lie in crystals (n,), from 0."""
+    return np.unique(crystals * (domains.max() + 1) + domains, return_inverse=True)[1]
+
+
+def domain_areas(values: np.ndarray, crystals: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Area (n, sets) under the ROC curve of each value's domain against the rest of its crystal.
+
+    Values and crystals are (n,), ``labels`` (n, sets) those of :func:`labels_in`. Whichever side is
+    high: 0.5 is chance, and what a crystal's only domain has.
+    """
+    ranks, size = np.empty(len(values)), np.empty(len(values))
+    for crystal in np.unique(crystals):
+        here = crystals == crystal
+        ranks[here], size[here] = rankdata(values[here]), here.sum()
+    found = np.full(labels.shape, 0.5)
+    for area, label in zip(found.T, labels.T, strict=True):
+        count = np.bincount(label)[label]
+        wins = np.bincount(label, ranks)[label] - count * (count + 1) / 2
+        pairs = count * (size - count)
+        np.divide(wins, pairs, out=area, where=pairs > 0)
+    return 0.5 + np.abs(found - 0.5)
+
+
 def interval(resampled: np.ndarray) -> tuple[float, float]:
     """Ends of the 95 % interval of resampled values."""
     return tuple(float(end) for end in np.nanquantile(resampled, INTERVAL))
@@ -174,16 +202,29 @@ def verdict(difference: float, low: float, high: float) -> str:
     return "reveals" if difference > 0 else "worse"
 
 
-def probe(maps: np.ndarray, target: Target, trees: bool = False) -> np.ndarray:
-    """Predict the target's amount from maps (rows, columns, D), each cluster from the others.
+def probe(
+    maps: np.ndarray, target: Target, others: Sequence[tuple] = (), trees: bool = False
+) -> np.ndarray:
+    """Predict the target's amount from maps (rows, columns, D) by ridge regression or trees.
 
-    By ridge regression or boosted trees; a map (rows, columns), NaN beside the crystals.
+    Fitted to ``others``, maps and targets of other scans; without any each cluster is predicted
+    from the others of this scan. Returns a map (rows, columns), NaN beside the crystals.
     """
     inside = target.crystals >= 0
     model = HistGradientBoostingRegressor(**TREES) if trees else RidgeCV(ALPHAS)
-    groups, found = target.clusters[inside], np.full(target.crystals.shape, np.nan)
-    amount = standardised_in_grains(target.amount, target.crystals)[inside]
-    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+    found = np.full(target.crystals.shape, np.nan)
+    seen = [(m[t.crystals >= 0], _amount(t)) for m, t in others or [(maps, target)]]
+    known, amount = (np.concatenate(part) for part in zip(*seen, strict=True))
     with threadpool_limits(1):  # threads that wait for each other make small fits much slower
-        found[inside] = cross_val_predict(model, maps[inside], amount, groups=groups, cv=folds)
+        if others:
+            found[inside] = model.fit(known, amount).predict(maps[inside])
+        else:
+            groups = target.clusters[inside]
+            folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+            found[inside] = cross_val_predict(model, known, amount, groups=groups, cv=folds)
     return standardised_in_grains(found, target.crystals)
+
+
+def _amount(target: Target) -> np.ndarray:
+    """The amount inside the crystals (n,), each of which has mean 0 and variance 1."""
+    return standardised_in_grains(target.amount, target.crystals)[target.crystals >= 0]

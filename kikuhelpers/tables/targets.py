@@ -38,15 +38,15 @@ def targets_of(view: View) -> list[Target]:
     # Electrons from beyond a boundary say nothing of the dislocations here.
     same = (grain == grains[..., None]) & (twin == view.truth("twin")[..., None])
     same &= phase == PHASES.index("Ni")
-    targets = []
+    domains = np.unique(view.truth("domain"), return_inverse=True)[1].reshape(view.shape)
+    within, targets = np.where(own, domains, -1), []  # rotation is no wall
     for name in _WALLS:
         if name in settings.effects:
             plain = _seen(view, _without(settings, name))[0]
             means = [np.where(own, (d * same).sum(-1), 1.0) for d in (density, plain)]
             ratio, amount = means[0] / means[1], np.log(means[0] / np.maximum(same.sum(-1), 1))
             there = own & (ratio >= WALL_RATIO), own & (ratio <= PLAIN_RATIO)
-            targets.append(Target(name, inside, grains, *there, amount, ratio, _DENSITY))
-    domains = np.unique(view.truth("domain"), return_inverse=True)[1].reshape(view.shape)
+            targets.append(Target(name, within, grains, *there, amount, ratio, _DENSITY))
     if len(np.unique(domains[own])) > len(np.unique(crystals[own])):
         nothing = np.zeros(view.shape)
         targets.append(Target("domains", inside, grains, own, own, nothing, nothing, "", domains))

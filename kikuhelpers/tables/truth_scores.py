@@ -4,7 +4,7 @@ Every map gets the same care: the same smoothing inside the true crystals, each 
 brought to mean 0 and variance 1, the same rule for its sign, and the same folds of its probes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,13 +16,22 @@ from kikuhelpers.latents import features
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
-from kikuhelpers.tables.scores import Judge, Target, interval, probe, verdict
+from kikuhelpers.tables.scores import (
+    Judge,
+    Target,
+    domain_areas,
+    interval,
+    labels_in,
+    probe,
+    verdict,
+)
 from kikuhelpers.tables.targets import FALSE_ALARMS, FEWEST_POINTS, ideal_detection, targets_of
 
 SMOOTHINGS = (0, 1, 2)  # points, standard deviation of a Gaussian
 TREES_AT = 1  # of these, the only one at which trees are grown, for walls and scratches alone
 BINS, IDEAL_POINTS = 7, 12  # of the strength; points of each for the ideal observer
 IDEAL, BLIND, TOLD = "ideal observer", "feature chosen blind", "best feature, told by the truth"
+ON_OTHERS = "feature chosen on other specimens"
 # Property of a view: its name in the table. Those on the camera's scale come first.
 CAMERA = {
     "iq_counts": "IQ, camera's scale",
@@ -54,100 +63,105 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns
     -------
     scores : pandas.DataFrame
-        ``scan``, ``effect``, ``readout``, ``model`` ("" of physical maps), ``smoothing_points``,
-        ``measure``, ``score`` with its 95 % interval ``low`` to ``high`` over ``clusters``: true
-        grains, or blocks of a map with fewer than five; ``null_95``; ``difference`` from the best
-        physical map of the same smoothing (of probes: from the best map or probe), named in
-        ``against``, with its interval; the ``verdict`` on latents.
+        ``scan``, ``effect``, ``readout``, ``model`` ("" of physical maps; also the largest PCA),
+        ``smoothing_points``, ``measure``, ``score`` with its 95 % interval ``low`` to ``high`` over
+        ``clusters``: true grains, or blocks of a map with fewer than five; ``null_95``;
+        ``difference`` from the best physical map of the same smoothing (of probes: from the best
+        map or probe), named in ``against``, with its interval; the ``verdict`` on latents.
     detection : pandas.DataFrame
         Share ``detected`` of the points of a ``strength`` (in ``unit``), at FALSE_ALARMS.
     """
     study = results.study
     views = {name: View.whole(results, name) for name in roles.scored_scans(study)}
-    for name in views:  # no fair scores without: older archives lack it
-        results.open(results.layout.scan(name).camera_scale)
     targets = {name: targets_of(view) for name, view in views.items()}
-    best, rows, curves, ideal = {}, [], [], []
-    for scan, model in [(name, model) for name in views for model in roles.vaes(study)]:
-        active, latents = _active(views[scan], model)
-        for target in targets[scan] if len(active) else ():
-            for points, maps in _smoothed(latents, target):
-                index = active[single_scores(maps, target).argmax()]
-                best.setdefault((target.name, model, points), {})[scan] = index
+    pca = [study.largest_pca] if study.largest_pca else []
+    rows, curves, ideal = [], [], []
     with ThreadPoolExecutor(1) as beside:  # blurring master patterns holds no lock of Python's
-        for scan, target in [(name, one) for name in views for one in targets[name]]:
-            if target.domains is None:
-                ideal.append(beside.submit(_curve, views[scan], target))
-            judge = Judge(target)
-            for points, found in _readouts(views[scan], target, best).items():
-                keys = [(scan, target.name, *names, points) for *names, _ in found]
-                # A probe says itself which way is high.
-                maps = [v if "probe" in name else judge.oriented(v) for name, _, v in found]
-                rows += _compared(keys, [judge.scores(values) for values in maps], target)
-                for key, values in zip(keys, maps, strict=True):
-                    curves += _curve(views[scan], target, key, values)
+        for effect in dict.fromkeys(target.name for some in targets.values() for target in some):
+            there = {s: t for s, some in targets.items() for t in some if t.name == effect}
+            if next(iter(there.values())).domains is None:
+                ideal += [beside.submit(_curve, views[s], target) for s, target in there.items()]
+            judges = {scan: Judge(target) for scan, target in there.items()}
+            found = {(scan, points): [] for scan in there for points in SMOOTHINGS}
+            for model in ("", *roles.vaes(study), *pca):
+                for scan, points, readout, values in _readouts(views, there, model):
+                    key, judge = (scan, effect, readout, model, points), judges[scan]
+                    # A probe says itself which way is high.
+                    values = values if "probe" in readout else judge.oriented(values)
+                    found[scan, points].append((key, judge.scores(values)))
+                    curves += _curve(views[scan], there[scan], key, values)
+            for (scan, _), scored in found.items():
+                rows += _compared(*zip(*scored, strict=True), there[scan])
     curves += [row for one in ideal for row in one.result()]
     columns = [*_KEYS, "unit", "strength", "detected"]
     return pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(curves, columns=columns)
 
 
 def physical_maps(view: View) -> dict[str, np.ndarray]:
-    """Physical maps (rows, columns) by name, those that there are: older results lack some."""
-    there = {*view.orientations().prop, "rotation_deg"}
-    there |= {*CAMERA} if view.has_camera_scale else set()
-    there |= {"iq_per_noise"} if "noise" in there else set()
-    maps = {PHYSICAL[name]: view.property_map(name) for name in PHYSICAL if name in there}
+    """Physical maps (rows, columns) of a view, by name."""
     turns = np.moveaxis(view.rotation_vectors(), -1, 0)
+    maps = {text: view.property_map(name) for name, text in PHYSICAL.items()}
     return maps | {f"rotation about {axis}": turn for axis, turn in zip("xyz", turns, strict=True)}
 
 
-def _readouts(view: View, target: Target, best: dict) -> dict[int, list]:
-    """All that is scored, by smoothing: (its name, its model or "", its standardised map)."""
-    physical, found = physical_maps(view), {}
-    for points, maps in _smoothed(np.stack(list(physical.values()), axis=-1), target):
-        found[points] = [(name, "", maps[..., i]) for i, name in enumerate(physical)]
-        found[points] += _probes(maps, "", target, points)
-    for model in roles.vaes(view.results.study):
-        active, latents = _active(view, model)
-        if not len(active):
-            continue
-        blind = _BLIND_CHOICE.get(target.name, features.cell_feature)(view, model).index
-        plain = _smoothed(latents, replace(target, local=False))
-        for (points, maps), (_, even) in zip(_smoothed(latents, target), plain, strict=True):
-            chosen = {BLIND: blind, TOLD: best[target.name, model, points][view.scan]}
-            for scan, index in best[target.name, model, points].items():
-                if scan != view.scan and index in active:
-                    chosen[f"feature chosen on {scan}"] = index
-            for name, index in chosen.items():
-                found[points].append((name, model, maps[..., np.searchsorted(active, index)]))
-            long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
-            steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
-            steps = features.standardised_in_grains(steps, target.crystals)
-            found[points].append(("gradient", model, steps))
-            found[points] += _probes(maps, model, target, points)
-    return found
+def _readouts(views: dict[str, View], targets: dict[str, Target], model: str) -> Iterator[tuple]:
+    """Yield all that one model shows of an effect: scan, smoothing, its name, standardised map.
+
+    What is chosen or fitted is so on the scans of other specimens. A probe without any is fitted on
+    other grains of the scan.
+    """
+    names, maps = _maps({scan: views[scan] for scan in targets}, model)
+    data = {scan: views[scan].results.study.scan(scan).data for scan in targets}
+    for points in SMOOTHINGS:
+        smooth = {scan: _smoothed(maps[scan], target, points) for scan, target in targets.items()}
+        single = {scan: single_scores(smooth[scan], target) for scan, target in targets.items()}
+        for scan, target in targets.items():
+            specimen = data[scan].specimen, data[scan].seed
+            others = [s for s, d in data.items() if (d.specimen, d.seed) != specimen]
+            chosen = {name: i for i, name in enumerate(names)}
+            if model and len(names):
+                choice = _BLIND_CHOICE.get(target.name, features.cell_feature)
+                blind = names.index(choice(views[scan], model).index)
+                chosen = {BLIND: blind, TOLD: single[scan].argmax()}
+                if others:
+                    chosen[ON_OTHERS] = np.mean([single[s] for s in others], axis=0).argmax()
+                yield scan, points, "gradient", _gradient(maps[scan], target, points)
+            for name, i in chosen.items():
+                yield scan, points, name, smooth[scan][..., i]
+            if target.domains is not None or not (len(names) and (others or target.has_folds)):
+                continue
+            told = [(smooth[s], targets[s]) for s in others]
+            where = ", other specimens" if others else ""
+            yield scan, points, f"ridge probe{where}", probe(smooth[scan], target, told)
+            if points == TREES_AT and not target.local:
+                yield scan, points, f"trees probe{where}", probe(smooth[scan], target, told, True)
 
 
-def _active(view: View, model: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and maps (rows, columns, D) of the active features."""
-    active = np.flatnonzero(view.features(model)["active"])
-    return active, np.array(view.latents(model)[..., active])
+def _maps(views: dict[str, View], model: str) -> tuple[list, dict[str, np.ndarray]]:
+    """Names of the maps of a model, its features active in any view or physics, and the maps."""
+    if not model:
+        physical = {scan: physical_maps(view) for scan, view in views.items()}
+        names = list(next(iter(physical.values())))
+        return names, {scan: np.stack(list(of.values()), axis=-1) for scan, of in physical.items()}
+    active = np.any([view.features(model)["active"] for view in views.values()], axis=0)
+    names = list(np.flatnonzero(active))
+    return names, {scan: np.array(view.latents(model)[..., names]) for scan, view in views.items()}
 
 
-def _probes(maps: np.ndarray, model: str, target: Target, points: int) -> Iterator[tuple]:
-    if target.domains is None and target.has_folds:
-        yield "ridge probe", model, probe(maps, target)
-        if points == TREES_AT and not target.local:
-            yield "trees probe", model, probe(maps, target, trees=True)
+def _gradient(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
+    """How far the latent vector moves from a point to the next, standardised (rows, columns)."""
+    even = _smoothed(maps, replace(target, local=False), points)
+    long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
+    steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
+    return features.standardised_in_grains(steps, target.crystals)
 
 
-def _smoothed(maps: np.ndarray, target: Target) -> Iterator[tuple[int, np.ndarray]]:
-    """Maps (rows, columns, D) at each smoothing, standardised; NaN counts as the median at last."""
+def _smoothed(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
+    """Maps (rows, columns, D), smoothed and standardised; NaN counts as the median at last."""
     if target.local:
         maps = features.local_outliers(_filled(maps), target.crystals)
-    for points in SMOOTHINGS:
-        smooth = features.smoothed_in_grains(maps, target.crystals, points)
-        yield points, features.standardised_in_grains(_filled(smooth), target.crystals)
+    smooth = features.smoothed_in_grains(maps, target.crystals, points)
+    return features.standardised_in_grains(_filled(smooth), target.crystals)
 
 
 def _filled(maps: np.ndarray) -> np.ndarray:
@@ -157,21 +171,23 @@ def _filled(maps: np.ndarray) -> np.ndarray:
 
 
 def single_scores(maps: np.ndarray, target: Target) -> np.ndarray:
-    """The main score (D,) of each of some standardised maps (rows, columns, D)."""
+    """The AUC (D,) of each of some standardised maps (rows, columns, D), whatever its sign."""
     if target.domains is not None:
         inside = target.crystals >= 0
-        return features.variance_between(maps[inside], target.domains[inside])
+        crystals = target.crystals[inside]
+        labels = labels_in(crystals, target.domains[inside])[:, None]
+        return np.array([domain_areas(one, crystals, labels).mean() for one in maps[inside].T])
     known = (target.marked | target.plain) & (target.crystals >= 0)
     marked, ranks = target.marked[known], rankdata(maps[known], axis=0)
     apart = ranks[marked].mean(axis=0) - ranks[~marked].mean(axis=0)
     return 0.5 + np.abs(apart) / len(ranks)
 
 
-def _compared(keys: list[tuple], scores: list[dict], target: Target) -> Iterator[dict]:
+def _compared(keys: Sequence[tuple], scores: Sequence[dict], target: Target) -> Iterator[dict]:
     """Rows of the table: every score beside that of the best physical map."""
     is_probe = np.array(["probe" in key[2] for key in keys])
     physics = np.array([not key[3] for key in keys])
-    main = np.nan_to_num([score[target.main].value for score in scores], nan=-np.inf)
+    main = np.nan_to_num([score["AUC"].value for score in scores], nan=-np.inf)
     clusters = "grains" if target.clusters is target.grains else "blocks"
     for key, score, probed in zip(keys, scores, is_probe, strict=True):
         best = np.where(physics & (probed | ~is_probe), main, -np.inf).argmax()
@@ -181,7 +197,7 @@ def _compared(keys: list[tuple], scores: list[dict], target: Target) -> Iterator
             lead = found.value - other.value
             neither = found.value <= found.null_95 and other.value <= other.null_95
             word = "unclear" if neither else verdict(lead, *ends[1])
-            word = word if key[3] and measure == target.main else ""
+            word = word if key[3] and measure == "AUC" else ""
             row = *key, measure, found.value, *ends[0], found.null_95, clusters, keys[best][2]
             yield dict(zip(_COLUMNS, (*row, lead, *ends[1], word), strict=True))
 
