@@ -146,7 +146,6 @@ def test_features_are_chosen_and_probes_fitted_on_other_specimens(planted):
     latent = aucs(views, {"am": target, "fine": target, "other": noise}, "vae-16")
     assert latent["am", TOLD] > 0.9 and latent["other", ON_OTHERS] < 0.7
     assert ("am", "ridge probe") not in latent
-    assert latent["am", "ridge probe, other specimens"] < 0.9
     same = aucs(views, {"am": target, "fine": target, "other": target}, "vae-16")
     assert same["am", ON_OTHERS] > 0.9 and same["am", "ridge probe, other specimens"] > 0.9
 

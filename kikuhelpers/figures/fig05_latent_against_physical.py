@@ -12,7 +12,7 @@ _CHOOSE = {"A": grain_feature, "B": cell_feature, "C": rotation_feature}
 def draw(results: Results) -> style.PaperFigure:
     """Draw a latent feature beside IQ, GROD, KAM and sharpness for three regions.
 
-    Below them stand the physical maps on the camera's scale, where these are known.
+    Below them stand the physical maps on the camera's scale.
     """
     model = roles.largest_vae(results.study)
     views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
@@ -20,8 +20,7 @@ def draw(results: Results) -> style.PaperFigure:
     rows = []
     for at, view in views.items():
         rows.append((at, view, (chosen[at], *panels.PAPERS_WAY)))
-        if view.has_camera_scale:
-            fair = panels.ON_CAMERA[: 1 + len(panels.PAPERS_WAY) + view.is_virtual]
-            rows.append((f"{at}′", view, fair))
+        fair = panels.ON_CAMERA[: 1 + len(panels.PAPERS_WAY) + view.is_virtual]
+        rows.append((f"{at}′", view, fair))
     title = f"Latent feature against physical maps, {model}: {names(views.values())}"
     return panels.draw_rows(5, title, rows, missing, bars=True)[0]

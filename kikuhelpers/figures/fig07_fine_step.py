@@ -10,7 +10,6 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
 _PHYSICAL = ("grod_deg", "sharpness", "sharpness_map", "iq_counts")
-_PAPERS_WAY = ("grod_deg", "sharpness", "pq", "kam_deg")  # where the camera's scale is not known
 _ROWS = ("latent features", "physics", "latent features, zoom", "physics, zoom")
 _PARTICLE_POINTS = 2.0  # standard deviation of the smoothing that finds the largest particle
 
@@ -28,8 +27,7 @@ def draw(results: Results) -> style.PaperFigure:
     spots = spot_feature(field, model)
     zoom = _zoom(field, spots)
     latent = (cells, rotation, spots)
-    physical = _PHYSICAL if field.has_camera_scale else _PAPERS_WAY
-    physical = physical[: len(latent) + field.is_virtual]  # the truth takes a column
+    physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
     rows = [("A", field, latent), ("B", field, physical)]
     rows += [("C", zoom, latent), ("D", zoom, physical)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"

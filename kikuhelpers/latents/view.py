@@ -105,11 +105,6 @@ class View:
             return self.crop(principal_rotation_deg(self._rotation_vectors, grains))
         return self.crop(self.orientations(kind).get_map_data(name).astype(float))
 
-    @property
-    def has_camera_scale(self) -> bool:
-        """Whether the maps on the camera's scale are there: archives of before lack them."""
-        return self.results.has(self.results.layout.scan(self.scan).camera_scale)
-
     def truth(self, name: str) -> np.ndarray:
         """A field of the truth that a virtual scan was written with, (rows, columns, ...)."""
         return self.crop(self._open(self.results.layout.scan(self.scan).truth)[name])
