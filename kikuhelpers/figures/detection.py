@@ -56,13 +56,16 @@ def _methods(results: Results, scores: pd.DataFrame, scan: str, effect: str) -> 
     """Yield of each method that is drawn its row, its label and its look."""
     rows = scores[(scores["scan"] == scan) & (scores["effect"] == effect)]
     rows = rows[rows["measure"] == "AUC"]
-    probe, latent = rows["readout"].str.contains("probe"), rows["model"] != ""
+    probe, physics = rows["readout"].str.contains("probe"), rows["model"] == ""
+    linear = rows["model"].isin(results.study.baselines)
+    latent = ~physics & ~linear
     paper, red = [rows["readout"] == PHYSICAL[name] for name in ("pq", "sharpness")], "tab:red"
     ideal = {"readout": IDEAL, "model": "", "smoothing_points": 0}
     yield ideal, IDEAL, {"color": "black", "ls": "--", "marker": "."}
-    kinds = [(~latent & ~probe & ~paper[0] & ~paper[1], {"color": red, "marker": "s"})]
+    kinds = [(physics & ~probe & ~paper[0] & ~paper[1], {"color": red, "marker": "s"})]
     kinds += [(p, {"color": "0.6", "marker": m}) for p, m in zip(paper, "v^", strict=True)]
-    kinds += [(~latent & probe, {"color": red, "ls": ":", "marker": "s"})]
+    kinds += [(physics & probe, {"color": red, "ls": ":", "marker": "s"})]
+    kinds += [(linear, {"color": "tab:brown", "ls": ":", "marker": "D"})]
     for model in rows.loc[latent, "model"].unique():
         colour = drawing.DIMENSION_COLOURS[results.study.model(model).latent_dim]
         kinds += [((rows["model"] == model) & ~probe, {"color": colour, "marker": "o"})]
