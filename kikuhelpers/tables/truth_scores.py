@@ -57,8 +57,11 @@ _COLUMNS = [*_KEYS, "measure", "score", "low", "high", "null_95", "clusters", "a
 _COLUMNS += ["difference", "difference_low", "difference_high", "verdict"]
 
 
-def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+def truth_scores(results: Results, models: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score physical maps, features and probes of the virtual scans against their truth.
+
+    Without ``models`` those of :func:`~kikuhelpers.study.roles.vaes` are scored, and the largest
+    PCA.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     study = results.study
     views = {name: View.whole(results, name) for name in roles.scored_scans(study)}
     targets = {name: targets_of(view) for name, view in views.items()}
-    pca = [study.largest_pca] if study.largest_pca else []
+    models = models or [*roles.vaes(study), *filter(None, [study.largest_pca])]
     rows, curves, ideal = [], [], []
     with ThreadPoolExecutor(1) as beside:  # blurring master patterns holds no lock of Python's
         for effect in dict.fromkeys(target.name for some in targets.values() for target in some):
@@ -83,7 +86,7 @@ def truth_scores(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
                 ideal += [beside.submit(_curve, views[s], target) for s, target in there.items()]
             judges = {scan: Judge(target) for scan, target in there.items()}
             found = {(scan, points): [] for scan in there for points in SMOOTHINGS}
-            for model in ("", *roles.vaes(study), *pca):
+            for model in ("", *models):
                 for scan, points, readout, values in _readouts(views, there, model):
                     key, judge = (scan, effect, readout, model, points), judges[scan]
                     # A probe says itself which way is high.
