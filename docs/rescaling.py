@@ -128,7 +128,33 @@ def read(name: str) -> pd.DataFrame:
 def of_seeds(table: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Return a scale's rows of the three seeds, in their order, with ``walls``: the best AUC."""
     rows = table[table["scale"] == scale].set_index("network").reindex(SEEDS)
-    return rows.assign(walls=rows[[f"walls {points}" for points in SMOOTHINGS]].max(axis=1))
+    return rows.assign(walls=best_walls(rows))
+
+
+def best_walls(rows: pd.DataFrame) -> pd.Series:
+    """Return the AUC of walls at the best smoothing, of each row."""
+    return rows[[f"walls {points}" for points in SMOOTHINGS]].max(axis=1)
+
+
+def share_sentence(table: pd.DataFrame) -> str:
+    """Say what beta does and what the stretch does: scales at today's share of the variance."""
+    parts, columns = [], [f"lost % {scan}" for scan in (VIRTUAL, MEASURED)]
+    for scale, some in table.groupby("scale", sort=False):
+        if (share := some[some["network"] == SHARE]).empty:
+            continue
+        (here,), (auc,) = share[columns].to_numpy(), best_walls(share)
+        seeds = of_seeds(table, scale)
+        low, high = (seeds[[*columns, "walls"]].agg(end) for end in ("min", "max"))
+        told = [
+            f"{value:.3g} % ({low[column]:.3g} to {high[column]:.3g})"
+            for column, value in zip(columns, here, strict=True)
+        ]
+        told.append(f"walls {auc:.2f} ({low['walls']:.2f} to {high['walls']:.2f})")
+        parts.append(f"`{scale}`, β = {share['beta'].squeeze():g}: {', '.join(told)}")
+    return (
+        "Lost on the virtual and on the measured scan, and walls, with β at today's share of the "
+        f"variance (three seeds at β = 1): {'; '.join(parts)}."
+    )
 
 
 def is_proposed(table: pd.DataFrame, scale: str) -> bool:
@@ -189,13 +215,16 @@ def page(table: pd.DataFrame) -> str:
 
 _HEAD = f"""# Rescaling: what becomes [-1, 1]
 
-`python -m docs.rescaling` makes this page of the tables of {", ".join(f"`{n}`" for n in STUDIES)};
+`python -m docs.rescaling` makes this page of the tables of `{STUDIES[0]}` and three more studies;
 [rescaling.csv](rescaling.csv) has a row per network. Means of three seeds, with the lowest and the
-highest. Lost: wrong or not indexed. Off: median misorientation to the preprocessed patterns, which
-each scale has its own of. Off the truth: median, decoded; beside it the same of patterns that are
-not decoded. Walls: AUC on `{MAPPED}` of the best latent readout that was not told the truth, at 0,
-1 and 2 points of smoothing; the best of many, so too high by a little. Physics: that of the best
-physical map, on the camera's scale for the most part, so alike under all scales.
+highest.
+
+Lost: wrong or not indexed. Off: median misorientation to the preprocessed patterns, of which each
+scale has its own. Off the truth: median of decoded patterns, and beside it of those that are not
+decoded. Walls: AUC on `{MAPPED}` of the best latent readout that was not told the truth, at 0, 1
+and 2 points of smoothing; it is the best of many, and flattered by that. Physics: the same of the
+best physical map, on the camera's scale for the most part, so alike under all scales. Networks that
+a study's scores leave out (they have one per dimension) are scored here in the same way.
 """
 
 
@@ -232,6 +261,7 @@ def _answers(table: pd.DataFrame) -> list[str]:
         best_sentence(table, f"lost % {MEASURED}", "Fewest points lost, measured", " %"),
         best_sentence(table, f"error deg {VIRTUAL}", "Nearest to the truth, virtual", "°"),
         best_sentence(table, "walls", "Walls, best smoothing", "", highest=True),
+        share_sentence(table),
         f"**Propose another default: {f'yes, {said}' if proposed else 'no'}.** {rule}",
     ]
     if unscored:

@@ -55,6 +55,14 @@ def test_a_difference_counts_where_it_is_larger_than_the_seeds_range():
         assert "`map` is best" in found and expected in found
 
 
+def test_the_network_of_equal_share_stands_beside_the_seeds():
+    share = networks("map", 3.0, (0.7, 0.7, 0.7)).head(1).assign(network=rescaling.SHARE, beta=1.3)
+    table = pd.concat([TODAY, networks("map", 2.0, (0.6, 0.6, 0.62)), share], ignore_index=True)
+    found = rescaling.share_sentence(table)
+    assert "`map`, β = 1.3: 3 % (2 to 2.2), 3 % (2 to 2.2), walls 0.70 (0.60 to 0.62)" in found
+    assert "`pattern`" not in found and "32-D, equal share" in rescaling.page(table)
+
+
 def test_walls_are_those_of_the_best_readout_that_knows_no_truth():
     keys = ["scan", "effect", "measure", "readout", "model", "smoothing_points", "score"]
     rows = [("am", "walls", "AUC", rescaling.TOLD, "vae-32", 1, 0.9)]
