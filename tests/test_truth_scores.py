@@ -11,7 +11,6 @@ from kikuhelpers.figures.panels import _boundary_lines
 from kikuhelpers.latents.features import band_share, local_outliers, morans_i, smoothed_in_grains
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen
 from kikuhelpers.tables import truth_scores
-from kikuhelpers.tables.cells import cells_page
 from kikuhelpers.tables.scores import Judge, Target
 from kikuhelpers.tables.targets import FALSE_ALARMS, ideal_detection, targets_of
 from kikuhelpers.tables.truth_scores import BLIND, ON_OTHERS, TOLD, physical_maps
@@ -165,8 +164,6 @@ def test_rows_compare_with_the_best_physical_map_and_curves_rise_with_strength(p
     assert auc.loc[BLIND, "verdict"] == "worse" and auc.loc["noise", "verdict"] == ""
     curve = pd.DataFrame(truth_scores._curve(view("am"), target, keys[0], maps[0]))
     assert curve["detected"].is_monotonic_increasing and curve["detected"].iloc[-1] == 1
-    results = SimpleNamespace(study=SimpleNamespace(title="T"), step_um=lambda scan: 1.0)
-    assert "## `am`, step 1 µm: no" in cells_page(results, table)
 
 
 def test_smoothing_stays_inside_its_grain_and_ignores_nan():
