@@ -22,7 +22,6 @@ seed: it decides nothing.
 """
 
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.provenance import git_commit
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import load_study, roles
+from kikuhelpers.study import load_study
 from kikuhelpers.tables.truth_scores import SMOOTHINGS, TOLD, truth_scores
 from kikuhelpers.training.sample import TrainingSet, load_training_set
 
@@ -52,7 +51,7 @@ STRETCHED = {
     "clipped there",
 }
 _CHUNK = 1000  # patterns that are summed at a time
-_TABLES = ("table1.csv", "table1_by_scan.csv", "truth_scores.csv")
+_TABLES = ("table1.csv", "table1_by_scan.csv")
 
 
 def half_sum_variance(sample: TrainingSet) -> float:
@@ -83,16 +82,6 @@ def walls_of(scores: pd.DataFrame, network: str) -> dict:
     return found
 
 
-def all_scores(results: Results, scores: pd.DataFrame, networks: list[str]) -> pd.DataFrame:
-    """Return scores with those of networks that the table lacks: it has one per dimension."""
-    lacking = [name for name in networks if name not in set(scores["model"])]
-    if not lacking:
-        return scores
-    with patch.object(roles, "vaes", lambda study: lacking):
-        more, _ = truth_scores(results)
-    return pd.concat([scores, more[more["model"].isin(lacking)]], ignore_index=True)
-
-
 def read(name: str) -> pd.DataFrame:
     """Return one row per network of a study; SentenceError where it has no tables yet."""
     study = load_study(name)
@@ -105,9 +94,9 @@ def read(name: str) -> pd.DataFrame:
                 f"{file} of study '{name}' is not there yet. Make it with: {command}"
             )
         tables.append(pd.read_csv(path))
-    whole, by_scan, scores = tables
+    whole, by_scan = tables
     networks = [n for n in (*SEEDS, LARGE, SHARE) if n in study.models]
-    scores = all_scores(results, scores, networks)
+    scores, _ = truth_scores(results, networks)
     variance, rows = half_sum_variance(load_training_set(results)), []
     for network in networks:
         beta = study.model(network).beta
@@ -223,8 +212,7 @@ Lost: wrong or not indexed. Off: median misorientation to the preprocessed patte
 scale has its own. Off the truth: median of decoded patterns, and beside it of those that are not
 decoded. Walls: AUC on `{MAPPED}` of the best latent readout that was not told the truth, at 0, 1
 and 2 points of smoothing; it is the best of many, and flattered by that. Physics: the same of the
-best physical map, on the camera's scale for the most part, so alike under all scales. Networks that
-a study's scores leave out (they have one per dimension) are scored here in the same way.
+best physical map, on the camera's scale for the most part, so alike under all scales.
 """
 
 
