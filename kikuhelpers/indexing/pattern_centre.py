@@ -108,29 +108,11 @@ def calibrate_pattern_centre(
     Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map,
     which is the middle's of one that moves. The guess is kept where the optimum does not match
     better by more than chance. A guess that does not fit at all is replaced by the best of a grid,
-    where that one fits: one near a stated guess, any one where nobody stated a guess.
+    where that one fits: one near a stated guess, any one where nobody ``stated`` a guess.
 
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) counts; a memory map is read only where drawn.
-    mask
-        (height, width), True on the screen.
-    detector
-        Its pattern centre is the first guess.
-    settings
-        Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
-    seed
-        Of the draw.
-    stated
-        Whether the study or the file states the guess.
-
-    Raises
-    ------
-    StudyError
-        The settings name no phase, or one whose bands are not known.
-    ValueError
-        The mask does not fit.
+    Patterns, mask, detector and settings, and the errors, are those of
+    :func:`~kikuhelpers.indexing.hough.index_patterns`. The detector's pattern centre is the first
+    guess; ``calibration_patterns`` are drawn, or all if there are fewer, and only these are read.
     """
     drawn = fill_outside(draw_patterns(patterns, settings.calibration_patterns, seed), mask)
     start, remark = detector.pattern_centre, ""
