@@ -61,14 +61,6 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
         Its pattern centre and width are those of the square that the network sees.
     sources : dict
         Of each value, whether the study, the file or nobody said it.
-
-    Examples
-    --------
-    >>> own = {"pattern_centre": {"edax": (0.5, 0.7, 0.6)}}
-    >>> scan = Scan.model_validate({"data": {"path": "scan.up2"}, "indexing": own})
-    >>> detector, sources = detector_of(scan, {"pattern_shape": (60, 60)})
-    >>> [round(value, 3) for value in detector.pattern_centre], sources["sample_tilt_deg"]
-    ([0.5, 0.3, 0.6], 'nobody: what is usual')
     """
     found, sources = {}, {}
     for name, usual in asdict(Detector()).items():
