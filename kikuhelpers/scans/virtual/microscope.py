@@ -47,19 +47,9 @@ class VirtualMicroscope:
         self._to_sample = detector_of(scan).sample_to_detector.to_matrix()[0].T
 
     def signal(self, seen: Components, points: np.ndarray) -> np.ndarray:
-        """Return the noise-free signal of some map points.
+        """Return the noise-free signal of what beams see at map points (n, 2): rows and columns.
 
-        Parameters
-        ----------
-        seen
-            The lattices that their beams see.
-        points
-            (n, 2) rows and columns of the map.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, pixels of the screen) float32: how far it is off the background, relative to it.
+        (n, pixels of the screen) float32: how far it is off the background, relative to it.
         """
         matrices = Rotation(seen.rotation).to_matrix()
         dechannelled = -np.expm1(-self.settings.dechannelling * seen.density)
@@ -88,19 +78,9 @@ class VirtualMicroscope:
         return signal
 
     def expose(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return patterns of a signal, as the camera writes them.
+        """Return patterns of a signal as the camera writes them, with flicker and noise.
 
-        Parameters
-        ----------
-        signal
-            (n, pixels of the screen), relative to the background; overwritten.
-        rng
-            Source of flicker and noise.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, height, width) uint16, 0 outside the screen.
+        (n, height, width) uint16, 0 outside the screen. The signal is overwritten.
         """
         settings = self.settings
         parts = (settings.pixels / NETWORK_INPUT_PX) ** 2  # pixels in one of a 120 px pattern
