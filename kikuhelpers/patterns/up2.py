@@ -182,16 +182,7 @@ def release(patterns: np.ndarray) -> None:
 class Up2Writer:
     """Write a version 3 UP2 file chunk by chunk, under a temporary name until complete.
 
-    Parameters
-    ----------
-    path
-        The file to make; an older one of that name is replaced when this one is complete.
-    map_shape
-        (rows, columns).
-    pattern_shape
-        (height, width) in pixels.
-    step_um
-        Step of the square grid.
+    An older one of that name is replaced then. Shapes are (rows, columns) and (height, width).
     """
 
     def __init__(self, path, map_shape, pattern_shape, step_um):
