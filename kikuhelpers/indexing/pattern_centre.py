@@ -47,13 +47,8 @@ class Calibration:
 def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
     """Complete the detector's geometry: what the study leaves open the scan's file may say.
 
-    Parameters
-    ----------
-    scan
-        Settings of the scan.
-    card
-        Its card, see :func:`kikuhelpers.scans.readers.convert_scan`: ``pattern_shape`` (height,
-        width) of the camera, and under ``file`` what the scan's file says.
+    Of the scan's card (:func:`kikuhelpers.scans.readers.convert_scan`) ``pattern_shape`` (height,
+    width) of the camera is read, and under ``file`` what the scan's file says.
 
     Returns
     -------

@@ -51,9 +51,9 @@ def judge(
 ) -> Verdict:
     """Judge an indexed map by its confidence, its matched bands and its Hough peaks.
 
-    The map is that of :func:`kikuhelpers.indexing.hough.index_patterns`, whose next four arguments
-    are those here. The ``seed`` is of the draw and of the shuffling. The ``remark`` is what the
-    calibration found: it is said where the bands do not agree.
+    The map is what :func:`kikuhelpers.indexing.hough.index_patterns` makes of these patterns, mask,
+    detector and settings. The ``seed`` is of the draw and of the shuffling. The ``remark`` is what
+    the calibration found: it is said where the bands do not agree.
     """
     drawn = fill_outside(draw_patterns(patterns, _PATTERNS, seed), mask)
     drawn[:, mask] = np.random.default_rng(seed).permuted(drawn[:, mask], axis=1)
