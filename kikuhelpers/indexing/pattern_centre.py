@@ -59,13 +59,9 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
     """
     found, sources = {}, {}
     for name, usual in asdict(Detector()).items():
-        said, of_file = getattr(scan.indexing, name), (card.get("file") or {}).get(name)
-        if said is not None:
-            found[name], sources[name] = said, "the study"
-        elif of_file is not None:
-            found[name], sources[name] = of_file, "the scan's file"
-        else:
-            found[name], sources[name] = usual, NOBODY
+        own, of_file = getattr(scan.indexing, name), (card.get("file") or {}).get(name)
+        said = (own, "the study"), (of_file, "the scan's file"), (usual, NOBODY)
+        found[name], sources[name] = next(pair for pair in said if pair[0] is not None)
     centre = found["pattern_centre"]
     if isinstance(centre, PatternCentre):
         how = {"px_size": centre.pixel_um} if centre.pixel_um else {}
