@@ -23,7 +23,7 @@ _SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
 def held_out_points(results: Results, model: str) -> np.ndarray:
-    """Choose the points (rows, columns) that a model must not see, of the scan that it names.
+    """Return which points of its hold-out scan a model must not see, (rows, columns) bool.
 
     StudyError if the map is not of one cubic phase, no neighbouring grains are twins, or each pair
     is large.
