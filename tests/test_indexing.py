@@ -182,5 +182,3 @@ def test_a_line_of_points_indexes_as_a_map(tmp_path, patterns, truth, shape):
 def test_a_single_point_and_other_formats_are_named(patterns):
     with pytest.raises(ValueError, match="index at least 4 points"):
         indexing.index_patterns(patterns[:1, :1], MASK, AT, NI, STEP_UM)
-    with pytest.raises(ValueError, match=r"must end in \.h5"):
-        indexing.save_map("map.ang", None, CENTRE)

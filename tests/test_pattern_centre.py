@@ -83,7 +83,7 @@ def test_one_centre_serves_the_map_unless_it_moves(patterns):
     assert np.array_equal(still, np.tile(CENTRE, (48, 1)))
     scan = make_scan(map_shape=(6, 8), step_um=9.0, microscope={"pattern_centre": CENTRE})
     points = np.stack(np.indices((6, 8)), -1).reshape(-1, 2)
-    of_microscope = _pattern_centres(scan, points)  # whose motion is kikuchipy's
+    of_microscope = _pattern_centres(scan)[tuple(points.T)]
     np.testing.assert_allclose(moving.centres(MASK.shape, (6, 8), 9.0), of_microscope, atol=1e-9)
     flat = fill_outside(patterns.reshape(-1, *MASK.shape), MASK)
     best, confidence = solve(flat, band_indexer(MASK.shape, STATED, SETTINGS), SETTINGS)

@@ -154,19 +154,17 @@ def test_rungs_keep_the_variance():
     )
 
 
-def test_the_pattern_centre_moves_as_kikuchipys():
+def test_the_pattern_centre_moves_with_the_beam():
+    """By Singh et al. 2017 (10.1016/j.ultramic.2017.05.012), appendix A."""
     scan = make_scan(map_shape=(3, 5), step_um=200.0)
-    points = np.stack(np.indices((3, 5)), -1).reshape(-1, 2)
-    pixel_um = scan.microscope.screen_width_um / 120
-    # kikuchipy's map lies the other way up (Singh et al. count from the lower right).
-    theirs = detector_of(scan).deepcopy()
-    theirs.px_size = pixel_um
-    theirs = theirs.extrapolate_pc(
-        pc_indices=[1, 2], navigation_shape=(3, 5), step_sizes=(200.0, 200.0), shape=(120, 120)
+    row, column = np.indices((3, 5))
+    up, left = (
+        200.0 / scan.microscope.screen_width_um * (n - p) for n, p in ((1, row), (2, column))
     )
-    moved = _pattern_centres(scan, points) - _pattern_centres(scan, np.array([[1, 2]]))
-    expected = theirs.pc.reshape(-1, 3) - theirs.pc[1, 2]
-    np.testing.assert_allclose(moved, expected, atol=1e-6)
+    slope = np.radians(90 - scan.microscope.sample_tilt_deg)
+    moved = np.stack([left, up * np.cos(slope), -up * np.sin(slope)], axis=-1)
+    expected = scan.microscope.pattern_centre + moved
+    np.testing.assert_allclose(_pattern_centres(scan), expected, atol=1e-9)
 
 
 def hough(patterns: np.ndarray, truth, scan) -> np.ndarray:

@@ -37,24 +37,10 @@ def clip_limits(values: np.ndarray, percent=CLIP_PERCENT) -> tuple[float, float]
 
 
 def show_map(ax: Axes, values: np.ndarray, step_um: float, colours=LATENT_COLOURS, limits=None):
-    """Draw a map with its scale bar; points without a value are black.
+    """Draw a map (rows, columns) with its scale bar; points without a value are black.
 
-    Parameters
-    ----------
-    ax
-        Axes to fill.
-    values
-        (rows, columns), or (rows, columns, 3) colours in [0, 1].
-    step_um
-        Distance of two points.
-    colours
-        Name of the colour map, of no effect on an array of colours.
-    limits
-        Lowest and highest value; by default the map's 1 and 99 % quantiles.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
+    ``limits`` are the lowest and highest value, by default the map's 1 and 99 % quantiles. Values
+    (rows, columns, 3) are colours in [0, 1], and need neither limits nor a colour map.
     """
     if values.ndim == 3:
         image = ax.imshow(values)

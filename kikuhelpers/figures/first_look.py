@@ -59,18 +59,7 @@ _PICTURE_MM = 85.0
 
 
 class FirstLook:
-    """What a look at a scan's file shows.
-
-    Parameters
-    ----------
-    data
-        The file, and what its reader needs to be told.
-
-    Raises
-    ------
-    PatternFileError
-        The file cannot be read.
-    """
+    """What a look at a scan's file shows; PatternFileError where it cannot be read."""
 
     def __init__(self, data: FileData | ArrayData):
         self.path, self.data = Path(data.path), data

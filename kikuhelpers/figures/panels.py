@@ -274,22 +274,13 @@ def row_mm(view: View, columns: int, extra_mm: float) -> float:
 def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
     """Draw a figure of rows of maps; beside latent features of virtual scans stands the truth.
 
-    Parameters
-    ----------
-    rows
-        Of each row its letter, its view and what :func:`draw_map` shows of it, as much in each
-        row. Its panels are A.1, A.2 and so on; without a letter A, B and so on.
-    missing
-        Sentences on panels that the study cannot fill. Without rows the figure has no axes.
-    bars
-        With a colour bar below each map and the name of its scan beside each row.
+    A row is its letter, its view and what :func:`draw_map` shows of it, as much in each row. Its
+    panels are A.1, A.2 and so on; without a letter A, B and so on. With ``bars`` a colour bar lies
+    below each map, and the name of its scan stands beside each row. ``missing`` are sentences on
+    panels that the study cannot fill.
 
-    Returns
-    -------
-    figure : PaperFigure
-        Its ``choices`` name each latent feature once.
-    axes : numpy.ndarray
-        (rows, columns).
+    Returns the figure, whose ``choices`` name each latent feature once, and its axes (rows,
+    columns): none, if there are no rows.
     """
     if not rows:
         return style.dropped_figure(*missing), np.empty((0, 0))

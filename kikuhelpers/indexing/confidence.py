@@ -19,7 +19,10 @@ Library = tuple[np.ndarray, ...]  # what build_library returns
 
 
 def confidence_index(normals: np.ndarray, valid: np.ndarray, library: Library) -> np.ndarray:
-    """Return the confidence index of patterns from their detected bands.
+    """Return the confidence index of patterns from their detected bands, (patterns,) float32.
+
+    It is in [0, 1], and 0 also where fewer than three bands were detected. Three bands of one zone
+    cannot tell an orientation from its half turn about the zone axis, and vote for both.
 
     Parameters
     ----------
@@ -27,24 +30,9 @@ def confidence_index(normals: np.ndarray, valid: np.ndarray, library: Library) -
         (patterns, bands, 3), unit normals of the band planes in any one Cartesian frame, of
         either sign, strongest band first.
     valid
-        (patterns, bands), True where a band was detected.
+        (patterns, bands), True where a band was detected; ValueError if the shapes do not agree.
     library
         Of the patterns' phase, see :func:`build_library`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (patterns,) float32 in [0, 1]; 0 also where fewer than three bands were detected.
-
-    Raises
-    ------
-    ValueError
-        The shapes do not agree.
-
-    Notes
-    -----
-    Three bands of one zone cannot tell an orientation from its half turn about the zone axis,
-    and vote for both.
     """
     first, second, triplets = _triplet_votes(normals, valid, library)
     return ((first - second) / np.maximum(triplets, 1)).astype(np.float32)

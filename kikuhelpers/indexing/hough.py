@@ -140,18 +140,10 @@ def index_patterns(
 def index_and_measure(
     patterns: np.ndarray, mask: np.ndarray, detector: Detector, settings: Indexing, step_um: float
 ) -> CrystalMap:
-    """Index a map and add its grains, GROD, KAM, sharpness and noise.
+    """Index a map as :func:`index_patterns` does, and add its grains and further maps.
 
-    Parameters
-    ----------
-    patterns, mask, detector, settings, step_um
-        As of :func:`index_patterns`; the same for a scan's patterns of every kind.
-
-    Returns
-    -------
-    orix.crystal_map.CrystalMap
-        With the properties of :func:`index_patterns` and ``grain`` (-1 for none),
-        ``grod_deg``, ``kam_deg``, ``sharpness`` and ``noise``.
+    The added properties are ``grain`` (-1 for none), ``grod_deg``, ``kam_deg``, ``sharpness`` and
+    ``noise``.
     """
     xmap = index_patterns(patterns, mask, detector, settings, step_um)
     grains = label_grains(xmap, settings.grain_deg)
@@ -163,33 +155,14 @@ def index_and_measure(
     return xmap
 
 
-def save_map(
-    path: str | Path, xmap: CrystalMap, pattern_centre: tuple[float, float, float]
-) -> None:
+def save_map(path: Path, xmap: CrystalMap, pattern_centre: tuple[float, float, float]) -> None:
     """Write a map as orix HDF5 (``.h5``) and beside it as ``.ang`` for OIM and MTEX.
 
-    Parameters
-    ----------
-    path
-        Of the HDF5 file.
-    xmap
-        Of :func:`index_patterns`.
-    pattern_centre
-        Of the map's middle and a square pattern, in Bruker's convention. The .ang file states
-        it in EDAX's.
-
-    In the .ang file the image quality is ``pq`` and the confidence index ``ci``; a point that
-    is not indexed has the quality 0, the confidence -1 and the fit 180. The HDF5 file is
-    renamed to ``path`` last.
-
-    Raises
-    ------
-    ValueError
-        The path does not end in .h5.
+    The pattern centre is that of the map's middle and a square pattern, in Bruker's convention;
+    the .ang file states it in EDAX's. There the image quality is ``pq`` and the confidence index
+    ``ci``; a point that is not indexed has the quality 0, the confidence -1 and the fit 180. The
+    HDF5 file is renamed to ``path`` last.
     """
-    path = Path(path)
-    if path.suffix != ".h5":
-        raise ValueError(f"{path.name} must end in .h5, the ending of an orix map.")
     with written_aside(path) as whole, written_aside(path.with_suffix(".ang")) as ang:
         named = {"image_quality_prop": "pq", "confidence_index_prop": "ci"}
         orix.io.save(str(ang), xmap, overwrite=True, **named)

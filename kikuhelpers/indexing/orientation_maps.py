@@ -22,36 +22,19 @@ NOT_INDEXED = -1
 
 
 def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) -> np.ndarray:
-    """Return the smallest angles between pairs of orientations under crystal symmetry.
+    """Return the smallest angles, in degrees, between pairs of orientations under crystal symmetry.
 
-    Parameters
-    ----------
-    rot_a, rot_b
-        Rotations from sample to crystal, of one shape.
-    point_group
-        Of the crystal; its rotations act from the left.
-
-    Returns
-    -------
-    numpy.ndarray
-        Angles in degrees, of the rotations' shape.
+    The pairs are rotations from sample to crystal, of one shape, which is that of the angles. The
+    rotations of the crystal's ``point_group`` act from the left.
     """
     a, b = (Orientation(rotations.data, symmetry=point_group) for rotations in (rot_a, rot_b))
     return a.angle_with(b, degrees=True)
 
 
 def misorientation_map(xmap_a: CrystalMap, xmap_b: CrystalMap) -> np.ndarray:
-    """Return the disorientation between two maps of the same points and phases.
+    """Return the disorientation in degrees between two maps of the same points and phases.
 
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) in degrees, NaN where either is not indexed or the phases differ.
-
-    Raises
-    ------
-    ValueError
-        The maps differ in shape.
+    NaN where either is not indexed or the phases differ. ValueError for maps that differ in shape.
     """
     if xmap_a.shape != xmap_b.shape:
         raise ValueError(
@@ -71,22 +54,10 @@ def collected(xmap: CrystalMap) -> np.ndarray:
 
 
 def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
-    """Return the grain number of every point.
+    """Return the grain number of every point, int64 from 0.
 
     A grain is what remains connected, from neighbour to neighbour in the four directions of
-    the grid, by steps of less than the threshold. It is of one phase.
-
-    Parameters
-    ----------
-    xmap
-        (rows, columns).
-    threshold_deg
-        Disorientation in degrees from which on two neighbours are apart.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) int64, numbered from 0; -1 where not indexed.
+    the grid, by disorientations of less than the threshold. It is of one phase.
     """
     pairs = [_neighbours(xmap.shape, *offset) for offset in ((0, 1), (1, 0))]
     here, there = np.concatenate(pairs, axis=1)
@@ -100,31 +71,11 @@ def label_grains(xmap: CrystalMap, threshold_deg: float) -> np.ndarray:
 
 
 def rotation_vectors_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
-    """Return the rotation of every point from its grain's mean orientation.
+    """Return the rotation of every point from the mean orientation of its grain.
 
-    Parameters
-    ----------
-    xmap
-        (rows, columns).
-    grains
-        (rows, columns), see :func:`label_grains`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns, 3) axis times angle in degrees, in the sample's frame; NaN where not in a
-        grain. The length is the grain reference orientation deviation (GROD).
-
-    Raises
-    ------
-    ValueError
-        The grains are of another shape than the map.
+    (rows, columns, 3), axis times angle in degrees, in the sample's frame; NaN where not in a
+    grain. The grains are those of :func:`label_grains`.
     """
-    if grains.shape != xmap.shape:
-        raise ValueError(
-            f"Grains of shape {grains.shape} do not belong to a map of {xmap.shape}; label the "
-            "grains of this map."
-        )
     vectors = np.full((xmap.size, 3), np.nan)
     for phase, group in point_groups(xmap).items():
         inside = (grains.ravel() != NOT_INDEXED) & (xmap.phase_id == phase)
@@ -143,30 +94,16 @@ def rotation_vectors_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
 
 
 def grod_deg(xmap: CrystalMap, grains: np.ndarray) -> np.ndarray:
-    """Return the grain reference orientation deviation: the angle to the grain's mean.
-
-    (rows, columns) in degrees, NaN where not in a grain; see :func:`rotation_vectors_deg`.
-    """
+    """Return the grain reference orientation deviation: the length of the rotation vectors."""
     return np.linalg.norm(rotation_vectors_deg(xmap, grains), axis=-1)
 
 
 def principal_rotation_deg(vectors_deg: np.ndarray, grains: np.ndarray) -> np.ndarray:
     """Return the component of rotation vectors along the axis about which each grain turns most.
 
-    Unlike GROD it has a sign: two halves of a grain that turn against each other differ.
-
-    Parameters
-    ----------
-    vectors_deg
-        (rows, columns, 3), see :func:`rotation_vectors_deg`.
-    grains
-        (rows, columns), -1 for none.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) in degrees, NaN where not in a grain. The axis is the first principal one of
-        the grain's vectors; its largest coordinate in the sample is positive.
+    Unlike GROD it has a sign: two halves of a grain that turn against each other differ. The axis
+    is the first principal one of the grain's vectors (:func:`rotation_vectors_deg`); its largest
+    coordinate in the sample is positive. NaN where not in a grain.
     """
     component = np.full(grains.shape, np.nan)
     inside = (grains != NOT_INDEXED) & np.isfinite(vectors_deg[..., 0])
@@ -180,21 +117,10 @@ def principal_rotation_deg(vectors_deg: np.ndarray, grains: np.ndarray) -> np.nd
 
 
 def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
-    """Return the kernel average misorientation.
+    """Return the kernel average misorientation in degrees; also NaN where no neighbour counts.
 
-    Parameters
-    ----------
-    xmap
-        (rows, columns).
-    order
-        Neighbours up to so many steps along the grid's axes: 4 points for 1, 12 for 2.
-    limit_deg
-        Neighbours further off, in degrees, are taken for another grain and left out.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) in degrees; NaN where not indexed or where no neighbour is left.
+    Neighbours are up to ``order`` steps along the grid's axes away, 4 points for 1 and 12 for 2.
+    Those further off than ``limit_deg`` are taken for another grain and left out.
     """
     total, count = np.zeros(xmap.size), np.zeros(xmap.size)
     offsets = product(range(order + 1), range(-order, order + 1))
@@ -212,17 +138,9 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
 
 
 def ipf_colours(xmap: CrystalMap) -> np.ndarray:
-    """Return the inverse pole figure colours of the sample's x (IPF-X), in each phase's TSL key.
+    """Return the colours of the sample's x (IPF-X), (rows, columns, 3) in [0, 1].
 
-    Parameters
-    ----------
-    xmap
-        (rows, columns).
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns, 3) in [0, 1], black where not indexed.
+    In the TSL key of each phase.
     """
     colours = np.zeros((xmap.size, 3))
     for phase, group in point_groups(xmap).items():

@@ -47,13 +47,8 @@ class Calibration:
 def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
     """Complete the detector's geometry: what the study leaves open the scan's file may say.
 
-    Parameters
-    ----------
-    scan
-        Settings of the scan.
-    card
-        Its card, see :func:`kikuhelpers.scans.readers.convert_scan`: ``pattern_shape`` (height,
-        width) of the camera, and under ``file`` what the scan's file says.
+    Of the scan's card (:func:`kikuhelpers.scans.readers.convert_scan`) ``pattern_shape`` (height,
+    width) of the camera is read, and under ``file`` what the scan's file says.
 
     Returns
     -------
@@ -61,24 +56,12 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
         Its pattern centre and width are those of the square that the network sees.
     sources : dict
         Of each value, whether the study, the file or nobody said it.
-
-    Examples
-    --------
-    >>> own = {"pattern_centre": {"edax": (0.5, 0.7, 0.6)}}
-    >>> scan = Scan.model_validate({"data": {"path": "scan.up2"}, "indexing": own})
-    >>> detector, sources = detector_of(scan, {"pattern_shape": (60, 60)})
-    >>> [round(value, 3) for value in detector.pattern_centre], sources["sample_tilt_deg"]
-    ([0.5, 0.3, 0.6], 'nobody: what is usual')
     """
     found, sources = {}, {}
     for name, usual in asdict(Detector()).items():
-        said, of_file = getattr(scan.indexing, name), (card.get("file") or {}).get(name)
-        if said is not None:
-            found[name], sources[name] = said, "the study"
-        elif of_file is not None:
-            found[name], sources[name] = of_file, "the scan's file"
-        else:
-            found[name], sources[name] = usual, NOBODY
+        own, of_file = getattr(scan.indexing, name), (card.get("file") or {}).get(name)
+        said = (own, "the study"), (of_file, "the scan's file"), (usual, NOBODY)
+        found[name], sources[name] = next(pair for pair in said if pair[0] is not None)
     centre = found["pattern_centre"]
     if isinstance(centre, PatternCentre):
         how = {"px_size": centre.pixel_um} if centre.pixel_um else {}
@@ -108,29 +91,11 @@ def calibrate_pattern_centre(
     Nelder-Mead from the scan's first guess (PyEBSDIndex's ``pcopt``), one centre for the map,
     which is the middle's of one that moves. The guess is kept where the optimum does not match
     better by more than chance. A guess that does not fit at all is replaced by the best of a grid,
-    where that one fits: one near a stated guess, any one where nobody stated a guess.
+    where that one fits: one near a stated guess, any one where nobody ``stated`` a guess.
 
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) counts; a memory map is read only where drawn.
-    mask
-        (height, width), True on the screen.
-    detector
-        Its pattern centre is the first guess.
-    settings
-        Settings of the indexing; ``calibration_patterns`` are drawn, or all if there are fewer.
-    seed
-        Of the draw.
-    stated
-        Whether the study or the file states the guess.
-
-    Raises
-    ------
-    StudyError
-        The settings name no phase, or one whose bands are not known.
-    ValueError
-        The mask does not fit.
+    Patterns, mask, detector and settings, and the errors, are those of
+    :func:`~kikuhelpers.indexing.hough.index_patterns`. The detector's pattern centre is the first
+    guess; ``calibration_patterns`` are drawn, or all if there are fewer, and only these are read.
     """
     drawn = fill_outside(draw_patterns(patterns, settings.calibration_patterns, seed), mask)
     start, remark = detector.pattern_centre, ""

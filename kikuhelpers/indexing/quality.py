@@ -1,6 +1,9 @@
 """Quality of patterns: sharpness and noise level, each from the pattern alone.
 
 The two are printed side by side, since a model that removes noise also lowers the sharpness.
+Patterns are (rows, columns, height, width) counts, (p + 1) * 32767.5 of intensities p, read some at
+a time; the mask (height, width) is True on the screen. A map of a quality is (rows, columns)
+float32, NaN where a pattern is empty. A mask that does not fit ends in a ValueError.
 """
 
 import numpy as np
@@ -20,24 +23,7 @@ def sharpness(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
     A coefficient is strong if its signed real part exceeds the largest absolute real part
     divided by :data:`SHARPNESS_DIVISOR`; a variant of De & Masilamani, Procedia Eng. 64 (2013)
     149, doi:10.1016/j.proeng.2013.09.086. The mean level sets the threshold, so patterns that
-    are compared must share one affine map to counts.
-
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) 16-bit counts, read some at a time.
-    mask
-        (height, width), True on the screen; the masked mean fills the rest.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) float32 in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        The mask does not fit the patterns.
+    are compared must share one affine map to counts. The masked mean fills what is off the screen.
     """
 
     def measure(chunk):
@@ -53,24 +39,8 @@ def noise_level(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Immerkaer, Comput. Vis. Image Underst. 64 (1996) 300, doi:10.1006/cviu.1996.0060: the mean
     absolute response of a difference of two Laplacians, which smooth structure leaves at zero.
-    Sharp bands raise it, correlated noise lowers it.
-
-    Parameters
-    ----------
-    patterns
-        (rows, columns, height, width) counts, (p + 1) * 32767.5 of intensities p.
-    mask
-        (height, width), True on the screen; only pixels whose eight neighbours are on it count.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) float32.
-
-    Raises
-    ------
-    ValueError
-        The mask has another shape than the patterns, or leaves no such pixel.
+    Sharp bands raise it, correlated noise lowers it. Only pixels whose eight neighbours are on the
+    screen count; ValueError where the mask has none.
     """
     inner = binary_erosion(mask, np.ones((3, 3)))[1:-1, 1:-1]
     if mask.shape != patterns.shape[2:] or not inner.any():

@@ -51,27 +51,9 @@ def judge(
 ) -> Verdict:
     """Judge an indexed map by its confidence, its matched bands and its Hough peaks.
 
-    Parameters
-    ----------
-    xmap
-        Of :func:`kikuhelpers.indexing.hough.index_patterns`.
-    patterns
-        (rows, columns, height, width) counts that were indexed.
-    mask
-        (height, width), True on the screen.
-    detector
-        As the map was indexed.
-    settings
-        Settings of the indexing.
-    seed
-        Of the draw and of the shuffling.
-    remark
-        What the calibration found, to be said where the bands do not agree.
-
-    Returns
-    -------
-    Verdict
-        With one sentence for a reader.
+    The map is what :func:`kikuhelpers.indexing.hough.index_patterns` makes of these patterns, mask,
+    detector and settings. The ``seed`` is of the draw and of the shuffling. The ``remark`` is what
+    the calibration found: it is said where the bands do not agree.
     """
     drawn = fill_outside(draw_patterns(patterns, _PATTERNS, seed), mask)
     drawn[:, mask] = np.random.default_rng(seed).permuted(drawn[:, mask], axis=1)

@@ -89,10 +89,7 @@ class Geometry:
 def geometry_of(camera: tuple[int, int], scan: ScanPreprocessing) -> Geometry:
     """Return the geometry of a scan with patterns of (height, width) px.
 
-    Raises
-    ------
-    PatternFileError
-        The binning leaves pixels over, or the patterns are too small or too narrow.
+    PatternFileError if the binning leaves pixels over, or the patterns are too small or too narrow.
     """
     height, width = binned = tuple(n // scan.binning for n in camera)
     whole = all(n % scan.binning == 0 for n in camera) and min(binned) >= _SMALLEST_PX

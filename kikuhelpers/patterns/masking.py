@@ -6,26 +6,10 @@ _SPARSE_PX = 16  # between the pixels that are looked at first
 
 
 def round_mask(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
-    """Return the mask of a round screen.
+    """Return the mask of a round screen, (height, width), True on it.
 
-    Parameters
-    ----------
-    shape
-        (height, width) of a pattern in pixels.
-    centre
-        (row, column) of the screen's centre in pixels; a pixel's centre is a whole number.
-    radius
-        In pixels.
-
-    Returns
-    -------
-    numpy.ndarray
-        (height, width), True on the screen.
-
-    Raises
-    ------
-    ValueError
-        The circle holds no pixel.
+    The centre (row, column) and the radius are in pixels; a pixel's centre is a whole number.
+    ValueError for a circle that holds no pixel.
     """
     row, column = np.ogrid[: shape[0], : shape[1]]
     mask = (row - centre[0]) ** 2 + (column - centre[1]) ** 2 <= radius**2
@@ -40,24 +24,9 @@ def round_mask(shape: tuple[int, int], centre: tuple[float, float], radius: floa
 def fill_outside(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a copy of patterns with each one's masked mean in the pixels outside the mask.
 
-    A black rim would give false Hough peaks and would set the threshold of the sharpness.
-
-    Parameters
-    ----------
-    patterns
-        (..., height, width), of any real type.
-    mask
-        (height, width), True on the screen.
-
-    Returns
-    -------
-    numpy.ndarray
-        (..., height, width) float32, in the unit of ``patterns``.
-
-    Raises
-    ------
-    ValueError
-        The mask is not of the patterns' shape, or is empty.
+    A black rim would give false Hough peaks and would set the threshold of the sharpness. Patterns
+    are (..., height, width) of any real type, the copy is float32 of their unit. ValueError for a
+    mask that is not of their shape, or empty.
     """
     if patterns.shape[-2:] != mask.shape or not mask.any():
         raise ValueError(

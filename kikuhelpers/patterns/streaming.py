@@ -53,24 +53,11 @@ def chunks(stage: str, *arrays: np.ndarray, pattern_bytes: int | None = None) ->
 
 
 def in_order(patterns: np.ndarray, work: Callable, stage: str, pattern_bytes: int = 0) -> Iterator:
-    """Yield ``work`` of each chunk of patterns, in their order, computed in threads.
+    """Yield ``work`` of each chunk of patterns (n, height, width), in their order, from threads.
 
-    Parameters
-    ----------
-    patterns
-        (n, height, width), of a memory map: what was read is released.
-    work
-        Called with a chunk (some patterns, height, width); a numba kernel without the
-        interpreter's lock, so that threads do run side by side.
-    stage
-        Name for the progress bar.
-    pattern_bytes
-        Bytes that ``work`` makes of a pattern, where these are more than its own.
-
-    Yields
-    ------
-    object
-        What ``work`` returns, chunk by chunk.
+    Threads do run side by side where ``work`` is a numba kernel without the interpreter's lock.
+    Chunks are as of :func:`chunks`; ``pattern_bytes`` count where ``work`` makes of a pattern more
+    than its own.
     """
     size = max(1, CHUNK_BYTES // max(pattern_bytes, patterns[0].nbytes))
     parts = (patterns[first : first + size] for first in range(0, len(patterns), size))

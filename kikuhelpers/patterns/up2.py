@@ -182,16 +182,8 @@ def release(patterns: np.ndarray) -> None:
 class Up2Writer:
     """Write a version 3 UP2 file chunk by chunk, under a temporary name until complete.
 
-    Parameters
-    ----------
-    path
-        The file to make; an older one of that name is replaced when this one is complete.
-    map_shape
-        (rows, columns).
-    pattern_shape
-        (height, width) in pixels.
-    step_um
-        Step of the square grid.
+    An older file of that name is replaced when the new one is complete. The shapes are (rows,
+    columns) and (height, width), the step is that of the square grid.
     """
 
     def __init__(self, path, map_shape, pattern_shape, step_um):

@@ -65,13 +65,7 @@ def in718_shape(rows: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def in718_rows(rows: tuple[int, int] | None) -> Iterator[np.ndarray]:
-    """Yield the IN718 crop, one row of tiles at a time.
-
-    Yields
-    ------
-    numpy.ndarray
-        (20, 200, 120, 120) uint16 counts of the source's scale.
-    """
+    """Yield the IN718 crop by rows of tiles, (20, 200, 120, 120) uint16 counts of the source."""
     first, (count, _) = rows[0] if rows else 0, in718_shape(rows)
     for row in range(first // _TILE_POINTS, (first + count) // _TILE_POINTS):
         yield np.concatenate([_read_tile(row, column) for column in range(_SIDE_TILES)], axis=1)

@@ -47,27 +47,13 @@ class Overview:
 def convert_scan(scan: Scan, files: ScanFiles, name: str) -> tuple[dict, Overview]:
     """Make ``scan.up2`` and its card from whatever the study names.
 
-    Parameters
-    ----------
-    scan
-        Settings of the scan.
-    files
-        Where to write.
-    name
-        Name of the scan, for messages and the card.
-
     Returns
     -------
     card : dict
         Source, map and pattern shape, step in micrometres, SHA-256 of the UP2; what the file
         says of step, phases and camera (:func:`kikuhelpers.scans.formats.said_by`).
     overview : Overview
-        The scan's mean pattern and brightness, from the reading that hashes it.
-
-    Raises
-    ------
-    PatternFileError
-        What is wrong, where, and what to do.
+        From the reading that hashes the scan.
     """
     data, own = scan.data, scan.preprocessing
     files.raw.parent.mkdir(parents=True, exist_ok=True)

@@ -11,19 +11,9 @@ from kikuhelpers import study
 
 
 def augment(patterns: Tensor, settings: "study.models.Augmentation") -> Tensor:
-    """Return a noisy view of each pattern.
+    """Return a noisy view of each pattern, (n, 1, height, width) in [-1, 1] like the patterns.
 
-    Parameters
-    ----------
-    patterns
-        (n, 1, height, width) in [-1, 1].
-    settings
-        Strengths; those of a pattern are drawn uniformly up to them.
-
-    Returns
-    -------
-    torch.Tensor
-        Same shape, in [-1, 1].
+    The strengths of a pattern's noise are drawn uniformly up to those of the settings.
     """
 
     def drawn(weakest: float, strongest: float, without: float = 0.0) -> Tensor:

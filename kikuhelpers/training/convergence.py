@@ -19,12 +19,6 @@ def still_falling(history: pd.DataFrame) -> dict[str, float | bool]:
     its 95 % interval allows for that (Santer et al., J. Geophys. Res. 105 (2000) 7337,
     doi:10.1029/1999JD901105). The loss is flat if the whole interval lies below 1 %. Where the
     learning rate decays to nothing, flat is not converged: the schedule may have ended the fall.
-
-    Examples
-    --------
-    >>> fall = still_falling(pd.DataFrame({"loss": 0.99 ** np.arange(40.0)}))
-    >>> round(fall["loss_fall_pct"], 1), fall["flat_at_schedule_end"]  # ten lines are a quarter
-    (9.6, False)
     """
     n = round(_JUDGED * len(history))
     if n < _FEWEST_LINES:

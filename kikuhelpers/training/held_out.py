@@ -23,17 +23,10 @@ _SMALLEST_GRAIN = 50  # points; smaller ones are no grain to judge by
 
 
 def held_out_points(results: Results, model: str) -> np.ndarray:
-    """Choose the points that a model must not see, of the indexed scan that its settings name.
+    """Return which points of its hold-out scan a model must not see, (rows, columns) bool.
 
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) bool, True where held out.
-
-    Raises
-    ------
-    StudyError
-        The map is not of one cubic phase, no neighbouring grains are twins, or each pair is large.
+    StudyError if the map is not of one cubic phase, no neighbouring grains are twins, or each pair
+    is large.
     """
     settings = results.study.model(model).hold_out
     xmap = results.orientations(PREPROCESSED, settings.scan)

@@ -60,53 +60,22 @@ def training_loss(
 
 
 def reconstruction_loss(decoded: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Half the sum of squared differences inside the mask, per pattern.
+    """Half the sum of squared differences inside the mask, (n,) float32, one value per pattern.
 
-    Parameters
-    ----------
-    decoded, target
-        (n, 1, height, width), in [-1, 1].
-    mask
-        (height, width), 1 inside the screen and 0 outside.
-
-    Returns
-    -------
-    torch.Tensor
-        (n,) float32.
+    Patterns and mask are as of :func:`training_loss`.
     """
     return 0.5 * ((decoded.float() - target.float()).square() * mask).sum(dim=(1, 2, 3))
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence from N(mean, exp(log_variance)) to N(0, 1), in nats.
-
-    Parameters
-    ----------
-    mean, log_variance
-        (n, D).
-
-    Returns
-    -------
-    torch.Tensor
-        (n, D), one value per pattern and latent dimension.
-    """
+    """KL divergence from N(mean, exp(log_variance)) to N(0, 1), in nats; all are (n, D)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross-entropy of paired embeddings.
+    """Normalised temperature-scaled cross-entropy of paired embeddings (n, k), a scalar.
 
-    Parameters
-    ----------
-    first, second
-        (n, k) embeddings; row i of one pairs with row i of the other.
-    temperature
-        Softmax temperature.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar; log(2 n - 1) where all embeddings are equal.
+    Row i of one pairs with row i of the other. Where all are equal it is log(2 n - 1).
     """
     pairs = len(first)
     embeddings = functional.normalize(torch.cat([first, second]).float(), dim=1)

@@ -16,12 +16,8 @@ from kikuhelpers import study
 class Optimiser:
     """Adam; with ``optimiser: muon`` Muon for kernels and matrices, and Adam for biases alone.
 
-    The networks' parameters stay where they are and in their memory format.
-
-    Raises
-    ------
-    ValueError
-        Muon, and kernels that are not of channels-last memory.
+    The networks' parameters stay where they are and in their memory format. ValueError for Muon and
+    kernels that are not of channels-last memory.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], settings: "study.models.Training"):

@@ -47,15 +47,10 @@ class TrainingSet:
 
 
 def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.ndarray:
-    """Draw a scan's random share of the training sample, without repetition.
+    """Draw a scan's random share of the training sample: (n,) flat indices of the map, ascending.
 
     A scan with fewer points than wanted gives all of them. Of those drawn, empty patterns are left
     out when they are read.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64 flat indices of the map, ascending.
     """
     points, wanted = int(np.prod(map_shape)), study.scan(scan).training.patterns
     rng = np.random.default_rng(study.seed)
@@ -65,12 +60,8 @@ def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.nda
 def load_training_set(results: Results, model: str | None = None) -> TrainingSet:
     """Draw the sample from all scans; the loss sees the pixels inside every screen.
 
-    Points that a ``model`` holds out are left out.
-
-    Raises
-    ------
-    TrainingError
-        No pattern, or no pixel inside all screens, is left.
+    Points that a ``model`` holds out are left out. TrainingError if no pattern, or no pixel inside
+    all screens, is left.
     """
     study, parts = results.study, []
     hold_out = study.model(model).hold_out if model else None

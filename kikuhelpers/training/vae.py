@@ -77,15 +77,10 @@ class Decoder(nn.Module):
 
 
 class KikuchiVAE(nn.Module):
-    """Variational autoencoder of Kikuchi patterns.
+    """Variational autoencoder of Kikuchi patterns, of 16, 32, 64, 128 or 256 latent dimensions.
 
-    Parameters
-    ----------
-    latent_dim
-        16, 32, 64, 128 or 256.
-    log_variance_bounds
-        The log-variance is clamped to these before sampling (a departure from the
-        paper: without it training at 1e-3 can run away). None: it is left free.
+    The log-variance is clamped to its bounds before sampling (a departure from the paper: without
+    it training at 1e-3 can run away). None: it is left free.
     """
 
     def __init__(

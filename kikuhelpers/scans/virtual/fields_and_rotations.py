@@ -17,16 +17,8 @@ class RandomField:
 
     A sum of plane waves with normally distributed wave vectors tends to a Gaussian random field
     of Gaussian correlation (Rahimi & Recht, Random features for large-scale kernel machines,
-    NeurIPS 2007). Unlike filtered noise it needs no grid.
-
-    Parameters
-    ----------
-    components
-        Number of fields.
-    length_um
-        Correlation length: the correlation at distance d is exp(-d^2 / (2 length^2)).
-    rng
-        Random numbers; used here only, not when the field is evaluated.
+    NeurIPS 2007). Unlike filtered noise it needs no grid. The correlation at a distance d is
+    exp(-d^2 / (2 length^2)).
     """
 
     def __init__(self, components: int, length_um: float, rng: Generator):

@@ -21,6 +21,7 @@ from threading import Lock
 
 import numba
 import numpy as np
+from kikuchipy.signals.util._master_pattern import _lambert2vector
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.ndimage import spline_filter
 
@@ -122,7 +123,9 @@ def _blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
     A rotation about a direction does not move that direction. The other two components move it
     along the sphere, so the average is taken with a normal distribution in the tangent plane.
     """
-    direction = _grid_directions(len(upper)).reshape(-1, 3)
+    along = np.linspace(-1, 1, len(upper))
+    y, x = np.meshgrid(along, along, indexing="ij")  # rows go along y, columns along x
+    direction = _lambert2vector(x.ravel(), y.ravel())
     helper = np.where(np.abs(direction[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     tangent = np.cross(direction, helper)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -177,25 +180,9 @@ def _cubic(t):
     )
 
 
-def _grid_directions(size):
-    """Crystal direction (size, size, 3) of each pixel of a square Lambert grid, z >= 0.
-
-    Rows go along y, columns along x (Rosca 2010, 10.1051/0004-6361/201015278, eqs. 8 and 9).
-    """
-    along = np.linspace(-1, 1, size) * np.sqrt(np.pi / 2)
-    y, x = np.meshgrid(along, along, indexing="ij")
-    wide = np.abs(x) >= np.abs(y)
-    longer, shorter = np.where(wide, x, y), np.where(wide, y, x)
-    angle = np.pi / 4 * np.divide(shorter, longer, out=np.zeros_like(x), where=longer != 0)
-    radius = 2 * longer / np.pi * np.sqrt(np.pi - longer**2)
-    first, second = radius * np.cos(angle), radius * np.sin(angle)
-    z = 1 - 2 * longer**2 / np.pi
-    return np.stack([np.where(wide, first, second), np.where(wide, second, first), z], axis=-1)
-
-
 @numba.njit(cache=True, nogil=True)
 def _lambert_position(x, y, z, size):
-    """Row and column, as fractions of pixels, of a direction of any length on such a grid.
+    """Row and column, as fractions of pixels, of a direction of any length on the Lambert grid.
 
     A direction of the lower hemisphere is inverted.
     """

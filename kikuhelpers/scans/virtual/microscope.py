@@ -45,21 +45,12 @@ class VirtualMicroscope:
         self._plane = ((column + 0.5) / size).astype("f4"), (-(row + 0.5) / size).astype("f4")
         self._yields = phase_yields(self.settings)
         self._to_sample = detector_of(scan).sample_to_detector.to_matrix()[0].T
+        self._centres = _pattern_centres(scan).astype(np.float32)
 
     def signal(self, seen: Components, points: np.ndarray) -> np.ndarray:
-        """Return the noise-free signal of some map points.
+        """Return the noise-free signal of what beams see at map points (n, 2): rows and columns.
 
-        Parameters
-        ----------
-        seen
-            The lattices that their beams see.
-        points
-            (n, 2) rows and columns of the map.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, pixels of the screen) float32: how far it is off the background, relative to it.
+        (n, pixels of the screen) float32: how far it is off the background, relative to it.
         """
         matrices = Rotation(seen.rotation).to_matrix()
         dechannelled = -np.expm1(-self.settings.dechannelling * seen.density)
@@ -72,9 +63,8 @@ class VirtualMicroscope:
         signal += more[:, np.newaxis].astype(np.float32)
         spread_deg = np.hypot(seen.spread_deg, self.settings.point_spread_deg)
         turn = (matrices @ self._to_sample).astype(np.float32)
-        centres = _pattern_centres(self.scan, points).astype(np.float32)
         # From the beam's point to the top left corner of the screen, in detector widths.
-        corner = (centres * np.float32([-1, 1, 1]))[seen.point]
+        corner = (self._centres[tuple(points.T)] * np.float32([-1, 1, 1]))[seen.point]
         offset = np.einsum("nij,nj->ni", turn, corner)
         weight = np.float32(self.settings.contrast) * given * (1 - dechannelled).astype(np.float32)
         strained = weight * seen.strain.astype(np.float32)
@@ -88,19 +78,9 @@ class VirtualMicroscope:
         return signal
 
     def expose(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return patterns of a signal, as the camera writes them.
+        """Return patterns of a signal as the camera writes them, with flicker and noise.
 
-        Parameters
-        ----------
-        signal
-            (n, pixels of the screen), relative to the background; overwritten.
-        rng
-            Source of flicker and noise.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n, height, width) uint16, 0 outside the screen.
+        (n, height, width) uint16, 0 outside the screen. The signal is overwritten.
         """
         settings = self.settings
         parts = (settings.pixels / NETWORK_INPUT_PX) ** 2  # pixels in one of a 120 px pattern
@@ -144,22 +124,15 @@ def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:
     """Return the virtual detector, with the pattern centre (Bruker) of the map's middle."""
     settings = scan.microscope
     shape, centre = (settings.pixels, settings.pixels), settings.pattern_centre
-    tilts = {"sample_tilt": settings.sample_tilt_deg, "tilt": settings.detector_tilt_deg}
-    return kp.detectors.EBSDDetector(shape, pc=centre, convention="bruker", **tilts)
+    how = {"sample_tilt": settings.sample_tilt_deg, "tilt": settings.detector_tilt_deg}
+    how |= {"px_size": settings.screen_width_um / settings.pixels, "convention": "bruker"}
+    return kp.detectors.EBSDDetector(shape, pc=centre, **how)
 
 
-def _pattern_centres(scan: VirtualData, points: np.ndarray) -> np.ndarray:
-    """Pattern centre (n, 3), Bruker, of map points (n, 2): rows and columns.
-
-    It moves with the beam as in kikuchipy's ``EBSDDetector.extrapolate_pc``
-    (Singh et al. 2017, 10.1016/j.ultramic.2017.05.012, appendix A).
-    """
-    settings = scan.microscope
-    middle = (np.array(scan.map_shape) - 1) / 2
-    back, left = ((middle - points) * scan.step_um / settings.screen_width_um).T
-    slope = np.radians(90 - settings.sample_tilt_deg + settings.detector_tilt_deg)
-    shift = np.stack([left, back * np.cos(slope), -back * np.sin(slope)], axis=1)
-    return np.array(settings.pattern_centre) + shift
+def _pattern_centres(scan: VirtualData) -> np.ndarray:
+    """Pattern centre (rows, columns, 3), Bruker, of each map point: it moves with the beam."""
+    moved = detector_of(scan).extrapolate_pc((0, 0), scan.map_shape, (scan.step_um,) * 2).pc
+    return scan.microscope.pattern_centre + (moved - moved.mean(axis=(0, 1)))
 
 
 def _brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:

@@ -75,15 +75,7 @@ class Components(Lattice):
 
 
 class VirtualSpecimen:
-    """A specimen of an alloy; the same settings and seed always give the same.
-
-    Parameters
-    ----------
-    settings
-        One of the alloys in :mod:`kikuhelpers.study.specimen`.
-    seed
-        Of all random numbers.
-    """
+    """A specimen of one of the alloys; the same settings and seed always give the same."""
 
     def __init__(self, settings: Specimen, seed: int):
         rngs = {name: np.random.default_rng((seed, i)) for i, name in enumerate(STREAMS)}
@@ -122,18 +114,10 @@ class VirtualSpecimen:
             raise ValueError("The specimen has too many grains for 32-bit labels: make it smaller.")
 
     def at(self, points_um: np.ndarray) -> State:
-        """Return the truth at points.
+        """Return the truth at points (n, 2): (x, y) from the specimen's corner.
 
-        Parameters
-        ----------
-        points_um
-            (n, 2): (x, y) from the specimen's corner. Points outside of the specimen are
-            answered too: its outermost grains go on.
-
-        Returns
-        -------
-        State
-            That of a point does not depend on the points it is asked with.
+        That of a point does not depend on the points it is asked with. Points outside of the
+        specimen are answered too: its outermost grains go on.
         """
         points = np.asarray(points_um, np.float64).reshape(-1, 2)
         grain, to_boundary = self._grains.locate(points)
@@ -209,16 +193,9 @@ class VirtualSpecimen:
 def components(
     specimen: VirtualSpecimen, points_um: np.ndarray, interaction_um: tuple[float, float]
 ) -> Components:
-    """Return what beams at some points of a specimen see.
+    """Return what beams at some points (n, 2) of a specimen see.
 
-    Parameters
-    ----------
-    specimen
-        The specimen.
-    points_um
-        (n, 2) positions (x, y) of the beam.
-    interaction_um
-        Full widths at half maximum (x, y) of the interaction volume.
+    The interaction volume is given by its full widths at half maximum along x and y.
     """
     offsets = interaction_offsets(interaction_um)
     state = specimen.at(points_um[:, np.newaxis] + offsets)
