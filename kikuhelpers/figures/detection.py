@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
+from kikuhelpers.study import roles
 from kikuhelpers.tables.targets import FALSE_ALARMS
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL
 
@@ -20,13 +21,14 @@ _BELOW = 5.0  # heights of its text from the axes to their legend, with room for
 def detection_figure(
     results: Results, effect: str, scores: pd.DataFrame, detection: pd.DataFrame
 ) -> style.PaperFigure:
-    """Draw the share of an effect that is found, by its strength: a panel for each scan.
+    """Draw the share of an effect that is found, by its strength: a panel for each mapped scan.
 
     ``scores`` and ``detection`` are those of :func:`kikuhelpers.tables.truth_scores.truth_scores`.
     Each method has the smoothing at which its AUC is highest.
     """
     shown = detection[detection["effect"] == effect]
-    scans = list(dict.fromkeys(shown["scan"]))
+    mapped = roles.mapped_in_figures(results.study)
+    scans = [scan for scan in shown["scan"].unique() if scan in mapped]
     if not scans:
         return style.dropped_figure(f"No scan of this study shows enough {effect}.")
     width = style.COLUMN_MM if len(scans) == 1 else style.PAGE_MM

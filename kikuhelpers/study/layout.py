@@ -299,7 +299,8 @@ class Layout:
             stems += [f"detection_{effect}" for effect in roles.scored_effects(study)]
             names = [stem + ending for stem in stems for ending in PICTURES]
             names += ["realism.csv"] if study.comparison else []
-            names += ["truth_scores.csv", "cells.md"] if roles.scored_scans(study) else []
+            tables = ["truth_scores.csv", "detection.csv", "cells.md"]
+            names += tables if roles.scored_scans(study) else []
             return [*names, "virtual_specimens.json"]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
