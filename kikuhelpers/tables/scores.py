@@ -77,7 +77,9 @@ class Judge:
         once = np.ones((1, count), int)  # the first set is the sample itself
         self._weights = np.concatenate([once, drawn]).astype(np.float32)[:, cluster].T.copy()
         self._shifts = np.stack([rng.integers(0, n, SHIFTED) for n in shape], axis=1)
-        self._marked, self._plain = self._moved(target.marked), self._moved(target.plain)
+        marked, plain = self._moved(target.marked), self._moved(target.plain)
+        # Sets of weights of the points: resampled, then shifted.
+        self._sets = [np.hstack([w[:, :1] * self._weights, w[:, 1:]]) for w in (marked, plain)]
         amount = standardised_in_grains(target.amount, target.crystals)
         ranks = self._moved(rankdata(amount).reshape(shape))
         self._ranks = (ranks - ranks.mean(axis=0)) / np.maximum(ranks.std(axis=0), 1e-9)
@@ -88,7 +90,7 @@ class Judge:
 
     def oriented(self, values: np.ndarray) -> np.ndarray:
         """A map (rows, columns), its sign turned so that it is high where points are marked."""
-        auc, _ = areas(values[self._inside], self._marked[:, :1], self._plain[:, :1])
+        auc, _ = areas(values[self._inside], *(weights[:, :1] for weights in self._sets))
         return values if auc[0] > 0.5 else -values
 
     def scores(self, values: np.ndarray) -> dict[str, Score]:
@@ -101,9 +103,9 @@ class Judge:
         values = values[self._inside]
         if self._domains is not None:
             return {"AUC": self._apart(values), "variance between": self._between(values)}
-        parts = (part[:, :1] * self._weights for part in (self._marked, self._plain))
-        auc, precision = areas(values, *parts)
-        chance, precise = areas(values, self._marked[:, 1:], self._plain[:, 1:])
+        (auc, chance), (precision, precise) = (
+            np.split(area, [1 + RESAMPLED]) for area in areas(values, *self._sets)
+        )
         return {
             "AUC": _score(auc, np.maximum(chance, 1 - chance)),
             "average precision": _score(precision, precise),

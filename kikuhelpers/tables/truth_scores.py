@@ -6,7 +6,6 @@ brought to mean 0 and variance 1, the same rule for its sign, and the same folds
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -115,8 +114,9 @@ def _readouts(views: dict[str, View], targets: dict[str, Target], model: str) ->
     """
     names, maps = _maps({scan: views[scan] for scan in targets}, model)
     data = {scan: views[scan].results.study.scan(scan).data for scan in targets}
+    seen = {scan: _looked_at(maps[scan], target) for scan, target in targets.items()}
     for points in SMOOTHINGS:
-        smooth = {scan: _smoothed(maps[scan], target, points) for scan, target in targets.items()}
+        smooth = {scan: _smoothed(seen[scan], target, points) for scan, target in targets.items()}
         single = {scan: single_scores(smooth[scan], target) for scan, target in targets.items()}
         for scan, target in targets.items():
             specimen = data[scan].specimen, data[scan].seed
@@ -153,16 +153,19 @@ def _maps(views: dict[str, View], model: str) -> tuple[list, dict[str, np.ndarra
 
 def _gradient(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
     """How far the latent vector moves from a point to the next, standardised (rows, columns)."""
-    even = _smoothed(maps, replace(target, local=False), points)
+    even = _smoothed(maps, target, points)
     long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
     steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
     return features.standardised_in_grains(steps, target.crystals)
 
 
+def _looked_at(maps: np.ndarray, target: Target) -> np.ndarray:
+    """Maps (rows, columns, D), or how far their points lie off their surroundings."""
+    return features.local_outliers(_filled(maps), target.crystals) if target.local else maps
+
+
 def _smoothed(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
     """Maps (rows, columns, D), smoothed and standardised; NaN counts as the median at last."""
-    if target.local:
-        maps = features.local_outliers(_filled(maps), target.crystals)
     smooth = features.smoothed_in_grains(maps, target.crystals, points)
     return features.standardised_in_grains(_filled(smooth), target.crystals)
 
