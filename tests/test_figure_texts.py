@@ -127,10 +127,12 @@ def test_detection_limits_can_be_read(monkeypatch, scans):
     view = SimpleNamespace(label="virtual AM alloy", step_um=0.1)
     monkeypatch.setattr(detection.View, "whole", lambda results, scan: view)
     study = SimpleNamespace(model=lambda name: SimpleNamespace(latent_dim=int(name[4:])))
+    study.baselines = {"pca-64": None}
+    monkeypatch.setattr(detection.roles, "mapped_in_figures", lambda study: {*scans})
     readouts = [("IQ / noise", ""), (detection.PHYSICAL["pq"], ""), ("ridge probe", "")]
     readouts += [(detection.PHYSICAL["sharpness"], "")]
     readouts += [("best feature, told by the truth", f"vae-{n}") for n in (16, 64, 128)]
-    readouts += [("ridge probe", "vae-128")]
+    readouts += [("ridge probe", "vae-128"), ("gradient", "pca-64")]
     common = {"effect": "walls", "smoothing_points": 0, "measure": "AUC"}
     common |= {"score": 0.9, "unit": "dislocation density over the interior's", "detected": 0.5}
     rows = [
@@ -146,7 +148,7 @@ def test_detection_limits_can_be_read(monkeypatch, scans):
     results = SimpleNamespace(study=study)
     figure = detection.detection_figure(results, "walls", scores, table)
     assert faults(figure) == []
-    assert [len(ax.lines) for ax in figure.axes[: len(scans)]] == [9] * len(scans)
+    assert [len(ax.lines) for ax in figure.axes[: len(scans)]] == [10] * len(scans)
     assert all(len(line.get_xdata()) == 2 for line in figure.axes[0].lines)
     nothing = detection.detection_figure(results, "twins", scores, table)
     assert nothing.missing == ["No scan of this study shows enough twins."]

@@ -40,8 +40,8 @@ def test_scans_of_the_virtual_study_go_as_far_as_they_serve(capfd, monkeypatch, 
     assert main(["virtual", "--dry-run"]) == 0
     jobs = jobs_in(capfd.readouterr().out)
     models, baselines = int(jobs["training"]), int(jobs["baselines"])
-    assert int(jobs["indexing"]) == 8
-    assert int(jobs["latent_maps"]) == 5 * models
+    assert int(jobs["indexing"]) == 11
+    assert int(jobs["latent_maps"]) == 8 * models
     assert int(jobs["reindexing"]) == 2 * models
     assert int(jobs["reindexing_baseline"]) == 2 * baselines
 

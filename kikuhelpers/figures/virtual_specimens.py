@@ -13,6 +13,7 @@ from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
+_APART = 8  # points are so a part of the map's side apart
 _LAST = 1e6  # taken off where the scale bar lies: above any density or share
 _COLUMNS = 4
 _WIDTH_MM = style.PAGE_MM / _COLUMNS
@@ -54,22 +55,26 @@ def truth_figure(results: Results, scan: str) -> style.PaperFigure:
 
 
 def telling_points(view: View) -> dict[str, tuple[int, int]]:
-    """Choose four points of a virtual scan by its truth, none under the scale bar if possible."""
+    """Choose four points of a virtual scan by its truth, apart and none under the scale bar."""
     density, own = view.truth("density"), view.truth("own_share")
     matrix = view.truth("phase") == PHASES.index("Ni")
     pure = matrix & (own >= PURE_SHARE)
     rank = {
-        "lowest density": np.where(pure, -density, -np.inf),
         "highest density": np.where(pure, density, -np.inf),
+        "lowest density": np.where(pure, -density, -np.inf),
         "most mixed": np.where(matrix, -own, -np.inf),
     }
     if matrix.all():
         rank["purest twin"] = np.where(view.truth("twin") > 0, own, -np.inf)
     else:
         rank["purest second phase"] = np.where(matrix, -np.inf, own)
-    under_bar = np.zeros(view.shape)
-    under_bar[-max(1, view.shape[0] // 5) :, : view.shape[1] // 2] = _LAST
-    return {reason: highest_point(values - under_bar) for reason, values in rank.items()}
+    taken, found, apart = np.zeros(view.shape), {}, min(view.shape) // _APART
+    taken[-max(1, view.shape[0] // 5) :, : view.shape[1] // 2] = _LAST
+    for reason, values in rank.items():
+        row, column = found[reason] = highest_point(values - taken)
+        above, left = max(0, row - apart), max(0, column - apart)
+        taken[above : row + apart + 1, left : column + apart + 1] = _LAST
+    return found
 
 
 def _maps(view: View) -> list[tuple]:
