@@ -12,6 +12,7 @@ latents "reveals" cells where its AUC, walls against interiors, is above that of
 map of the same smoothing by more than {MARGIN}, with a 95 % interval above 0. It is "equal" within
 {MARGIN}, else "worse"; "unclear" where the interval does not decide, or where both lie in the null.
 Probes stand against all physical maps and probes. PCA is a baseline, neither latent nor physics.
+Other rescalings of the patterns: [the same question](../../docs/rescaling.md).
 
 The best of many readouts is chosen on the scan that scores it, which flatters latents; so is the
 best of physics. The intervals know nothing of these choices. Shown is a readout that reveals, if
