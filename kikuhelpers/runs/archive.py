@@ -9,7 +9,7 @@ figures allow:
 orientations.h5         unit quaternions int16 (within 0.004 degrees), properties
                         float16 (a relative error of 0.0005), labels exactly
 truth.h5                rotations int16, labels exactly, all others float16
-camera_scale.npy        float16
+camera_scale.npy        float32: float16 would round the mean intensity by 16 counts
 latents.npy             the active features of most spatial structure, 256 levels
                         between each one's lowest and highest value; others are 0
 generated.npy           16-bit counts, as the patterns' own files have
@@ -269,7 +269,7 @@ def _read_weights(path: Path) -> dict:
 
 _PACK = {
     "truth.h5": _pack_truth,
-    "camera_scale.npy": lambda maps: {name: _small(maps[name]) for name in maps.dtype.names},
+    "camera_scale.npy": lambda maps: {n: maps[n].astype(np.float32) for n in maps.dtype.names},
     "generated.npy": lambda patterns: {"counts": to_counts(patterns)},
 }
 _UNPACK = {
