@@ -330,15 +330,16 @@ def principal_components(wildcards):
     return record(stages.BASELINES, largest) if smaller else []
 
 
-def read_by(baseline):
-    """The scans that a baseline reads: its sample, what it decodes, and what a PCA scores."""
-    needs = layout.dependencies.of(Job(stages.BASELINES, (baseline,)))[1]
-    return sorted({job.parts[0] for job in needs if job.stage == stages.PREPROCESSING})
+def patterns_read(wildcards):
+    """The patterns that a baseline reads: of its sample, of what it decodes and what it scores."""
+    needs = layout.dependencies.of(Job(stages.BASELINES, (wildcards.baseline,)))[1]
+    scans = {job.parts[0] for job in needs if job.stage == stages.PREPROCESSING}
+    return [str(of_scan(name).preprocessed) for name in sorted(scans)]
 
 
 rule baselines:
     input:
-        lambda wildcards: [str(of_scan(name).preprocessed) for name in read_by(wildcards.baseline)],
+        patterns_read,
         principal_components,
     params:
         fingerprint=fingerprint(stages.BASELINES, "baseline"),

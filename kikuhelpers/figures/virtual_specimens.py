@@ -13,8 +13,8 @@ from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
-_APART = 8  # points are so a part of the map's side apart
-_LAST = 1e6  # taken off where the scale bar lies: above any density or share
+_APART = 8  # two points are farther apart than this part of the map's side
+_LAST = 1e6  # taken off under the scale bar and near a point: above any density or share
 _COLUMNS = 4
 _WIDTH_MM = style.PAGE_MM / _COLUMNS
 _BAR_MM = 8.0

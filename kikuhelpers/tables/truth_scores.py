@@ -124,8 +124,9 @@ def _readouts(views: dict[str, View], targets: dict[str, Target], model: str) ->
             chosen = {name: i for i, name in enumerate(names)}
             if model and len(names):
                 choice = _BLIND_CHOICE.get(target.name, features.cell_feature)
-                blind = names.index(choice(views[scan], model).index)
-                chosen = {BLIND: blind, TOLD: single[scan].argmax()}
+                blind = choice(views[scan], model).index
+                chosen = {BLIND: names.index(blind)} if blind in names else {}
+                chosen[TOLD] = single[scan].argmax()
                 if others:
                     chosen[ON_OTHERS] = np.mean([single[s] for s in others], axis=0).argmax()
                 yield scan, points, "gradient", _gradient(maps[scan], target, points)
