@@ -24,6 +24,7 @@ from kikuhelpers.study.load import root_of
 from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.stages import (
     BASELINES,
+    CLAIMS,
     DATA,
     FIGURES,
     INDEXING,
@@ -131,6 +132,7 @@ _TABLES += ("table1_differences.csv", "table2.csv", "residuals.csv", "orientatio
 _CURVES = ("learning_curves", "learned_orientations")
 _LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")
+CLAIM_GROUPS = ("wrought", "am", "dimension", "generation", "table1", "method")
 GATHERED = ("run.json", "virtual_specimens.json")  # from records, so written after them
 
 
@@ -292,8 +294,13 @@ class Layout:
             stems += [f"detection_{effect}" for effect in roles.scored_effects(study)]
             names = [stem + ending for stem in stems for ending in PICTURES]
             names += ["realism.csv"] if study.comparison else []
-            names += ["truth_scores.csv", "cells.md"] if roles.scored_scans(study) else []
+            scored = ["truth_scores.csv", "detection.csv", "cells.md"]
+            names += scored if roles.scored_scans(study) else []
             return [*names, "virtual_specimens.json"]
+        if stage == CLAIMS:
+            stems = [f"claims_{group}" for group in CLAIM_GROUPS]
+            stems += ["detection_limits"] if roles.scored_effects(study) else []
+            return ["claims.csv", "claims.md", *(s + end for s in stems for end in PICTURES)]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
         return [*pictures, drawn.name, "run.json"]

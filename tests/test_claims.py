@@ -1,0 +1,207 @@
+"""The ledger of claims, its one rule, and verdicts that follow their files and the truth."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from kikuhelpers.figures.claims import claims_figure, detection_limits
+from kikuhelpers.study import roles
+from kikuhelpers.tables import claims
+from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
+from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
+from kikuhelpers.tables.scores import Judge, Target
+from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL, _compared, _curve
+from tests.conftest import make_study
+
+LEDGER = claims.load_claims()
+NONE = (np.nan, np.nan)
+ONE = {
+    "group": "am",
+    "says": "s",
+    "place": "p",
+    "measure": "mean_lead",
+    "judged": "value",
+    "side": "above",
+    "threshold": 1,
+    "unit": "u",
+    "why": "w",
+    "needs": [],
+    "baseline": "b",
+    "kind": "table",
+}
+
+
+def test_the_ledger_is_whole():
+    assert len(LEDGER) >= 45
+    assert {claim.group for claim in LEDGER.values()} == set(claims.CLAIM_GROUPS)
+    measured = [claim for claim in LEDGER.values() if claim.measure]
+    assert len(measured) >= 32
+    assert sum(claim.kind == "arithmetic" for claim in measured) <= 5
+    on_truth = [c for c in measured if c.kind in ("detection", "generalisation")]
+    assert sum("truth" in claim.needs for claim in on_truth) >= 14
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"judged": "by eye"}, "one.judged: Input should be 'value' or 'lead'."),
+        ({"treshold": 1}, "one.treshold: is not a known setting."),
+        ({"measure": ""}, "one: a claim has either a measure or what it lacks."),
+        ({"lacks": "time"}, "one: a claim has either a measure or what it lacks."),
+        ({"measure": "my_eye"}, "one: there is no measure 'my_eye' like this: 'my_eye'."),
+        ({"with": {"colour": 1}}, "got an unexpected keyword argument 'colour'."),
+        ({"threshold": "high"}, "one.threshold: Input should be a valid number"),
+        ("no settings", "one: must hold settings, each a line 'key: value'."),
+    ],
+)
+def test_a_wrong_ledger_is_one_sentence(tmp_path, change, said):
+    path, content = tmp_path / "mine.yaml", change if isinstance(change, str) else ONE | change
+    path.write_text(yaml.safe_dump({"one": content}))
+    with pytest.raises(LedgerError) as caught:
+        claims.load_claims(path)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- one", "", "nothing"])
+def test_what_is_no_ledger_is_one_sentence(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    for at in (path, tmp_path / "absent.yaml"):
+        with pytest.raises(LedgerError, match=r"^(mine|absent)\.yaml: .*\.$"):
+            claims.load_claims(at)
+
+
+@pytest.mark.parametrize(
+    ("side", "judged", "numbers", "word"),
+    [
+        ("above", "value", (2, (1.5, 3), 1, (0.5, 2)), HOLDS),
+        ("above", "value", (2, (0.5, 3), 1, (0.5, 2)), IN_PART),  # wide
+        ("above", "value", (2, (1.5, 3), 4, (-3, -1)), IN_PART),  # beaten
+        ("above", "value", (2, (1.5, 3), 4, (-3, 1)), HOLDS),
+        ("above", "value", (2, (1.5, 3), np.nan, NONE), IN_PART),  # no baseline
+        ("above", "value", (0.5, (0, 3), 0, (0.1, 1)), FAILS),
+        ("above", "value", (1, (1, 1), 0, (0.1, 1)), FAILS),  # at the threshold
+        ("above", "value", (2, NONE, 1, NONE), UNTESTED),
+        ("above", "value", (np.nan, NONE), UNTESTED),
+        ("below", "value", (0, (-1, 0.5), 2, (-3, -1)), HOLDS),
+        ("below", "value", (0, (-1, 0.5), -2, (1, 3)), IN_PART),
+        ("below", "value", (3, (2, 4), 2, (0, 2)), FAILS),
+        ("above", "lead", (5, (4, 6), 3, (0.1, 3)), HOLDS),
+        ("above", "lead", (5, (4, 6), 3, (-0.1, 3)), IN_PART),
+        ("above", "lead", (5, (4, 6), 4.5, (0.1, 0.9)), FAILS),
+        ("above", "lead", (5, (4, 6)), UNTESTED),
+        ("below", "lead", (-5, (-6, -4), 3, (-9, -1)), FAILS),
+        ("within", "value", (0.5, (-0.5, 0.9)), HOLDS),
+        ("within", "value", (-0.5, (-1.5, 0.9)), IN_PART),
+        ("within", "value", (-2, (-3, 0)), FAILS),
+    ],
+)
+def test_the_rule(side, judged, numbers, word):
+    threshold = -10 if (side, judged) == ("below", "lead") else 1
+    claim = Claim.model_validate(ONE | {"side": side, "judged": judged, "threshold": threshold})
+    assert claims.verdict(claim, Found(*numbers))[0] == word
+
+
+def test_draws_are_whole_units_and_few_give_no_interval():
+    times = drawn(7)
+    assert (times[0] == 1).all() and (times.sum(axis=1) == 7).all()
+    values = times @ np.arange(7) / 7
+    of = found(values, values - 1, 7, "grains", ["am"])
+    assert of.ends[0] < of.value == 3 < of.ends[1]
+    assert of.lead_ends == pytest.approx((1, 1)), "the same draws: paired"
+    assert np.isnan(found(values, values, 4, "grains").ends).all()
+
+
+def ledger_of(*names: str) -> dict:
+    return {name: LEDGER[name] for name in names}
+
+
+def results_of(study, folder):
+    """Results whose tables lie in a folder and whose scans have the steps of the study."""
+
+    def open_table(path):
+        if not path.is_file():
+            raise Untestable(path.name)
+        return pd.read_csv(path)
+
+    found = SimpleNamespace(study=study, layout=SimpleNamespace(figures=folder), open=open_table)
+    found.step_um = lambda scan: study.scan(scan).data.step_um
+    found.complete = lambda: found
+    return found
+
+
+def virtual_study(**changes):
+    data = {"source": "virtual", "map_shape": [40, 42], "specimen": {"alloy": "am"}}
+    scans = {
+        name: {"data": data | {"step_um": step}, "training": {"patterns": 9}}
+        for name, step in (("am", 1.0), ("fine", 0.1))
+    }
+    for scan in scans.values():
+        scan["figures"] = {"role": "am"}
+    models = {"vae-16": {"latent_dim": 16}, "vae-64": {"latent_dim": 64}}
+    models["beta"] = {"latent_dim": 64, "beta": 15}
+    return make_study(scans=scans, models=models, **changes)
+
+
+def planted_scores(folder, shuffled: bool) -> None:
+    """truth_scores.csv and detection.csv of latents that show walls and particles, IQ that does not.
+
+    Shuffled: the truth is that of other points.
+    """
+    rng = np.random.default_rng(3)
+    rows, columns = np.indices((40, 42))
+    grain = 3 * (rows // 10) + columns // 14
+    rows, curves = [], []
+    for effect in ("walls", "particles"):
+        there = rng.random(grain.shape) < 0.2
+        seen = there + 0.3 * rng.standard_normal(grain.shape)
+        truth = rng.permutation(there.ravel()).reshape(there.shape) if shuffled else there
+        amount = truth * 1.0
+        strength = 1 + 9 * truth + rng.random(grain.shape)
+        target = Target(effect, grain, grain, truth, ~truth, amount, strength, "ratio")
+        judge, blurred = Judge(target), seen + rng.standard_normal(grain.shape)
+        maps = {("IQ, camera's scale", ""): rng.random(grain.shape)}
+        maps |= {(PHYSICAL[name], ""): rng.random(grain.shape) for name in ("pq", "grod_deg")}
+        maps |= {(PHYSICAL[name], ""): rng.random(grain.shape) for name in ("kam_deg", "sharpness")}
+        maps["sharpness, camera's scale", ""] = rng.random(grain.shape)
+        maps["ridge probe", ""] = rng.random(grain.shape)
+        maps["feature chosen blind", "vae-16"] = blurred
+        maps["feature chosen on others", "vae-64"] = maps["ridge probe", "vae-64"] = seen
+        for scan in ("am", "fine"):
+            keys = [(scan, effect, *names, 0) for names in maps]
+            turned = [judge.oriented(values) for values in maps.values()]
+            rows += _compared(keys, [judge.scores(values) for values in turned], target)
+            for key, values in zip(keys, turned, strict=True):
+                curves += _curve(SimpleNamespace(scan=scan), target, key, values)
+            ideal = {"scan": scan, "effect": effect, "readout": IDEAL, "smoothing_points": 0}
+            curves += [ideal | {"model": "", "unit": "ratio", "strength": 10, "detected": 1.0}]
+    pd.DataFrame(rows).to_csv(folder / "truth_scores.csv", index=False)
+    pd.DataFrame(curves).to_csv(folder / "detection.csv", index=False)
+
+
+ON_TRUTH = [name for name, claim in LEDGER.items() if claim.measure and "truth" in claim.needs]
+
+
+def test_with_the_truth_shuffled_whatever_held_falls(tmp_path):
+    held = {}
+    for shuffled in (False, True):
+        planted_scores(tmp_path, shuffled)
+        table = claims.judge(results_of(virtual_study(), tmp_path), ledger_of(*ON_TRUTH))
+        held[shuffled] = set(table.loc[table["verdict"].isin([HOLDS, IN_PART]), "claim"])
+    assert {"cells_seen", "cells_beyond_fair_physics", "particles_seen"} <= held[False]
+    assert {"properties_predicted", "preserves_all_information"} <= held[False]
+    assert held[True] == set()
+
+
+def test_a_changed_file_changes_a_verdict(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    results, path = results_of(virtual_study(), tmp_path), tmp_path / "truth_scores.csv"
+    (before,) = claims.judge(results, ledger_of("cells_beyond_fair_physics"))["verdict"]
+    scores = pd.read_csv(path)
+    scores.loc[scores["readout"] == "IQ, camera's scale", ["score", "low", "high"]] = 0.99
+    scores.to_csv(path, index=False)
+    (after,) = claims.judge(results, ledger_of("cells_beyond_fair_physics"))["verdict"]
+    assert (before, after) == (HOLDS, FAILS)
