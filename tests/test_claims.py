@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from kikuhelpers.figures.claims import claims_figure, detection_limits
-from kikuhelpers.study import roles
+from kikuhelpers.figures.claims import claims_figure
 from kikuhelpers.tables import claims
 from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
-from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
+from kikuhelpers.tables.evidence import Found, Untestable, drawn, found
 from kikuhelpers.tables.scores import Judge, Target
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL, _compared, _curve
 from tests.conftest import make_study
@@ -22,7 +21,7 @@ ONE = {
     "group": "am",
     "says": "s",
     "place": "p",
-    "measure": "mean_lead",
+    "measure": "share_of_ideal",
     "judged": "value",
     "side": "above",
     "threshold": 1,
@@ -102,7 +101,9 @@ def test_what_is_no_ledger_is_one_sentence(tmp_path, text):
 def test_the_rule(side, judged, numbers, word):
     threshold = -10 if (side, judged) == ("below", "lead") else 1
     claim = Claim.model_validate(ONE | {"side": side, "judged": judged, "threshold": threshold})
-    assert claims.verdict(claim, Found(*numbers))[0] == word
+    value, ends, *other = numbers
+    baseline, lead = other or (np.nan, NONE)
+    assert claims.verdict(claim, Found(value, *ends, baseline, *lead))[0] == word
 
 
 def test_draws_are_whole_units_and_few_give_no_interval():
@@ -110,9 +111,10 @@ def test_draws_are_whole_units_and_few_give_no_interval():
     assert (times[0] == 1).all() and (times.sum(axis=1) == 7).all()
     values = times @ np.arange(7) / 7
     of = found(values, values - 1, 7, "grains", ["am"])
-    assert of.ends[0] < of.value == 3 < of.ends[1]
-    assert of.lead_ends == pytest.approx((1, 1)), "the same draws: paired"
-    assert np.isnan(found(values, values, 4, "grains").ends).all()
+    assert of.low < of.value == 3 < of.high
+    assert (of.lead_low, of.lead_high) == pytest.approx((1, 1)), "the same draws: paired"
+    assert np.isnan(found(values, values, 4, "grains").low)
+    assert np.isnan(found(values, np.nan, 7, "grains").lead_low)
 
 
 def ledger_of(*names: str) -> dict:
@@ -147,7 +149,7 @@ def virtual_study(**changes):
 
 
 def planted_scores(folder, shuffled: bool) -> None:
-    """truth_scores.csv and detection.csv of latents that show walls and particles, IQ that does not.
+    """Write scores of latents that show walls and particles, and of maps that show nothing.
 
     Shuffled: the truth is that of other points.
     """
@@ -155,9 +157,9 @@ def planted_scores(folder, shuffled: bool) -> None:
     rows, columns = np.indices((40, 42))
     grain = 3 * (rows // 10) + columns // 14
     rows, curves = [], []
-    for effect in ("walls", "particles"):
+    for effect in ("walls", "particles", "scratches"):
         there = rng.random(grain.shape) < 0.2
-        seen = there + 0.3 * rng.standard_normal(grain.shape)
+        seen = there + 0.2 * rng.standard_normal(grain.shape)
         truth = rng.permutation(there.ravel()).reshape(there.shape) if shuffled else there
         amount = truth * 1.0
         strength = 1 + 9 * truth + rng.random(grain.shape)
@@ -194,6 +196,20 @@ def test_with_the_truth_shuffled_whatever_held_falls(tmp_path):
     assert {"cells_seen", "cells_beyond_fair_physics", "particles_seen"} <= held[False]
     assert {"properties_predicted", "preserves_all_information"} <= held[False]
     assert held[True] == set()
+
+
+def test_a_page_and_a_picture_hold_every_claim(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    results = results_of(virtual_study(), tmp_path)
+    table = claims.judge(results, LEDGER)
+    assert table.columns[0] == "claim" and list(table["claim"]) == list(LEDGER)
+    assert (table["evidence"] == "").equals(table["verdict"] == UNTESTED)
+    assert table.loc[table["verdict"] == UNTESTED, "because"].ne("").all()
+    page = claims.claims_page(results, table)
+    assert all(claim.says in page for claim in LEDGER.values())
+    for group in claims.CLAIM_GROUPS:
+        figure = claims_figure(table, group)
+        assert len(figure.axes) == (table["group"] == group).sum()
 
 
 def test_a_changed_file_changes_a_verdict(tmp_path):

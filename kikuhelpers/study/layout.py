@@ -298,9 +298,8 @@ class Layout:
             names += scored if roles.scored_scans(study) else []
             return [*names, "virtual_specimens.json"]
         if stage == CLAIMS:
-            stems = [f"claims_{group}" for group in CLAIM_GROUPS]
-            stems += ["detection_limits"] if roles.scored_effects(study) else []
-            return ["claims.csv", "claims.md", *(s + end for s in stems for end in PICTURES)]
+            names = [f"claims_{group}{end}" for group in CLAIM_GROUPS for end in PICTURES]
+            return ["claims.csv", "claims.md", *names]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
         return [*pictures, drawn.name, "run.json"]

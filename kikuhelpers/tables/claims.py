@@ -20,24 +20,21 @@ from kikuhelpers.tables.evidence import Evidence, Found, Untestable
 from kikuhelpers.tables.table1 import title_of
 
 LEDGER = PROJECT_ROOT / "data" / "claims.yaml"
-VERDICTS = HOLDS, IN_PART, FAILS, UNTESTED = (
-    "holds", "holds in part", "does not hold", "cannot be tested here",
-)  # fmt: skip
-_FUNCTIONS = inspect.getmembers(claim_measures_tables, inspect.isfunction)
-MEASURES = {n: f for n, f in _FUNCTIONS if f.__module__ == claim_measures_tables.__name__}
-_COLUMNS = (
-    "claim group evidence verdict value low high side threshold judged baseline lead lead_low"
+HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
+_MODULES = (claim_measures_tables,)
+_FUNCTIONS = [
+    pair for module in _MODULES for pair in inspect.getmembers(module, inspect.isfunction)
+]
+MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for m in _MODULES]}
+_PRINTED = (
+    "says verdict because evidence value low high unit judged side threshold against baseline"
 )
-_COLUMNS += " lead_high unit units kind because says place against"
-_ENDS = ("value", "low", "high"), ("lead", "lead_low", "lead_high")
+_PRINTED = f"{_PRINTED} lead_low lead_high units place".split()
+_COLUMNS = ["claim", "group", *_PRINTED, "kind"]
 _WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
-_RULE = """A claim holds where the judged number, a value or its lead over the baseline, lies on its
-side of the threshold with its whole 95 % interval (a lead: with its interval beyond 0), and the
-baseline does no better. It holds in part where the number lies there, but the interval does not, or
-the baseline is missing or does better. Else it does not hold: the claim has to show itself.
-Thresholds and reasons were committed before any measure was run (data/claims.yaml). Intervals draw
-the units named; they do not hold another training nor, of one scan, another specimen. There are no
-measured patterns of an AM alloy here: what is said of AM is virtual.
+_RULE = """The rule, thresholds and reasons stand in data/claims.yaml, committed before any measure
+was run. Intervals hold neither another training nor, of one scan, another specimen. All
+that is said of AM is virtual: there are no measured patterns of an AM alloy here.
 """
 
 
@@ -59,7 +56,7 @@ class Claim(Settings):
     unit: str
     why: str
     needs: tuple[Name, ...]
-    baseline: str
+    against: str = Field(alias="baseline")
     kind: Literal["detection", "generalisation", "structure", "decoding", "table", "arithmetic"]
     lacks: str = ""
     changed: str = ""
@@ -87,71 +84,54 @@ def load_claims(path: Path = LEDGER) -> dict[str, Claim]:
         raise LedgerError(f"{path.name}: {' '.join(str(error).split())}.") from None
 
 
-def verdict(claim: Claim, found: Found) -> tuple[str, str]:
+def verdict(claim: Claim, of: Found) -> tuple[str, str]:
     """Return the verdict, and why it is none or no plain one; data/claims.yaml states the rule."""
-    lead = claim.judged == "lead"
-    value = found.value - found.baseline if lead else found.value
-    ends, other = np.array(found.lead_ends if lead else found.ends), np.array(found.lead_ends)
+    lead, sign = claim.judged == "lead", -1 if claim.side == "below" else 1
+    value, *ends = (of.value - of.baseline, of.lead_low, of.lead_high) if lead else of[:3]
     if not np.isfinite([value, *ends]).all():
         return UNTESTED, "no interval: too few units, or no baseline to lead"
-    sign, within = -1 if claim.side == "below" else 1, claim.side == "within"
-    if within:
-        there, sure = abs(value) <= claim.threshold, np.abs(ends).max() <= claim.threshold
+    if claim.side == "within":
+        there, sure = abs(value) <= claim.threshold, max(map(abs, ends)) <= claim.threshold
     else:
-        there = sign * (value - claim.threshold) > 0
-        sure = (sign * (ends - (0 if lead else claim.threshold))).min() > 0
-    if not there:
-        return FAILS, ""
-    if sure and not (lead or within) and np.isnan(found.baseline):
+        line = 0 if lead else claim.threshold
+        there, sure = sign * (value - claim.threshold) > 0, min(sign * (x - line) for x in ends) > 0
+    if not (there and sure):
+        return (IN_PART, _WIDE) if there else (FAILS, "")
+    if lead or claim.side == "within":
+        return HOLDS, ""
+    if np.isnan(of.baseline):
         return IN_PART, "there is no baseline beside it"
-    if sure and not (lead or within) and (sign * other).max() < 0:
-        return IN_PART, _BEATEN
-    return (HOLDS, "") if sure else (IN_PART, _WIDE)
+    return (IN_PART, _BEATEN) if max(sign * of.lead_low, sign * of.lead_high) < 0 else (HOLDS, "")
 
 
 def judge(results: Results, claims: dict[str, Claim]) -> pd.DataFrame:
     """Measure and judge all claims on a study: a row of claims.csv each."""
     evidence, study, rows = Evidence(results), results.study, []
     for name, claim in claims.items():
-        found = Found(np.nan, (np.nan, np.nan), units="")
+        of = Found()
         try:
             if claim.lacks or ("truth" in claim.needs and not roles.scored_scans(study)):
                 raise Untestable(claim.lacks or "a virtual map, whose truth is known")
-            found = MEASURES[claim.measure](evidence, **claim.given)
-            word, because = verdict(claim, found)
-        except Untestable as error:
-            word, because = UNTESTED, f"it needs {error}"
-        except MissingResultError as error:
-            word, because = UNTESTED, error.what
-        virtual = {study.is_virtual(scan) for scan in found.scans or study.training_scans}
+            of = MEASURES[claim.measure](evidence, **claim.given)
+            word, because = verdict(claim, of)
+        except (Untestable, MissingResultError) as error:
+            word, because = UNTESTED, getattr(error, "what", f"it needs {error}")
+        virtual = {study.is_virtual(scan) for scan in of.scans or study.training_scans}
         kind = "both" if len(virtual) > 1 else "virtual" if True in virtual else "measured"
-        row = claim.model_dump() | {"claim": name, "verdict": word, "because": because}
-        row |= {"evidence": kind * (word != UNTESTED), "against": claim.baseline}
-        row |= {"value": found.value, "baseline": found.baseline, "units": found.units}
-        row |= {"low": found.ends[0], "high": found.ends[1], "lead": found.value - found.baseline}
-        rows.append(row | {"lead_low": found.lead_ends[0], "lead_high": found.lead_ends[1]})
-    return pd.DataFrame(rows, columns=_COLUMNS.split())
+        row = claim.model_dump() | of._asdict() | {"verdict": word, "because": because}
+        rows.append(row | {"claim": name, "evidence": kind * (word != UNTESTED)})
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def claims_page(results: Results, table: pd.DataFrame) -> str:
     """Return the page claims.md: the verdicts, where a baseline wins, and all numbers by group."""
-    counts = table["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
-    parts = [f"# The paper's claims: {title_of(results.study)}\n"]
-    parts += [", ".join(f"{n} {word}" for word, n in counts.items()) + ".\n", _RULE]
-    leads = (table["judged"] == "lead") & (table["verdict"] == FAILS)
-    parts.append("## Where the baseline does better, or latents do not lead\n")
-    for row in table[(table["because"] == _BEATEN) | leads].itertuples():
-        parts.append(f"- {row.says} Baseline: {row.against}, {row.baseline:.3g} {row.unit}.")
+    counts = table["verdict"].value_counts().items()
+    parts = [f"# The paper's claims: {title_of(results.study)}\n", _RULE]
+    parts += [", ".join(f"{count} {word}" for word, count in counts) + ".\n"]
+    lost = (table["because"] == _BEATEN) | ((table["judged"] == "lead") & (table["lead_high"] < 0))
+    parts += ["## Where the baseline does better\n"]
+    parts += [f"- {row.says} Baseline: {row.against}." for row in table[lost].itertuples()]
     for group, rows in table.groupby("group", sort=False):
-        shown = rows.map(lambda cell: f"{cell:.3g}" if isinstance(cell, float) else cell)
-        ends = [
-            shown[name] + " [" + shown[low] + ", " + shown[high] + "]" for name, low, high in _ENDS
-        ]
-        cells = {"claim": rows["says"] + " (" + rows["place"] + ")", "verdict": rows["verdict"]}
-        cells |= {"because": rows["because"], "value": ends[0], "unit": rows["unit"]}
-        cells["wanted"] = rows["judged"] + " " + rows["side"] + " " + shown["threshold"]
-        cells |= {"baseline": shown["against"] + ": " + shown["baseline"], "lead": ends[1]}
-        cells |= {"drawn": rows["units"], "evidence": rows["evidence"]}
-        text = pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
-        parts.append(f"\n## {group}\n\n{text.replace('nan [nan, nan]', '').replace(': nan', '')}\n")
-    return "\n".join(parts)
+        text = rows[_PRINTED].to_markdown(index=False, floatfmt=".3g").replace(" nan ", "     ")
+        parts.append(f"\n## {group}\n\n{text}")
+    return "\n".join(parts) + "\n"

@@ -1,37 +1,35 @@
 """What claims are measured on: the results of a study, each opened once, and draws of units.
 
 Intervals are 95 % ones of a cluster bootstrap: whole units (lattices, grains, blocks of a map) are
-drawn, for a measure and its baseline alike. Of fewer than five units there are none. They do not
-hold another training or, of one scan, another specimen.
+drawn, for a measure and its baseline alike. Of fewer than five units there are none.
 """
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 from kikuhelpers.tables.scores import FEWEST_CLUSTERS, interval
 
 DRAWS = 400
-_NONE = (np.nan, np.nan)
 
 
 class Untestable(Exception):
-    """Why a claim cannot be tested on a study."""
+    """What a study lacks for a claim."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a measure found, and what its baseline did; NaN where there is no such number."""
+class Found(NamedTuple):
+    """What a measure found, with its 95 % interval, and what its baseline did; NaN for unknown."""
 
-    value: float
-    ends: tuple[float, float]  # 95 % interval
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
     baseline: float = np.nan
-    lead_ends: tuple[float, float] = _NONE  # of the value less the baseline
-    units: str = "counted"
+    lead_low: float = np.nan  # of the value less the baseline
+    lead_high: float = np.nan
+    units: str = ""  # that were drawn
     scans: tuple[str, ...] = ()
 
 
@@ -44,11 +42,10 @@ def drawn(count: int) -> np.ndarray:
 def found(values, others, count: int, units: str, scans=()) -> Found:
     """Found of a measure and its baseline in all draws (1 + DRAWS,) of so many units."""
     values, others = (np.broadcast_to(np.asarray(v, float), 1 + DRAWS) for v in (values, others))
-    ends, lead_ends = (
-        _NONE if count < FEWEST_CLUSTERS or np.isnan(v).all() else interval(v[1:])
-        for v in (values, values - others)
-    )
-    return Found(values[0], ends, others[0], lead_ends, f"{count} {units}", tuple(scans))
+    enough = 0 if count >= FEWEST_CLUSTERS else np.nan
+    parts = [part[1:] + enough for part in (values, values - others)]
+    ends, lead = ((np.nan,) * 2 if np.isnan(p).all() else interval(p) for p in parts)
+    return Found(values[0], *ends, others[0], *lead, f"{count} {units}", tuple(scans))
 
 
 class Evidence:
@@ -56,11 +53,8 @@ class Evidence:
 
     def __init__(self, results: Results):
         self.results, self.study = results.complete(), results.study
-        self.table = cache(self._table)
-
-    def _table(self, name: str) -> pd.DataFrame:
-        """A table among the figures, by its name without ending."""
-        return self.results.open(self.results.layout.figures / f"{name}.csv")
+        figures = results.layout.figures
+        self.table = cache(lambda name: self.results.open(figures / f"{name}.csv"))
 
     def is_of(self, scan: str, role: str, fine: bool | None) -> bool:
         """Whether a scan has a role ("": any) and, if asked, a finer step than the role's first."""
@@ -79,7 +73,7 @@ class Evidence:
         named |= {"alike": [v for v in vaes if special and width(v) == width(special[0])]}
         named |= {"d64": [v for v in vaes if width(v) >= 64]}
         if not named[name]:
-            raise Untestable(f"the study has no model that is '{name}'")
+            raise Untestable(f"a model that is '{name.replace('_', ' ')}'")
         return named[name][0]
 
     def pca_like(self, model: str) -> str | None:
