@@ -22,8 +22,10 @@ def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
         ax = figure.add_axes((0.55, (len(rows) - place - 0.5) * height, 0.22, 0.3 * height))
         look = {"va": "center", "transform": ax.transAxes, "fontsize": style.SMALL_PT}
         colour = _COLOURS[row.verdict]
-        ax.text(-2.45, 0.5, shorten(row.says, _LONGEST, placeholder=" …"), **look)
-        ax.text(1.05, 0.5, f"{row.verdict} {row.evidence}", color=colour, **look)
+        ax.text(-2.45, 0.8, shorten(row.says, _LONGEST, placeholder=" …"), **look)
+        ax.text(-2.45, -0.5, shorten(row.unit, _LONGEST, placeholder=" …"), color="0.5", **look)
+        ax.text(1.05, 0.8, row.verdict, color=colour, **look)
+        ax.text(1.05, -0.5, row.evidence, color="0.5", **look)
         if row.verdict == UNTESTED:
             ax.set_axis_off()
             continue
