@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from kikuhelpers.figures.claims import claims_figure
+from kikuhelpers.figures.claims import claims_figure, detection_limits
+from kikuhelpers.tables import claim_measures_decoded as decoded
 from kikuhelpers.tables import claims
 from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
 from kikuhelpers.tables.evidence import Found, Untestable, drawn, found
@@ -132,6 +133,11 @@ def results_of(study, folder):
     found = SimpleNamespace(study=study, layout=SimpleNamespace(figures=folder), open=open_table)
     found.step_um = lambda scan: study.scan(scan).data.step_um
     found.complete = lambda: found
+
+    def lacking(*names):
+        raise Untestable("what is no table")
+
+    found.scan = found.model = found.model_scan = found.orientations = found.patterns = lacking
     return found
 
 
@@ -195,6 +201,7 @@ def test_with_the_truth_shuffled_whatever_held_falls(tmp_path):
         held[shuffled] = set(table.loc[table["verdict"].isin([HOLDS, IN_PART]), "claim"])
     assert {"cells_seen", "cells_beyond_fair_physics", "particles_seen"} <= held[False]
     assert {"properties_predicted", "preserves_all_information"} <= held[False]
+    assert {"unprecedented_sensitivity", "more_dimensions_show_cells"} <= held[False]
     assert held[True] == set()
 
 
@@ -210,6 +217,76 @@ def test_a_page_and_a_picture_hold_every_claim(tmp_path):
     for group in claims.CLAIM_GROUPS:
         figure = claims_figure(table, group)
         assert len(figure.axes) == (table["group"] == group).sum()
+
+
+def test_the_limit_is_the_weakest_effect_of_which_half_is_found(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    figure = detection_limits(pd.read_csv(tmp_path / "detection.csv"), ["vae-16", "vae-64"])
+    line = figure.axes[0].lines[0]
+    ideal, physics, _, pca, feature, probe = line.get_xdata()
+    assert ideal == 10 and np.isnan(pca)
+    assert feature == probe < physics, "the physical maps are noise"
+
+
+def evidence_of(tables: dict, **results):
+    """Evidence of some tables and results, in which a model's part is its name."""
+    study = SimpleNamespace(decoded_scans=["am"], tables=SimpleNamespace(wrong_deg=15.0))
+    study.indexing = SimpleNamespace(grain_deg=5.0)
+    study.model = lambda name: SimpleNamespace(beta=1)
+    results = SimpleNamespace(**results)
+    return SimpleNamespace(
+        table=tables.get,
+        model=lambda name: name,
+        pca_like=lambda name: "pca",
+        study=study,
+        results=results,
+    )
+
+
+def test_frequent_orientations_survive_where_their_share_tells():
+    share, lost = np.arange(20.0), np.arange(20) < 6
+    table = {"model": "beta_low", "share_pct": share, "points": share[::-1]}
+    table["misorientation_deg_q50"] = np.where(lost, 40.0, 1.0)
+    found = decoded.survivors(evidence_of({"orientation_shares": pd.DataFrame(table)}), "beta_low")
+    assert (found.value, found.baseline) == (1, 0) and found.low == 1
+    table["misorientation_deg_q50"] = np.full(20, 1.0)
+    with pytest.raises(Untestable, match="3 grains that survive"):
+        decoded.survivors(evidence_of({"orientation_shares": pd.DataFrame(table)}), "beta_low")
+
+
+def test_times_are_those_of_the_training_alone():
+    """A model that was grown counts the presentations of the smaller one, not its seconds."""
+    lines = np.arange(1.0, 9)
+    history = {"one": (100 + 10 * lines, 4 * lines), "other": (10 * lines, 2 * lines)}
+    history = {
+        name: SimpleNamespace(history=pd.DataFrame({"presentations": shown, "seconds": seconds}))
+        for name, (shown, seconds) in history.items()
+    }
+    found = decoded.time_ratio(evidence_of({}, model=history.get), "one", "other")
+    assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
+
+
+def test_the_worst_patterns_are_a_models_own_and_the_best_are_shared(monkeypatch):
+    """Of 200 points in ten lattices; the model loses its worst two, the PCA others."""
+    loss = {"vae": np.arange(200.0), "pca": np.arange(200.0)[::-1]}
+    maps = {"preprocessed": None, "vae": "vae", "pca": "pca"}
+
+    def compared(before, after):
+        off = np.where(np.isin(np.arange(200), [198, 199, 5]), 40.0, 1.0)
+        return pd.DataFrame({"off_deg": off, "indexed": True, "pore": np.arange(200) == 3})
+
+    monkeypatch.setattr(decoded, "compare_maps", compared)
+    monkeypatch.setattr(decoded, "collected", lambda xmap: np.ones(200, bool))
+    monkeypatch.setattr(decoded, "lattice_labels", lambda maps, deg: np.arange(200) % 10)
+    evidence = evidence_of(
+        {},
+        orientations=lambda kind, scan: maps[kind],
+        model_scan=lambda name, scan: SimpleNamespace(pattern_loss=loss[name]),
+    )
+    worst = decoded.ranked_patterns(evidence, "vae", "worst", "right")
+    assert worst.value == 0 and worst.baseline == 100
+    best = decoded.ranked_patterns(evidence, "vae", "best", "lost")
+    assert best.value == best.baseline == pytest.approx(100 / 19)
 
 
 def test_a_changed_file_changes_a_verdict(tmp_path):

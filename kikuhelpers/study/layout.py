@@ -299,6 +299,8 @@ class Layout:
             return [*names, "virtual_specimens.json"]
         if stage == CLAIMS:
             names = [f"claims_{group}{end}" for group in CLAIM_GROUPS for end in PICTURES]
+            limits = [f"detection_limits{end}" for end in PICTURES]
+            names += limits if roles.scored_effects(study) else []
             return ["claims.csv", "claims.md", *names]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]

@@ -37,6 +37,22 @@ def detection(
     return Found(*np.mean(numbers, axis=1), f"grains or blocks, {len(scans)} maps", scans)
 
 
+def mean_lead(e: Evidence) -> Found:
+    """Mean of :func:`detection` over effects and kinds of maps, which are drawn."""
+    keys = e.table("truth_scores").query("measure == 'AUC'")[["effect", "scan"]].drop_duplicates()
+    kinds = {(f, e.study.scan(s).figures.role, e.is_of(s, "", True)) for f, s in keys.to_numpy()}
+    parts = [detection(e, *kind) for kind in sorted(kinds)]
+    mine, other = (drawn(len(parts)) @ [[p.value, p.baseline] for p in parts] / len(parts)).T
+    return found(mine, other, len(parts), "effects", sorted({s for p in parts for s in p.scans}))
+
+
+def by_dimension(e: Evidence, effect: str, role: str) -> Found:
+    """:func:`detection` of the largest VAE, against the smallest; ends are not paired."""
+    one, other = (detection(e, effect, role, model=e.model(n)) for n in ("largest", "smallest"))
+    lead = one.low - other.high, one.high - other.low
+    return Found(*one[:3], other.value, *lead, one.units, one.scans)
+
+
 def share_of_ideal(e: Evidence) -> Found:
     """Share found from latents, however read, over what an ideal observer finds."""
     table, shares = e.table("detection").fillna({"model": ""}), []
