@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.quaternion import Rotation
+from sklearn.metrics import adjusted_rand_score
 
 from kikuhelpers.figures.claims import claims_figure, detection_limits
 from kikuhelpers.tables import claim_measures_decoded as decoded
+from kikuhelpers.tables import claim_measures_latents as latents
 from kikuhelpers.tables import claims
 from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
 from kikuhelpers.tables.evidence import Found, Untestable, drawn, found
@@ -298,3 +302,105 @@ def test_a_changed_file_changes_a_verdict(tmp_path):
     scores.to_csv(path, index=False)
     (after,) = claims.judge(results, ledger_of("cells_beyond_fair_physics"))["verdict"]
     assert (before, after) == (HOLDS, FAILS)
+
+
+SHAPE = (40, 42)
+
+
+def planted_map(shuffled: bool):
+    """A virtual map of six grains, whose latents hold its walls, strain and orientation.
+
+    Shuffled: the truth is that of other points; latents and indexing are as they were.
+    """
+    rng, (rows, columns) = np.random.default_rng(0), np.indices(SHAPE)
+    grain, stripes = 3 * (rows // 20) + columns // 14, np.array([0.2, 0.9, 1.6, 2.2, 2.6, 3.0])
+    across = np.cos(stripes[grain]) * rows + np.sin(stripes[grain]) * columns
+    wall, turn = np.exp(-((across % 6 - 3) ** 2)), np.sin(rows / 3) * np.cos(columns / 4)
+    strain = np.sin(rows / 5 + columns / 2)
+    angles = np.stack([0.3 * grain + 0.02 * turn, 0.2 * grain, 0.1 * grain], axis=-1)
+    turns = Rotation.from_euler(angles.reshape(-1, 3)).data
+    maps = np.stack(
+        [2 * wall + turn, 3 * strain, 20.0 * grain + 8 * turn, 7 * grain - 8 * turn], -1
+    )
+    maps = maps + 0.2 * rng.standard_normal(maps.shape)
+    order = rng.permutation(grain.size) if shuffled else np.arange(grain.size)
+    moved = {"grain": grain, "density": np.exp(wall), "strain": strain}
+    truth = {name: values.ravel()[order].reshape(SHAPE) for name, values in moved.items()}
+    truth |= {"twin": np.zeros(SHAPE, int), "phase": np.zeros(SHAPE, int)}
+    phases = PhaseList(Phase("Ni", space_group=225))
+
+    def xmap(points):
+        place = {"x": columns.ravel(), "y": rows.ravel()}
+        return CrystalMap(
+            Rotation(turns[points]), np.zeros(grain.size, int), **place, phase_list=phases
+        )
+
+    return SimpleNamespace(
+        scan="am",
+        shape=SHAPE,
+        is_virtual=True,
+        seen=wall + 0.2 * rng.standard_normal(SHAPE),
+        truth=truth.get,
+        true_orientations=lambda: xmap(order),
+        orientations=lambda: xmap(np.arange(grain.size)),
+        features=lambda model: pd.DataFrame({"active": [True] * 4}),
+        latents=lambda model: maps,
+        grains=lambda: grain,
+        property_map=lambda name: rng.standard_normal(SHAPE),
+    )
+
+
+def judged_on(view, monkeypatch, *names: str) -> dict[str, str]:
+    """Verdicts of claims on latents of one map."""
+    evidence = evidence_of({})
+    evidence.study.seed, evidence.is_of = 0, lambda *asked: True
+    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    monkeypatch.setattr(latents.View, "whole", lambda *asked: view)
+    monkeypatch.setattr(latents.roles, "scored_scans", lambda study: ["am"])
+    blind = SimpleNamespace(map_of=lambda view: view.seen)
+    monkeypatch.setattr(latents, "cell_feature", lambda *asked: blind)
+    words = {}
+    for name in names:
+        try:
+            found = claims.MEASURES[LEDGER[name].measure](evidence, **LEDGER[name].given)
+            words[name] = claims.verdict(LEDGER[name], found)[0]
+        except Untestable:
+            words[name] = UNTESTED
+    return words
+
+
+def test_what_latents_hold_is_found_and_falls_with_the_truth_shuffled(monkeypatch):
+    names = [n for n in ON_TRUTH if LEDGER[n].measure in vars(latents)]
+    names += ["grains_in_one_feature", "grains_by_segmentation"]
+    words = judged_on(planted_map(shuffled=False), monkeypatch, *names)
+    for name in ("feature_mixes_rotation_and_cells", "lattice_expansion_in_latents"):
+        assert words[name] == HOLDS, name
+    for name in ("latents_index", "cell_direction", "grains_by_segmentation"):
+        assert words[name] in (HOLDS, IN_PART), name
+    fallen = judged_on(planted_map(shuffled=True), monkeypatch, *names)
+    assert HOLDS not in fallen.values(), fallen
+
+
+def test_lines_that_return_in_other_rows_are_no_noise(monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = np.where(rng.random(60) < 0.2, 2.0, 0.0)
+    maps = np.stack([rng.standard_normal((60, 60)), lines + rng.standard_normal((60, 60))], axis=-1)
+    view = planted_map(shuffled=False)
+    vars(view).update(shape=(60, 60), is_virtual=False, grains=lambda: np.zeros((60, 60), int))
+    vars(view).update(features=lambda model: pd.DataFrame({"active": [True] * 2}))
+    vars(view).update(latents=lambda model: maps)
+    vars(view).update(property_map=lambda name: rng.standard_normal((60, 60)))
+    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    found = latents.line_repeatability(evidence_of({}), "wrought", ["pq", "sharpness"])
+    assert found.low > 0.7 and found.lead_low > 0.3
+
+
+def test_the_rand_index_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    units, pieces = rng.integers(0, 6, 300), rng.integers(0, 5, 300)
+    pieces = np.where(rng.random(300) < 0.6, units % 5, pieces)
+    cells = np.zeros((6, 5))
+    np.add.at(cells, (units, pieces), 1)
+    assert latents._rand_index(drawn(6), cells)[0] == pytest.approx(
+        adjusted_rand_score(units, pieces)
+    )

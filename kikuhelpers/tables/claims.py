@@ -15,13 +15,19 @@ from kikuhelpers.study import PROJECT_ROOT, roles
 from kikuhelpers.study.layout import CLAIM_GROUPS
 from kikuhelpers.study.load import one_sentence
 from kikuhelpers.study.values import Name, Settings
-from kikuhelpers.tables import claim_measures_decoded, claim_measures_tables
+from kikuhelpers.tables import (
+    claim_measures_decoded,
+    claim_measures_latents,
+    claim_measures_patterns,
+    claim_measures_tables,
+)
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable
 from kikuhelpers.tables.table1 import title_of
 
 LEDGER = PROJECT_ROOT / "data" / "claims.yaml"
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
-_MODULES = claim_measures_tables, claim_measures_decoded
+_MODULES = claim_measures_tables, claim_measures_decoded, claim_measures_latents
+_MODULES += (claim_measures_patterns,)
 _FUNCTIONS = [
     pair for module in _MODULES for pair in inspect.getmembers(module, inspect.isfunction)
 ]
