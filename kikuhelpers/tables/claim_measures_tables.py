@@ -61,7 +61,8 @@ def share_of_ideal(e: Evidence) -> Found:
         ways = ways.reset_index(["model", "readout"])
         latent, ideal = ways["model"].isin(roles.vaes(e.study)), ways["readout"] == IDEAL
         of = latent, (ways["model"] == "") & ~ideal, ideal
-        shares.append([ways.loc[some, "detected"].max() for some in of])
+        if all(some.any() for some in of):
+            shares.append([ways.loc[some, "detected"].max() for some in of])
     latent, physical, ideal = (drawn(len(shares)) @ np.array(shares)).T
     return found(latent / ideal, physical / ideal, len(shares), "effects", table["scan"].unique())
 

@@ -133,10 +133,13 @@ def claims_page(results: Results, table: pd.DataFrame) -> str:
     """Return the page claims.md: the verdicts, where a baseline wins, and all numbers by group."""
     counts = table["verdict"].value_counts().items()
     parts = [f"# The paper's claims: {title_of(results.study)}\n", _RULE]
-    parts += [", ".join(f"{count} {word}" for word, count in counts) + ".\n"]
-    lost = (table["because"] == _BEATEN) | ((table["judged"] == "lead") & (table["lead_high"] < 0))
-    parts += ["## Where the baseline does better\n"]
-    parts += [f"- {row.says} Baseline: {row.against}." for row in table[lost].itertuples()]
+    parts += [", ".join(f"{word}: {count}" for word, count in counts) + ".\n"]
+    sign = np.where(table["side"] == "below", -1, 1)
+    lost = (np.maximum(sign * table["lead_low"], sign * table["lead_high"]) < 0).to_numpy()
+    parts += ["## Where the baseline does better, for sure\n"]
+    for row in table[lost & (table["side"] != "within")].itertuples():
+        numbers = f"{row.value:.3g} against {row.baseline:.3g} {row.unit}"
+        parts.append(f"- `{row.claim}`: {numbers} of the baseline ({row.against}).")
     for group, rows in table.groupby("group", sort=False):
         text = rows[_PRINTED].to_markdown(index=False, floatfmt=".3g").replace(" nan ", "     ")
         parts.append(f"\n## {group}\n\n{text}")
