@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial.distance import cdist
 
 from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.indexing.pattern_centre import detector_of
@@ -16,7 +16,8 @@ from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 
-_MOST, _APART = 300, 2  # patterns that are looked at; points between the two of a pair
+_MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
+_APART = 2  # points between the two of a pair
 _WALL = 1.5  # spreads of the density above its crystal's mean, that a wall has at least
 _NEAR_PX, _SMOOTH_PX = 3, 10.0
 _FIT_DEG = 1.0
@@ -119,33 +120,33 @@ def _network(e: Evidence):
 def random_decodes(e: Evidence, number: str) -> Found:
     """Of decoded random latents: per cent that index as decoded patterns do, or their background.
 
-    The latter is the distance of the smooth part to the nearest measured one, over that of
-    measured ones. Baselines: decoded patterns themselves; the mean background.
+    The latter is the distance of the smooth part to the nearest measured one, over that of measured
+    ones to those of other grains. Baselines: decoded patterns themselves; the mean background.
     """
     network, name = _network(e)
-    view, points, *_ = _sample(e, roles.decoded_scan(e.study))
-    noise = np.random.default_rng(e.study.seed).standard_normal((_MOST, network.latent_dim))
-    random = decode(network, noise.astype(np.float32), view.mask, "float32")
+    view, points, grain, _ = _sample(e, roles.decoded_scan(e.study))
+    noise = np.random.default_rng(e.study.seed).standard_normal((_DECODED, network.latent_dim))
+    random = decode(network, noise.astype(np.float32), view.mask, e.study.training.precision)
     if number == "background":
         real = np.full((len(points), *view.mask.shape), -1, np.float32)
         real[:, view.mask] = _patterns(e, PREPROCESSED, view, points)
         sets = random, real, np.broadcast_to(real.mean(axis=0), random.shape)
         smooth = [gaussian_filter(s, (0, _SMOOTH_PX, _SMOOTH_PX))[:, view.mask] for s in sets]
-        near = NearestNeighbors(n_neighbors=2).fit(smooth[1])
-        own = np.median(near.kneighbors(smooth[1])[0][:, 1])
-        off = [near.kneighbors(s)[0][:, 0] / own for s in (smooth[0], smooth[2])]
-        some = [
-            np.array([np.median(np.repeat(o, t)) for t in drawn(len(o)).astype(int)]) for o in off
-        ]
-        return found(*some, _MOST, "random latents", [view.scan])
-    latents = np.array([view.latents(name)[r, c] for r, c in points[: len(points) // 2 * 2]])
-    real = _indexed(e, view, decode(network, latents.astype(np.float32), view.mask, "float32"))
+        own = cdist(smooth[1], smooth[1])
+        own = np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1)
+        off = [cdist(of, smooth[1]).min(axis=1) / np.median(own) for of in (smooth[0], smooth[2])]
+        times = drawn(_DECODED).astype(int)
+        some = [np.array([np.median(np.repeat(o, t)) for t in times]) for o in off]
+        return found(*some, _DECODED, "random latents", [view.scan])
+    points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
+    latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
+    real = _indexed(e, view, decode(network, latents, view.mask, e.study.training.precision))
     shares = []
     for xmap in (_indexed(e, view, random), real):
         enough = xmap.prop["nmatch"] >= np.median(real.prop["nmatch"])
         index = enough & (xmap.prop["fit"] < _FIT_DEG)
         shares.append(100 * drawn(len(index)) @ index / len(index))
-    return found(*shares, _MOST, "random latents", [view.scan])
+    return found(*shares, _DECODED, "random latents", [view.scan])
 
 
 def interpolated(e: Evidence, role: str) -> Found:
@@ -156,12 +157,12 @@ def interpolated(e: Evidence, role: str) -> Found:
     network, name = _network(e)
     view, points, grain, count = _sample(e, roles.scan_of(e.study, role))
     rng = np.random.default_rng(e.study.seed)
-    ends = rng.integers(0, len(points), (2, 4 * _MOST))
-    ends = ends[:, grain[ends[0]] != grain[ends[1]]][:, :_MOST]
+    ends = rng.integers(0, len(points), (2, 4 * _DECODED))
+    ends = ends[:, grain[ends[0]] != grain[ends[1]]][:, :_DECODED]
     ends = ends[:, : ends.shape[1] // 2 * 2]
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     some = [latents[ends[0]], latents[ends[1]], (latents[ends[0]] + latents[ends[1]]) / 2]
-    first, last, middle = (decode(network, z, view.mask, "float32") for z in some)
+    first, last, middle = (decode(network, z, view.mask, e.study.training.precision) for z in some)
     maps = [_indexed(e, view, patterns) for patterns in (first, middle, (first + last) / 2)]
     least = np.quantile(maps[0].prop["nmatch"], 0.1)
     hits = [np.bincount(grain[ends[0]], m.prop["nmatch"] >= least, count) for m in maps[1:]]
