@@ -119,7 +119,19 @@ def test_draws_are_whole_units_and_few_give_no_interval():
     assert of.low < of.value == 3 < of.high
     assert (of.lead_low, of.lead_high) == pytest.approx((1, 1)), "the same draws: paired"
     assert np.isnan(found(values, values, 4, "grains").low)
+    with pytest.raises(Untestable):
+        drawn(0)
     assert np.isnan(found(values, np.nan, 7, "grains").lead_low)
+
+
+def test_a_study_without_anything_gets_reasons_and_no_error(tmp_path):
+    """As of a map too small for any score."""
+    planted_scores(tmp_path, shuffled=False)
+    for name in ("truth_scores", "detection"):
+        pd.read_csv(tmp_path / f"{name}.csv")[:0].to_csv(tmp_path / f"{name}.csv", index=False)
+    table = claims.judge(results_of(virtual_study(), tmp_path), LEDGER)
+    counted = table["kind"] == "arithmetic"
+    assert (table.loc[~counted, "verdict"] == UNTESTED).all()
 
 
 def ledger_of(*names: str) -> dict:
@@ -230,6 +242,8 @@ def test_the_limit_is_the_weakest_effect_of_which_half_is_found(tmp_path):
     ideal, physics, _, pca, feature, probe = line.get_xdata()
     assert ideal == 10 and np.isnan(pca)
     assert feature == probe < physics, "the physical maps are noise"
+    nothing = pd.read_csv(tmp_path / "detection.csv")[:0]
+    assert detection_limits(nothing, []).missing
 
 
 def evidence_of(tables: dict, **results):

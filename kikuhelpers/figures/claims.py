@@ -55,6 +55,8 @@ def detection_limits(table: pd.DataFrame, vaes: list[str]) -> style.PaperFigure:
 
     Of each method that way counts which finds most. Right of the dotted line: not found.
     """
+    if table.empty:
+        return style.dropped_figure("No scan of this study shows enough of any effect.")
     effects, scans = table["effect"].unique(), table["scan"].unique().tolist()
     title = f"Half is found at {100 * FALSE_ALARMS:g} % false alarms"
     figure = style.new_figure(_LIMITS_MM, f"{title}: the weakest effect, on virtual maps")

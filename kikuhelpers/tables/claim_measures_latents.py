@@ -62,10 +62,11 @@ def _units(view: View) -> tuple[np.ndarray, int, str]:
 def _features(view: View, model: str) -> np.ndarray:
     """Maps (rows, columns, D) of a model's active features."""
     active = np.flatnonzero(view.features(model)["active"])
-    if len(active) < 2:
-        raise Untestable(f"more than one active feature of {model}")
     maps = np.nan_to_num(np.array(view.latents(model)[..., active], float))
-    return maps[..., maps.std(axis=(0, 1)) > 0]  # archives hold some of them
+    maps = maps[..., maps.std(axis=(0, 1)) > 0]  # archives hold some of them
+    if maps.shape[-1] < 2:
+        raise Untestable(f"more than one active feature of {model}")
+    return maps
 
 
 def _field(view: View, name: str) -> np.ndarray:

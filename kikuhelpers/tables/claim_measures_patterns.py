@@ -17,7 +17,7 @@ from kikuhelpers.study import PREPROCESSED, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 
 _MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
-_APART = 2  # points between the two of a pair
+_APART, _FEWEST = 2, 20  # points between the two of a pair; in grains of a map
 _WALL = 1.5  # spreads of the density above its crystal's mean, that a wall has at least
 _NEAR_PX, _SMOOTH_PX = 3, 10.0
 _FIT_DEG = 1.0
@@ -28,6 +28,8 @@ def _sample(e: Evidence, scan: str) -> tuple[View, np.ndarray, np.ndarray, int]:
     view = View.whole(e.results, scan)
     grains = view.grains()
     points = np.argwhere(grains >= 0)
+    if len(points) < _FEWEST:
+        raise Untestable(f"a map with {_FEWEST} points in grains")
     points = points[:: max(1, len(points) // _MOST)]
     grain = np.unique(grains[tuple(points.T)], return_inverse=True)[1]
     return view, points, grain, grain.max() + 1
@@ -130,14 +132,13 @@ def random_decodes(e: Evidence, number: str) -> Found:
     if number == "background":
         real = np.full((len(points), *view.mask.shape), -1, np.float32)
         real[:, view.mask] = _patterns(e, PREPROCESSED, view, points)
-        sets = random, real, np.broadcast_to(real.mean(axis=0), random.shape)
+        sets = random, real, real.mean(axis=0, keepdims=True)
         smooth = [gaussian_filter(s, (0, _SMOOTH_PX, _SMOOTH_PX))[:, view.mask] for s in sets]
         own = cdist(smooth[1], smooth[1])
         own = np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1)
-        off = [cdist(of, smooth[1]).min(axis=1) / np.median(own) for of in (smooth[0], smooth[2])]
-        times = drawn(_DECODED).astype(int)
-        some = [np.array([np.median(np.repeat(o, t)) for t in times]) for o in off]
-        return found(*some, _DECODED, "random latents", [view.scan])
+        off, mean = (cdist(of, smooth[1]).min(axis=1) / np.median(own) for of in smooth[::2])
+        some = [np.median(np.repeat(off, times)) for times in drawn(_DECODED).astype(int)]
+        return found(some, mean[0], _DECODED, "random latents", [view.scan])
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     real = _indexed(e, view, decode(network, latents, view.mask, e.study.training.precision))
@@ -160,6 +161,8 @@ def interpolated(e: Evidence, role: str) -> Found:
     ends = rng.integers(0, len(points), (2, 4 * _DECODED))
     ends = ends[:, grain[ends[0]] != grain[ends[1]]][:, :_DECODED]
     ends = ends[:, : ends.shape[1] // 2 * 2]
+    if not ends.size:
+        raise Untestable("a map with two grains")
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     some = [latents[ends[0]], latents[ends[1]], (latents[ends[0]] + latents[ends[1]]) / 2]
     first, last, middle = (decode(network, z, view.mask, e.study.training.precision) for z in some)

@@ -6,6 +6,7 @@ from kikuhelpers.study import PREPROCESSED, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL
 
+LEAST_SHOWN = 0.9  # presentations over those of the model that one is compared with
 WRONG_TRUTH_DEG = 5.0  # median error before decoding, from which on the truth is another map's
 
 
@@ -102,6 +103,9 @@ def table1_difference(e: Evidence, number: str, one: str, other: str) -> Found:
     rows = [*pair(first, second), *-pair(second, first)[:, [0, 2, 1]]]
     if not rows:
         raise Untestable(f"a Table 1 with {number} of {one} and {other} side by side")
+    shown = e.table("table1").set_index("model")["presentations"]
+    if second in e.study.models and shown[first] < LEAST_SHOWN * shown[second]:
+        raise Untestable(f"{first} trained for as long as {second}")
     if other == PREPROCESSED and e.table("table1")[f"{other}_{number}"].max() > WRONG_TRUTH_DEG:
         raise Untestable("the truth of the decoded scans")
     plain = first in roles.vaes(e.study) and second in e.study.models

@@ -35,6 +35,8 @@ class Found(NamedTuple):
 
 def drawn(count: int) -> np.ndarray:
     """How often each of some units is drawn, (1 + DRAWS, count); first each once."""
+    if not count:
+        raise Untestable("what could be drawn: grains, lattices, lines")
     times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
     return np.concatenate([np.ones((1, count), int), times]).astype(float)
 
