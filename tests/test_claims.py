@@ -11,8 +11,10 @@ from orix.quaternion import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from kikuhelpers.figures.claims import claims_figure, detection_limits
+from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.tables import claim_measures_decoded as decoded
 from kikuhelpers.tables import claim_measures_latents as latents
+from kikuhelpers.tables import claim_measures_patterns as patterns
 from kikuhelpers.tables import claims
 from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
 from kikuhelpers.tables.evidence import Found, Untestable, drawn, found
@@ -418,3 +420,37 @@ def test_the_rand_index_is_scikit_learns():
     assert latents._rand_index(drawn(6), cells)[0] == pytest.approx(
         adjusted_rand_score(units, pieces)
     )
+
+
+def looked_at(view, monkeypatch, **kinds):
+    """Evidence of patterns (rows, columns, h, w) in [-1, 1] by their kind, on one map."""
+    rows = {kind: to_counts(values) for kind, values in kinds.items()}
+    evidence = evidence_of({}, patterns=lambda kind, scan: rows[kind])
+    view.mask = np.ones(next(iter(kinds.values())).shape[2:], bool)
+    monkeypatch.setattr(patterns.View, "whole", lambda *asked: view)
+    monkeypatch.setattr(patterns.roles, "scan_of", lambda *asked: "am")
+    return evidence
+
+
+def test_patterns_across_a_wall_differ_by_noise_or_by_more(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    wall = np.log(view.truth("density"))
+    noise = 0.1 * rng.standard_normal((*SHAPE, 6, 6))
+    view.property_map = lambda name: -wall
+    alike = patterns.across_walls(looked_at(view, monkeypatch, preprocessed=noise), "am")
+    assert alike.value == pytest.approx(1, abs=0.1)
+    plain = noise + 0.3 * wall[..., np.newaxis, np.newaxis]
+    differ = patterns.across_walls(looked_at(view, monkeypatch, preprocessed=plain), "am")
+    assert differ.low > 1.3
+    view.property_map = lambda name: rng.standard_normal(SHAPE)
+    with pytest.raises(Untestable, match="walls that lower the contrast"):
+        patterns.across_walls(looked_at(view, monkeypatch, preprocessed=plain), "am")
+
+
+def test_noise_that_is_left_is_unlike_itself_beside(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    noise, bands = 0.1 * rng.standard_normal((*SHAPE, 12, 12)), np.sin(np.arange(12) / 4)
+    kinds = {"preprocessed": noise + 0.3 * bands, "largest": 0 * noise + 0.3 * bands}
+    kinds["smallest"] = 0 * noise
+    found = patterns.residual_correlation(looked_at(view, monkeypatch, **kinds))
+    assert abs(found.value) < 0.03 < 0.3 < found.baseline
