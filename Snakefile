@@ -147,7 +147,7 @@ def of_decoder(name, scan):
 
 rule all:
     input:
-        [record(stages.TABLE1), record(stages.FIGURES)] if MODELS else [],
+        [record(stages.TABLE1), record(stages.FIGURES), record(stages.CLAIMS)] if MODELS else [],
         record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans else [],
 
 
@@ -456,3 +456,20 @@ rule figures:
         log_file(stages.FIGURES),
     shell:
         papermill(stages.FIGURES, use_archive=FROM_ARCHIVE)
+
+
+rule claims:
+    input:
+        record(stages.TABLE1),
+        record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans else [],
+        str(PROJECT_ROOT / "data" / "claims.yaml"),
+        [] if FROM_ARCHIVE else [str(of_decoder(m, s).features) for m in MODELS for s in MAPPED],
+    params:
+        fingerprint=fingerprint(stages.CLAIMS),
+    output:
+        drawn(stages.CLAIMS),
+        record(stages.CLAIMS),
+    log:
+        log_file(stages.CLAIMS),
+    shell:
+        papermill(stages.CLAIMS, use_archive=FROM_ARCHIVE)

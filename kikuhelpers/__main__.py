@@ -181,7 +181,9 @@ def _tables_and_figures(results: Results) -> list[Job]:
     jobs = [Job(stages.TABLE1), Job(stages.FIGURES)] if study.models else []
     scored = [found.layout.scan(scan) for scan in roles.scored_scans(study)]
     there = all(found.has(path) for files in scored for path in (files.truth, files.camera_scale))
-    return [*jobs, Job(stages.VIRTUAL_SPECIMENS)] if scored and there else jobs
+    jobs += [Job(stages.VIRTUAL_SPECIMENS)] if scored and there else []
+    judged = study.models and (not study.virtual_scans or (scored and there))
+    return [*jobs, Job(stages.CLAIMS)] if judged else jobs
 
 
 def _to_do(results: Results, jobs: list[Job]) -> list[Job]:

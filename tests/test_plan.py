@@ -125,7 +125,7 @@ def changed_smoke(folder, changes):
     return path
 
 
-LAST = {"table1": 1, "figures": 1}
+LAST = {"table1": 1, "figures": 1, "claims": 1}
 REINDEXED = {"reindexing": 2, "reindexing_baseline": 1}
 
 

@@ -13,7 +13,7 @@ from kikuhelpers.study import Study, load_study, stages
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import Dependencies, Job, jobs_of
 
-ALL = {f"{number:02}" for number in range(1, 12)}
+ALL = {f"{number:02}" for number in range(1, 13)}
 NONE = set()
 
 
@@ -26,40 +26,40 @@ def without(*numbers: str) -> set[str]:
 # is compared, gives no training patterns.
 REDOES = {
     "name": NONE,  # the results lie in another folder
-    "title": {"09", "10", "11"},
+    "title": {"09", "10", "11", "12"},
     "seed": without("01", "02"),
     # A scan, by the stage that reads the setting
-    "scans.m.data.*": {"01", "02", "03", "05", "09", "11"},
+    "scans.m.data.*": {"01", "02", "03", "05", "09", "11", "12"},
     "scans.p.data.*": without("04"),
     "scans.[war].data.*": ALL,
-    "scans.m.preprocessing.*": {"02", "03", "05", "09", "11"},
+    "scans.m.preprocessing.*": {"02", "03", "05", "09", "11", "12"},
     "scans.p.preprocessing.*": without("01", "04"),
     "scans.[war].preprocessing.*": without("01"),
-    "scans.*.training.patterns": {"04", "05", "06", "07", "08", "09", "10", "11"},
-    "scans.w.indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11"},  # held-out grains
-    "scans.[ap].indexing.*": {"03", "05", "08", "09", "10", "11"},
-    "scans.m.indexing.*": {"03", "05", "09", "11"},
-    "scans.r.indexing.*": {"03", "09", "11"},
-    "scans.[wap].figures.role": {"10", "11"},
-    "scans.[mr].figures.role": {"11"},
-    "scans.r.serves": {"11"},  # its latent maps
-    "scans.*.serves": {"07", "08", "09", "10", "11"},  # which are decoded, and scored
+    "scans.*.training.patterns": {"04", "05", "06", "07", "08", "09", "10", "11", "12"},
+    "scans.w.indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11", "12"},  # held-out grains
+    "scans.[ap].indexing.*": {"03", "05", "08", "09", "10", "11", "12"},
+    "scans.m.indexing.*": {"03", "05", "09", "11", "12"},
+    "scans.r.indexing.*": {"03", "09", "11", "12"},
+    "scans.[wap].figures.role": {"10", "11", "12"},
+    "scans.[mr].figures.role": {"11", "12"},
+    "scans.r.serves": {"11", "12"},  # its latent maps
+    "scans.*.serves": {"07", "08", "09", "10", "11", "12"},  # which are decoded, and scored
     # What all scans share
     "preprocessing.*": without("01"),
-    "indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11"},
+    "indexing.*": {"03", "04", "05", "06", "08", "09", "10", "11", "12"},
     # Models and baselines
     "*training.checkpoint_seconds": NONE,
-    "training.*": {"04", "05", "06", "08", "09", "10", "11"},
+    "training.*": {"04", "05", "06", "08", "09", "10", "11", "12"},
     "models.largest.latent_dim": without("01", "02", "03"),  # as many components
-    "models.[sb]*.latent_dim": {"04", "05", "06", "08", "09", "10", "11"},
-    "models.views.loss": {"04", "05", "06", "08", "09", "10", "11"},  # then it is scored
-    "models.[vb]*": {"04", "05", "06", "08", "09", "11"},  # contrastive, or one more of 16-D
-    "models.*": {"04", "05", "06", "08", "09", "10", "11"},
-    "baselines.pca-4.*": {"07", "08", "09", "10", "11"},  # the largest one is scored
-    "baselines.*": {"07", "08", "09", "11"},
+    "models.[sb]*.latent_dim": {"04", "05", "06", "08", "09", "10", "11", "12"},
+    "models.views.loss": {"04", "05", "06", "08", "09", "10", "11", "12"},  # then it is scored
+    "models.[vb]*": {"04", "05", "06", "08", "09", "11", "12"},  # contrastive, or one more of 16-D
+    "models.*": {"04", "05", "06", "08", "09", "10", "11", "12"},
+    "baselines.pca-4.*": {"07", "08", "09", "10", "11", "12"},  # the largest one is scored
+    "baselines.*": {"07", "08", "09", "11", "12"},
     # Tables and figures
-    "tables.wrong_deg": {"09", "11"},
-    "comparison.*": {"10"},
+    "tables.wrong_deg": {"09", "11", "12"},
+    "comparison.*": {"10", "12"},
     "figures.*": {"11"},
 }
 # No other value is valid: all settings beside it belong to this one, or another scan needs it.
@@ -305,7 +305,8 @@ def test_training_settings_of_a_model_count_as_the_studys():
 def test_a_study_with_more_models_redoes_none_of_the_others():
     more = changed(CONTENT, ("models",), CONTENT["models"] | {"new": {"latent_dim": 32}})
     jobs = redone(Study.model_validate(more))
-    assert {job.stage for job in jobs} == {stages.TABLE1, stages.VIRTUAL_SPECIMENS, stages.FIGURES}
+    last = {stages.TABLE1, stages.VIRTUAL_SPECIMENS, stages.FIGURES, stages.CLAIMS}
+    assert {job.stage for job in jobs} == last
 
 
 def test_every_job_needs_only_jobs_of_the_study():

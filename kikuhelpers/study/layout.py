@@ -24,6 +24,7 @@ from kikuhelpers.study.load import root_of
 from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.stages import (
     BASELINES,
+    CLAIMS,
     DATA,
     FIGURES,
     INDEXING,
@@ -133,6 +134,7 @@ _TABLES += ("table1_differences.csv", "table2.csv", "residuals.csv", "orientatio
 _CURVES = ("learning_curves", "learned_orientations")
 _LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")
+CLAIM_GROUPS = ("wrought", "am", "dimension", "generation", "table1", "method")
 GATHERED = ("run.json", "virtual_specimens.json")  # from records, so written after them
 
 
@@ -302,6 +304,11 @@ class Layout:
             tables = ["truth_scores.csv", "detection.csv", "cells.md"]
             names += tables if roles.scored_scans(study) else []
             return [*names, "virtual_specimens.json"]
+        if stage == CLAIMS:
+            names = [f"claims_{group}{end}" for group in CLAIM_GROUPS for end in PICTURES]
+            limits = [f"detection_limits{end}" for end in PICTURES]
+            names += limits if roles.scored_effects(study) else []
+            return ["claims.csv", "claims.md", *names]
         drawn = self.figures / "figures.json"
         pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
         return [*pictures, drawn.name, "run.json"]

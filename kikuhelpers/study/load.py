@@ -139,7 +139,7 @@ def _validated(path: Path, content: dict) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise StudyError(f"{path.name}: {_one_sentence(error, content)}") from None
+        raise StudyError(f"{path.name}: {one_sentence(error, content)}") from None
 
 
 def _check_that_scans_lie_elsewhere(study: Study) -> None:
@@ -168,7 +168,7 @@ def _override(content: dict, key: str, value: Any) -> None:
     node[rest] = value
 
 
-def _one_sentence(error: ValidationError, content: Any) -> str:
+def one_sentence(error: ValidationError, content: Any) -> str:
     """Name the first error's key as it stands in the file, without the kinds that were tried."""
     # A key that is unknown is often another one misspelt, which is then said to be missing.
     first, keys = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden"), []

@@ -30,6 +30,7 @@ REINDEXING = "08_reindexing"
 TABLE1 = "09_table1"
 VIRTUAL_SPECIMENS = "10_virtual_specimens"
 FIGURES = "11_figures"
+CLAIMS = "12_claims"
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,11 @@ class Dependencies:
         settings["roles"] = {name: scan.figures for name, scan in study.scans.items()}
         return settings, [Job(TABLE1), *maps]
 
+    def _claims(self):
+        read = (LATENT_MAPS, TABLE1, VIRTUAL_SPECIMENS)
+        roles = {name: scan.figures for name, scan in self.study.scans.items()}
+        return {"roles": roles}, [job for job in jobs_of(self.study) if job.stage in read]
+
 
 def _of_weights(model: Model):
     """What tells some weights from others: their training's settings, or the time of their file."""
@@ -211,7 +217,7 @@ def jobs_of(study: Study) -> list[Job]:
     jobs += [Job(REINDEXING, (d, s)) for d in study.decoders for s in study.decoded_scans]
     jobs += [Job(TABLE1)] if models else []
     jobs += [Job(VIRTUAL_SPECIMENS)] if study.virtual_scans else []
-    return jobs + ([Job(FIGURES)] if models else [])
+    return jobs + ([Job(FIGURES), Job(CLAIMS)] if models else [])
 
 
 def plain(value):

@@ -101,8 +101,8 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, 
     has no such model, or the study none of its specimens. ``residual_...`` are of half the sum
     of squared differences inside the screen. ``lattices`` are those that the intervals, the third
     table, draw. The fourth holds differences, model minus reference, with intervals of the same
-    draws: against the largest conventional VAE, a PCA of as many components, and, in the error to
-    the truth, the preprocessed patterns.
+    draws: against the largest conventional VAE (other losses: that of their dimension, too), a PCA
+    of as many components, and, in the error to the truth, the preprocessed patterns.
     """
     study, paper = results.study, pd.read_csv(PAPER_TABLE1)
     for label in QUANTILES:
@@ -141,6 +141,8 @@ def _differences(study, table: pd.DataFrame, resampled: dict, resamples: Resampl
     for name, model in study.models.items():
         alike = (table["loss"] == "pca") & (table["latent_dim"] == model.latent_dim)
         pairs += [(name, pca) for pca in table.index[alike]]
+        vaes = [] if (model.loss, model.beta) == ("vae", 1) else roles.vaes(study)[:-1]
+        pairs += [(name, v) for v in vaes if study.model(v).latent_dim == model.latent_dim]
     own = {f"preprocessed_{name}": name for name in _COMPARED if f"preprocessed_{name}" in table}
     pairs += [(name, PREPROCESSED) for name in study.decoders if own]
     before = table.loc[[largest], [*own]].set_axis([PREPROCESSED]).rename(columns=own)

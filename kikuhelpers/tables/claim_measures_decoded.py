@@ -1,0 +1,92 @@
+"""Measures of claims that read decoded patterns' maps, trainings and their histories."""
+
+import numpy as np
+import pandas as pd
+
+from kikuhelpers.indexing.orientation_maps import collected
+from kikuhelpers.study import NETWORK_INPUT_PX, PREPROCESSED
+from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
+from kikuhelpers.tables.intervals import lattice_labels
+from kikuhelpers.tables.table1 import compare_maps
+from kikuhelpers.training.convergence import still_falling
+
+_WORST, _BEST = 0.99, 0.1  # quantiles of the loss
+_FEWEST_GRAINS = 3  # that survive, and that are lost
+_NO_STRUCTURE = 0.2  # Moran's I
+
+
+def ranked_patterns(e: Evidence, model: str, part: str, number: str) -> Found:
+    """Per cent right, or lost, of a model's worst or best patterns; pores are left out.
+
+    Baseline: the worst of a PCA, or of the VAE of beta = 1; of the best patterns the same points.
+    """
+    name, scans, shares, losses, counts = e.model(model), e.study.decoded_scans, [], [], []
+    plain = e.model("beta_one") if e.study.model(name).beta != 1 else e.pca_like(name)
+    before = [e.results.orientations(PREPROCESSED, scan) for scan in scans]
+    lattices = lattice_labels(before, e.study.indexing.grain_deg)
+    unit = np.unique(lattices, return_inverse=True)[1]
+    times = drawn(unit.max() + 1)
+    for of in filter(None, (name, plain)):
+        after = [e.results.orientations(of, scan) for scan in scans]
+        points = pd.concat(map(compare_maps, before, after)).reset_index(drop=True)
+        lost = (points["off_deg"] > e.study.tables.wrong_deg) | ~points["indexed"]
+        inside = ~points["pore"] & np.concatenate([collected(xmap) for xmap in before])
+        files = [e.results.model_scan(of, scan).pattern_loss.ravel() for scan in scans]
+        losses.append(pd.Series(np.concatenate(files)).where(inside).rank(pct=True))
+        chosen = losses[0] <= _BEST if part == "best" else losses[-1] > _WORST
+        hit = (lost == (number == "lost")) & chosen
+        sums = (np.bincount(unit, of_all * 1.0) for of_all in (hit, chosen))
+        hits, points = (times @ part for part in sums)
+        none = np.full(len(times), np.nan)
+        shares.append(100 * np.divide(hits, points, out=none, where=points > 0))
+        counts.append(len(np.unique(unit[chosen])))
+    return found(shares[0], shares[1] if plain else np.nan, counts[0], "lattices", scans)
+
+
+def worst_loss_fall(e: Evidence, model: str) -> Found:
+    """Per cent by which the worst loss falls per quarter in the second half of a training."""
+    histories = [e.results.model(e.model(name)).history for name in (model, "beta_one")]
+    own, plain = (still_falling(h.assign(loss=h["worst"])) for h in histories)
+    numbers = [own[f"loss_fall_pct{end}"] for end in ("", "_low", "_high")]
+    return Found(*numbers, plain["loss_fall_pct"], units=f"{len(histories[0])} lines")
+
+
+def survivors(e: Evidence, model: str) -> Found:
+    """AUC of the share of training patterns, grains that survive against lost ones."""
+    rows = e.table("orientation_shares")
+    rows = rows[rows["model"] == e.model(model)]
+    kept = (rows["misorientation_deg_q50"] <= e.study.tables.wrong_deg).to_numpy()
+    if min(kept.sum(), (~kept).sum()) < _FEWEST_GRAINS:
+        raise Untestable(f"{_FEWEST_GRAINS} grains that survive, and as many that are lost")
+    times, areas = drawn(len(rows)), []
+    for values in rows[["share_pct", "points"]].to_numpy(float).T:
+        wins = np.sign(values[kept][:, np.newaxis] - values[~kept]) / 2 + 0.5
+        won = ((times[:, kept] @ wins) * times[:, ~kept]).sum(axis=1)
+        pairs = times[:, kept].sum(axis=1) * times[:, ~kept].sum(axis=1)
+        areas.append(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
+    return found(*areas, len(rows), "grains", e.study.decoded_scans)
+
+
+def noise_features(e: Evidence) -> Found:
+    """Share of active features without structure, of the largest and of the smallest VAE."""
+    shares, scan = [], e.study.mapped_scans[0]
+    for name in ("largest", "smallest"):
+        table = e.results.model_scan(e.model(name), scan).features
+        noise = (table.loc[table["active"], "moran_i"] < _NO_STRUCTURE).to_numpy()
+        shares.append(drawn(len(noise)) @ noise / len(noise))
+    return found(*shares, len(noise), "features", [scan])
+
+
+def values_per_latent(e: Evidence, dimensions: int) -> Found:
+    """Values of the network's input per latent value."""
+    value = NETWORK_INPUT_PX**2 / dimensions
+    return Found(value, value, value, value, 0.0, 0.0, "counted")
+
+
+def time_ratio(e: Evidence, one: str, other: str) -> Found:
+    """Seconds per presentation of a model over another's; lines of their histories are drawn."""
+    rates = []
+    for name in (one, other):
+        lines = e.results.model(e.model(name)).history[["seconds", "presentations"]].diff()[1:]
+        rates.append(np.divide(*(drawn(len(lines)) @ lines.to_numpy(float)).T))
+    return found(rates[0] / rates[1], np.nan, len(lines), "lines of the history")

@@ -1,0 +1,146 @@
+"""The paper's claims, data/claims.yaml, and the one rule that makes verdicts of measures."""
+
+import inspect
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study import PROJECT_ROOT, roles
+from kikuhelpers.study.layout import CLAIM_GROUPS
+from kikuhelpers.study.load import one_sentence
+from kikuhelpers.study.values import Name, Settings
+from kikuhelpers.tables import (
+    claim_measures_decoded,
+    claim_measures_latents,
+    claim_measures_patterns,
+    claim_measures_tables,
+)
+from kikuhelpers.tables.evidence import Evidence, Found, Untestable
+from kikuhelpers.tables.table1 import title_of
+
+LEDGER = PROJECT_ROOT / "data" / "claims.yaml"
+HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
+_MODULES = claim_measures_tables, claim_measures_decoded, claim_measures_latents
+_MODULES += (claim_measures_patterns,)
+_FUNCTIONS = [
+    pair for module in _MODULES for pair in inspect.getmembers(module, inspect.isfunction)
+]
+MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for m in _MODULES]}
+_PRINTED = (
+    "says verdict because evidence value low high unit judged side threshold against baseline"
+)
+_PRINTED = f"{_PRINTED} lead_low lead_high units place".split()
+_COLUMNS = ["claim", "group", *_PRINTED, "kind"]
+_WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
+_RULE = """The rule, thresholds and reasons stand in data/claims.yaml, committed before any measure
+was run. Intervals hold neither another training nor, of one scan, another specimen. All
+that is said of AM is virtual: there are no measured patterns of an AM alloy here.
+"""
+
+
+class LedgerError(SentenceError):
+    """A ledger of claims that cannot be read."""
+
+
+class Claim(Settings):
+    """A claim of the paper and what it is judged by; data/claims.yaml says what the words mean."""
+
+    group: Literal[CLAIM_GROUPS]
+    says: str
+    place: str
+    measure: str = ""
+    given: dict = Field(default={}, alias="with")
+    judged: Literal["value", "lead"]
+    side: Literal["above", "below", "within"]
+    threshold: float
+    unit: str
+    why: str
+    needs: tuple[Name, ...]
+    against: str = Field(alias="baseline")
+    kind: Literal["detection", "generalisation", "structure", "decoding", "table", "arithmetic"]
+    lacks: str = ""
+    changed: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_measured(self):
+        if bool(self.measure) == bool(self.lacks):
+            raise ValueError("a claim has either a measure or what it lacks")
+        try:
+            if self.measure:
+                inspect.signature(MEASURES[self.measure]).bind(None, **self.given)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"there is no measure '{self.measure}' like this: {error}") from None
+        return self
+
+
+def load_claims(path: Path = LEDGER) -> dict[str, Claim]:
+    """Read and validate a ledger; LedgerError, one sentence, where it is none."""
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+        return TypeAdapter(dict[Name, Claim]).validate_python(content)
+    except ValidationError as error:
+        raise LedgerError(f"{path.name}: {one_sentence(error, content)}") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise LedgerError(f"{path.name}: {' '.join(str(error).split())}.") from None
+
+
+def verdict(claim: Claim, of: Found) -> tuple[str, str]:
+    """Return the verdict, and why it is none or no plain one; data/claims.yaml states the rule."""
+    lead, sign = claim.judged == "lead", -1 if claim.side == "below" else 1
+    value, *ends = (of.value - of.baseline, of.lead_low, of.lead_high) if lead else of[:3]
+    if not np.isfinite([value, *ends]).all():
+        return UNTESTED, "no interval: too few units, or no baseline to lead"
+    if claim.side == "within":
+        there, sure = abs(value) <= claim.threshold, max(map(abs, ends)) <= claim.threshold
+    else:
+        line = 0 if lead else claim.threshold
+        there, sure = sign * (value - claim.threshold) > 0, min(sign * (x - line) for x in ends) > 0
+    if not (there and sure):
+        return (IN_PART, _WIDE) if there else (FAILS, "")
+    if lead or claim.side == "within":
+        return HOLDS, ""
+    if np.isnan(of.baseline):
+        return IN_PART, "there is no baseline beside it"
+    return (IN_PART, _BEATEN) if max(sign * of.lead_low, sign * of.lead_high) < 0 else (HOLDS, "")
+
+
+def judge(results: Results, claims: dict[str, Claim]) -> pd.DataFrame:
+    """Measure and judge all claims on a study: a row of claims.csv each."""
+    evidence, study, rows = Evidence(results), results.study, []
+    for name, claim in claims.items():
+        of = Found()
+        try:
+            if claim.lacks or ("truth" in claim.needs and not roles.scored_scans(study)):
+                raise Untestable(claim.lacks or "a virtual map, whose truth is known")
+            of = MEASURES[claim.measure](evidence, **claim.given)
+            word, because = verdict(claim, of)
+        except (Untestable, MissingResultError) as error:
+            word, because = UNTESTED, getattr(error, "what", f"it needs {error}")
+        virtual = {study.is_virtual(scan) for scan in of.scans or study.training_scans}
+        kind = "both" if len(virtual) > 1 else "virtual" if True in virtual else "measured"
+        row = claim.model_dump() | of._asdict() | {"verdict": word, "because": because}
+        rows.append(row | {"claim": name, "evidence": kind * (word != UNTESTED)})
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def claims_page(results: Results, table: pd.DataFrame) -> str:
+    """Return the page claims.md: the verdicts, where a baseline wins, and all numbers by group."""
+    counts = table["verdict"].value_counts().items()
+    parts = [f"# The paper's claims: {title_of(results.study)}\n", _RULE]
+    parts += [", ".join(f"{word}: {count}" for word, count in counts) + ".\n"]
+    sign = np.where(table["side"] == "below", -1, 1)
+    lost = (np.maximum(sign * table["lead_low"], sign * table["lead_high"]) < 0).to_numpy()
+    parts += ["## Where the baseline does better, for sure\n"]
+    for row in table[lost & (table["side"] != "within")].itertuples():
+        numbers = f"{row.value:.3g} against {row.baseline:.3g} {row.unit}"
+        parts.append(f"- `{row.claim}`: {numbers} of the baseline ({row.against}).")
+    for group, rows in table.groupby("group", sort=False):
+        text = rows[_PRINTED].to_markdown(index=False, floatfmt=".3g").replace(" nan ", "     ")
+        parts.append(f"\n## {group}\n\n{text}")
+    return "\n".join(parts) + "\n"

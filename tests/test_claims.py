@@ -1,0 +1,456 @@
+"""The ledger of claims, its one rule, and verdicts that follow their files and the truth."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.quaternion import Rotation
+from sklearn.metrics import adjusted_rand_score
+
+from kikuhelpers.figures.claims import claims_figure, detection_limits
+from kikuhelpers.patterns.up2 import to_counts
+from kikuhelpers.tables import claim_measures_decoded as decoded
+from kikuhelpers.tables import claim_measures_latents as latents
+from kikuhelpers.tables import claim_measures_patterns as patterns
+from kikuhelpers.tables import claims
+from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
+from kikuhelpers.tables.evidence import Found, Untestable, drawn, found
+from kikuhelpers.tables.scores import Judge, Target
+from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL, _compared, _curve
+from tests.conftest import make_study
+
+LEDGER = claims.load_claims()
+NONE = (np.nan, np.nan)
+ONE = {
+    "group": "am",
+    "says": "s",
+    "place": "p",
+    "measure": "share_of_ideal",
+    "judged": "value",
+    "side": "above",
+    "threshold": 1,
+    "unit": "u",
+    "why": "w",
+    "needs": [],
+    "baseline": "b",
+    "kind": "table",
+}
+
+
+def test_the_ledger_is_whole():
+    assert len(LEDGER) >= 45
+    assert {claim.group for claim in LEDGER.values()} == set(claims.CLAIM_GROUPS)
+    measured = [claim for claim in LEDGER.values() if claim.measure]
+    assert len(measured) >= 32
+    assert sum(claim.kind == "arithmetic" for claim in measured) <= 5
+    on_truth = [c for c in measured if c.kind in ("detection", "generalisation")]
+    assert sum("truth" in claim.needs for claim in on_truth) >= 14
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"judged": "by eye"}, "one.judged: Input should be 'value' or 'lead'."),
+        ({"treshold": 1}, "one.treshold: is not a known setting."),
+        ({"measure": ""}, "one: a claim has either a measure or what it lacks."),
+        ({"lacks": "time"}, "one: a claim has either a measure or what it lacks."),
+        ({"measure": "my_eye"}, "one: there is no measure 'my_eye' like this: 'my_eye'."),
+        ({"with": {"colour": 1}}, "got an unexpected keyword argument 'colour'."),
+        ({"threshold": "high"}, "one.threshold: Input should be a valid number"),
+        ("no settings", "one: must hold settings, each a line 'key: value'."),
+    ],
+)
+def test_a_wrong_ledger_is_one_sentence(tmp_path, change, said):
+    path, content = tmp_path / "mine.yaml", change if isinstance(change, str) else ONE | change
+    path.write_text(yaml.safe_dump({"one": content}))
+    with pytest.raises(LedgerError) as caught:
+        claims.load_claims(path)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- one", "", "nothing"])
+def test_what_is_no_ledger_is_one_sentence(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    for at in (path, tmp_path / "absent.yaml"):
+        with pytest.raises(LedgerError, match=r"^(mine|absent)\.yaml: .*\.$"):
+            claims.load_claims(at)
+
+
+@pytest.mark.parametrize(
+    ("side", "judged", "numbers", "word"),
+    [
+        ("above", "value", (2, (1.5, 3), 1, (0.5, 2)), HOLDS),
+        ("above", "value", (2, (0.5, 3), 1, (0.5, 2)), IN_PART),  # wide
+        ("above", "value", (2, (1.5, 3), 4, (-3, -1)), IN_PART),  # beaten
+        ("above", "value", (2, (1.5, 3), 4, (-3, 1)), HOLDS),
+        ("above", "value", (2, (1.5, 3), np.nan, NONE), IN_PART),  # no baseline
+        ("above", "value", (0.5, (0, 3), 0, (0.1, 1)), FAILS),
+        ("above", "value", (1, (1, 1), 0, (0.1, 1)), FAILS),  # at the threshold
+        ("above", "value", (2, NONE, 1, NONE), UNTESTED),
+        ("above", "value", (np.nan, NONE), UNTESTED),
+        ("below", "value", (0, (-1, 0.5), 2, (-3, -1)), HOLDS),
+        ("below", "value", (0, (-1, 0.5), -2, (1, 3)), IN_PART),
+        ("below", "value", (3, (2, 4), 2, (0, 2)), FAILS),
+        ("above", "lead", (5, (4, 6), 3, (0.1, 3)), HOLDS),
+        ("above", "lead", (5, (4, 6), 3, (-0.1, 3)), IN_PART),
+        ("above", "lead", (5, (4, 6), 4.5, (0.1, 0.9)), FAILS),
+        ("above", "lead", (5, (4, 6)), UNTESTED),
+        ("below", "lead", (-5, (-6, -4), 3, (-9, -1)), FAILS),
+        ("within", "value", (0.5, (-0.5, 0.9)), HOLDS),
+        ("within", "value", (-0.5, (-1.5, 0.9)), IN_PART),
+        ("within", "value", (-2, (-3, 0)), FAILS),
+    ],
+)
+def test_the_rule(side, judged, numbers, word):
+    threshold = -10 if (side, judged) == ("below", "lead") else 1
+    claim = Claim.model_validate(ONE | {"side": side, "judged": judged, "threshold": threshold})
+    value, ends, *other = numbers
+    baseline, lead = other or (np.nan, NONE)
+    assert claims.verdict(claim, Found(value, *ends, baseline, *lead))[0] == word
+
+
+def test_draws_are_whole_units_and_few_give_no_interval():
+    times = drawn(7)
+    assert (times[0] == 1).all() and (times.sum(axis=1) == 7).all()
+    values = times @ np.arange(7) / 7
+    of = found(values, values - 1, 7, "grains", ["am"])
+    assert of.low < of.value == 3 < of.high
+    assert (of.lead_low, of.lead_high) == pytest.approx((1, 1)), "the same draws: paired"
+    assert np.isnan(found(values, values, 4, "grains").low)
+    with pytest.raises(Untestable):
+        drawn(0)
+    assert np.isnan(found(values, np.nan, 7, "grains").lead_low)
+
+
+def test_a_study_without_anything_gets_reasons_and_no_error(tmp_path):
+    """As of a map too small for any score."""
+    planted_scores(tmp_path, shuffled=False)
+    for name in ("truth_scores", "detection"):
+        pd.read_csv(tmp_path / f"{name}.csv")[:0].to_csv(tmp_path / f"{name}.csv", index=False)
+    table = claims.judge(results_of(virtual_study(), tmp_path), LEDGER)
+    counted = table["kind"] == "arithmetic"
+    assert (table.loc[~counted, "verdict"] == UNTESTED).all()
+
+
+def ledger_of(*names: str) -> dict:
+    return {name: LEDGER[name] for name in names}
+
+
+def results_of(study, folder):
+    """Results whose tables lie in a folder and whose scans have the steps of the study."""
+
+    def open_table(path):
+        if not path.is_file():
+            raise Untestable(path.name)
+        return pd.read_csv(path)
+
+    found = SimpleNamespace(study=study, layout=SimpleNamespace(figures=folder), open=open_table)
+    found.step_um = lambda scan: study.scan(scan).data.step_um
+    found.complete = lambda: found
+
+    def lacking(*names):
+        raise Untestable("what is no table")
+
+    found.scan = found.model = found.model_scan = found.orientations = found.patterns = lacking
+    return found
+
+
+def virtual_study(**changes):
+    data = {"source": "virtual", "map_shape": [40, 42], "specimen": {"alloy": "am"}}
+    scans = {
+        name: {"data": data | {"step_um": step}, "training": {"patterns": 9}}
+        for name, step in (("am", 1.0), ("fine", 0.1))
+    }
+    for scan in scans.values():
+        scan["figures"] = {"role": "am"}
+    models = {"vae-16": {"latent_dim": 16}, "vae-64": {"latent_dim": 64}}
+    models["beta"] = {"latent_dim": 64, "beta": 15}
+    return make_study(scans=scans, models=models, **changes)
+
+
+def planted_scores(folder, shuffled: bool) -> None:
+    """Write scores of latents that show walls and particles, and of maps that show nothing.
+
+    Shuffled: the truth is that of other points.
+    """
+    rng = np.random.default_rng(3)
+    rows, columns = np.indices((40, 42))
+    grain = 3 * (rows // 10) + columns // 14
+    rows, curves = [], []
+    for effect in ("walls", "particles", "scratches"):
+        there = rng.random(grain.shape) < 0.2
+        seen = there + 0.2 * rng.standard_normal(grain.shape)
+        truth = rng.permutation(there.ravel()).reshape(there.shape) if shuffled else there
+        amount = truth * 1.0
+        strength = 1 + 9 * truth + rng.random(grain.shape)
+        target = Target(effect, grain, grain, truth, ~truth, amount, strength, "ratio")
+        judge, blurred = Judge(target), seen + rng.standard_normal(grain.shape)
+        maps = {("IQ, camera's scale", ""): rng.random(grain.shape)}
+        maps |= {(PHYSICAL[name], ""): rng.random(grain.shape) for name in ("pq", "grod_deg")}
+        maps |= {(PHYSICAL[name], ""): rng.random(grain.shape) for name in ("kam_deg", "sharpness")}
+        maps["sharpness, camera's scale", ""] = rng.random(grain.shape)
+        maps["ridge probe", ""] = rng.random(grain.shape)
+        maps["feature chosen blind", "vae-16"] = blurred
+        maps["feature chosen on others", "vae-64"] = maps["ridge probe", "vae-64"] = seen
+        for scan in ("am", "fine"):
+            keys = [(scan, effect, *names, 0) for names in maps]
+            turned = [judge.oriented(values) for values in maps.values()]
+            rows += _compared(keys, [judge.scores(values) for values in turned], target)
+            for key, values in zip(keys, turned, strict=True):
+                curves += _curve(SimpleNamespace(scan=scan), target, key, values)
+            ideal = {"scan": scan, "effect": effect, "readout": IDEAL, "smoothing_points": 0}
+            curves += [ideal | {"model": "", "unit": "ratio", "strength": 10, "detected": 1.0}]
+    pd.DataFrame(rows).to_csv(folder / "truth_scores.csv", index=False)
+    pd.DataFrame(curves).to_csv(folder / "detection.csv", index=False)
+
+
+ON_TRUTH = [name for name, claim in LEDGER.items() if claim.measure and "truth" in claim.needs]
+
+
+def test_with_the_truth_shuffled_whatever_held_falls(tmp_path):
+    held = {}
+    for shuffled in (False, True):
+        planted_scores(tmp_path, shuffled)
+        table = claims.judge(results_of(virtual_study(), tmp_path), ledger_of(*ON_TRUTH))
+        held[shuffled] = set(table.loc[table["verdict"].isin([HOLDS, IN_PART]), "claim"])
+    assert {"cells_seen", "cells_beyond_fair_physics", "particles_seen"} <= held[False]
+    assert {"properties_predicted", "preserves_all_information"} <= held[False]
+    assert {"unprecedented_sensitivity", "more_dimensions_show_cells"} <= held[False]
+    assert held[True] == set()
+
+
+def test_a_page_and_a_picture_hold_every_claim(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    results = results_of(virtual_study(), tmp_path)
+    table = claims.judge(results, LEDGER)
+    assert table.columns[0] == "claim" and list(table["claim"]) == list(LEDGER)
+    assert (table["evidence"] == "").equals(table["verdict"] == UNTESTED)
+    assert table.loc[table["verdict"] == UNTESTED, "because"].ne("").all()
+    page = claims.claims_page(results, table)
+    assert all(claim.says in page for claim in LEDGER.values())
+    for group in claims.CLAIM_GROUPS:
+        figure = claims_figure(table, group)
+        assert len(figure.axes) == (table["group"] == group).sum()
+
+
+def test_the_limit_is_the_weakest_effect_of_which_half_is_found(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    figure = detection_limits(pd.read_csv(tmp_path / "detection.csv"), ["vae-16", "vae-64"])
+    line = figure.axes[0].lines[0]
+    ideal, physics, _, pca, feature, probe = line.get_xdata()
+    assert ideal == 10 and np.isnan(pca)
+    assert feature == probe < physics, "the physical maps are noise"
+    nothing = pd.read_csv(tmp_path / "detection.csv")[:0]
+    assert detection_limits(nothing, []).missing
+
+
+def evidence_of(tables: dict, **results):
+    """Evidence of some tables and results, in which a model's part is its name."""
+    study = SimpleNamespace(decoded_scans=["am"], tables=SimpleNamespace(wrong_deg=15.0))
+    study.indexing = SimpleNamespace(grain_deg=5.0)
+    study.model = lambda name: SimpleNamespace(beta=1)
+    results = SimpleNamespace(**results)
+    return SimpleNamespace(
+        table=tables.get,
+        model=lambda name: name,
+        pca_like=lambda name: "pca",
+        study=study,
+        results=results,
+    )
+
+
+def test_frequent_orientations_survive_where_their_share_tells():
+    share, lost = np.arange(20.0), np.arange(20) < 6
+    table = {"model": "beta_low", "share_pct": share, "points": share[::-1]}
+    table["misorientation_deg_q50"] = np.where(lost, 40.0, 1.0)
+    found = decoded.survivors(evidence_of({"orientation_shares": pd.DataFrame(table)}), "beta_low")
+    assert (found.value, found.baseline) == (1, 0) and found.low == 1
+    table["misorientation_deg_q50"] = np.full(20, 1.0)
+    with pytest.raises(Untestable, match="3 grains that survive"):
+        decoded.survivors(evidence_of({"orientation_shares": pd.DataFrame(table)}), "beta_low")
+
+
+def test_times_are_those_of_the_training_alone():
+    """A model that was grown counts the presentations of the smaller one, not its seconds."""
+    lines = np.arange(1.0, 9)
+    history = {"one": (100 + 10 * lines, 4 * lines), "other": (10 * lines, 2 * lines)}
+    history = {
+        name: SimpleNamespace(history=pd.DataFrame({"presentations": shown, "seconds": seconds}))
+        for name, (shown, seconds) in history.items()
+    }
+    found = decoded.time_ratio(evidence_of({}, model=history.get), "one", "other")
+    assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
+
+
+def test_the_worst_patterns_are_a_models_own_and_the_best_are_shared(monkeypatch):
+    """Of 200 points in ten lattices; the model loses its worst two, the PCA others."""
+    loss = {"vae": np.arange(200.0), "pca": np.arange(200.0)[::-1]}
+    maps = {"preprocessed": None, "vae": "vae", "pca": "pca"}
+
+    def compared(before, after):
+        off = np.where(np.isin(np.arange(200), [198, 199, 5]), 40.0, 1.0)
+        return pd.DataFrame({"off_deg": off, "indexed": True, "pore": np.arange(200) == 3})
+
+    monkeypatch.setattr(decoded, "compare_maps", compared)
+    monkeypatch.setattr(decoded, "collected", lambda xmap: np.ones(200, bool))
+    monkeypatch.setattr(decoded, "lattice_labels", lambda maps, deg: np.arange(200) % 10)
+    evidence = evidence_of(
+        {},
+        orientations=lambda kind, scan: maps[kind],
+        model_scan=lambda name, scan: SimpleNamespace(pattern_loss=loss[name]),
+    )
+    worst = decoded.ranked_patterns(evidence, "vae", "worst", "right")
+    assert worst.value == 0 and worst.baseline == 100
+    best = decoded.ranked_patterns(evidence, "vae", "best", "lost")
+    assert best.value == best.baseline == pytest.approx(100 / 19)
+
+
+def test_a_changed_file_changes_a_verdict(tmp_path):
+    planted_scores(tmp_path, shuffled=False)
+    results, path = results_of(virtual_study(), tmp_path), tmp_path / "truth_scores.csv"
+    (before,) = claims.judge(results, ledger_of("cells_beyond_fair_physics"))["verdict"]
+    scores = pd.read_csv(path)
+    scores.loc[scores["readout"] == "IQ, camera's scale", ["score", "low", "high"]] = 0.99
+    scores.to_csv(path, index=False)
+    (after,) = claims.judge(results, ledger_of("cells_beyond_fair_physics"))["verdict"]
+    assert (before, after) == (HOLDS, FAILS)
+
+
+SHAPE = (40, 42)
+
+
+def planted_map(shuffled: bool):
+    """A virtual map of six grains, whose latents hold its walls, strain and orientation.
+
+    Shuffled: the truth is that of other points; latents and indexing are as they were.
+    """
+    rng, (rows, columns) = np.random.default_rng(0), np.indices(SHAPE)
+    grain, stripes = 3 * (rows // 20) + columns // 14, np.array([0.2, 0.9, 1.6, 2.2, 2.6, 3.0])
+    across = np.cos(stripes[grain]) * rows + np.sin(stripes[grain]) * columns
+    wall, turn = np.exp(-((across % 6 - 3) ** 2)), np.sin(rows / 3) * np.cos(columns / 4)
+    strain = np.sin(rows / 5 + columns / 2)
+    angles = np.stack([0.3 * grain + 0.02 * turn, 0.2 * grain, 0.1 * grain], axis=-1)
+    turns = Rotation.from_euler(angles.reshape(-1, 3)).data
+    maps = np.stack(
+        [2 * wall + turn, 3 * strain, 20.0 * grain + 8 * turn, 7 * grain - 8 * turn], -1
+    )
+    maps = maps + 0.2 * rng.standard_normal(maps.shape)
+    order = rng.permutation(grain.size) if shuffled else np.arange(grain.size)
+    moved = {"grain": grain, "density": np.exp(wall), "strain": strain}
+    truth = {name: values.ravel()[order].reshape(SHAPE) for name, values in moved.items()}
+    truth |= {"twin": np.zeros(SHAPE, int), "phase": np.zeros(SHAPE, int)}
+    phases = PhaseList(Phase("Ni", space_group=225))
+
+    def xmap(points):
+        place = {"x": columns.ravel(), "y": rows.ravel()}
+        return CrystalMap(
+            Rotation(turns[points]), np.zeros(grain.size, int), **place, phase_list=phases
+        )
+
+    return SimpleNamespace(
+        scan="am",
+        shape=SHAPE,
+        is_virtual=True,
+        seen=wall + 0.2 * rng.standard_normal(SHAPE),
+        truth=truth.get,
+        true_orientations=lambda: xmap(order),
+        orientations=lambda: xmap(np.arange(grain.size)),
+        features=lambda model: pd.DataFrame({"active": [True] * 4}),
+        latents=lambda model: maps,
+        grains=lambda: grain,
+        property_map=lambda name: rng.standard_normal(SHAPE),
+    )
+
+
+def judged_on(view, monkeypatch, *names: str) -> dict[str, str]:
+    """Verdicts of claims on latents of one map."""
+    evidence = evidence_of({})
+    evidence.study.seed, evidence.is_of = 0, lambda *asked: True
+    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    monkeypatch.setattr(latents.View, "whole", lambda *asked: view)
+    monkeypatch.setattr(latents.roles, "scored_scans", lambda study: ["am"])
+    blind = SimpleNamespace(map_of=lambda view: view.seen)
+    monkeypatch.setattr(latents, "cell_feature", lambda *asked: blind)
+    words = {}
+    for name in names:
+        try:
+            found = claims.MEASURES[LEDGER[name].measure](evidence, **LEDGER[name].given)
+            words[name] = claims.verdict(LEDGER[name], found)[0]
+        except Untestable:
+            words[name] = UNTESTED
+    return words
+
+
+def test_what_latents_hold_is_found_and_falls_with_the_truth_shuffled(monkeypatch):
+    names = [n for n in ON_TRUTH if LEDGER[n].measure in vars(latents)]
+    names += ["grains_in_one_feature", "grains_by_segmentation"]
+    words = judged_on(planted_map(shuffled=False), monkeypatch, *names)
+    for name in ("feature_mixes_rotation_and_cells", "lattice_expansion_in_latents"):
+        assert words[name] == HOLDS, name
+    for name in ("latents_index", "cell_direction", "grains_by_segmentation"):
+        assert words[name] in (HOLDS, IN_PART), name
+    fallen = judged_on(planted_map(shuffled=True), monkeypatch, *names)
+    assert HOLDS not in fallen.values(), fallen
+
+
+def test_lines_that_return_in_other_rows_are_no_noise(monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = np.where(rng.random(60) < 0.2, 2.0, 0.0)
+    maps = np.stack([rng.standard_normal((60, 60)), lines + rng.standard_normal((60, 60))], axis=-1)
+    view = planted_map(shuffled=False)
+    vars(view).update(shape=(60, 60), is_virtual=False, grains=lambda: np.zeros((60, 60), int))
+    vars(view).update(features=lambda model: pd.DataFrame({"active": [True] * 2}))
+    vars(view).update(latents=lambda model: maps)
+    vars(view).update(property_map=lambda name: rng.standard_normal((60, 60)))
+    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    found = latents.line_repeatability(evidence_of({}), "wrought", ["pq", "sharpness"])
+    assert found.low > 0.7 and found.lead_low > 0.3
+
+
+def test_the_rand_index_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    units, pieces = rng.integers(0, 6, 300), rng.integers(0, 5, 300)
+    pieces = np.where(rng.random(300) < 0.6, units % 5, pieces)
+    cells = np.zeros((6, 5))
+    np.add.at(cells, (units, pieces), 1)
+    assert latents._rand_index(drawn(6), cells)[0] == pytest.approx(
+        adjusted_rand_score(units, pieces)
+    )
+
+
+def looked_at(view, monkeypatch, **kinds):
+    """Evidence of patterns (rows, columns, h, w) in [-1, 1] by their kind, on one map."""
+    rows = {kind: to_counts(values) for kind, values in kinds.items()}
+    evidence = evidence_of({}, patterns=lambda kind, scan: rows[kind])
+    view.mask = np.ones(next(iter(kinds.values())).shape[2:], bool)
+    monkeypatch.setattr(patterns.View, "whole", lambda *asked: view)
+    monkeypatch.setattr(patterns.roles, "scan_of", lambda *asked: "am")
+    return evidence
+
+
+def test_patterns_across_a_wall_differ_by_noise_or_by_more(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    wall = np.log(view.truth("density"))
+    noise = 0.1 * rng.standard_normal((*SHAPE, 6, 6))
+    view.property_map = lambda name: -wall
+    alike = patterns.across_walls(looked_at(view, monkeypatch, preprocessed=noise), "am")
+    assert alike.value == pytest.approx(1, abs=0.1)
+    plain = noise + 0.3 * wall[..., np.newaxis, np.newaxis]
+    differ = patterns.across_walls(looked_at(view, monkeypatch, preprocessed=plain), "am")
+    assert differ.value > 1.5
+    view.property_map = lambda name: rng.standard_normal(SHAPE)
+    with pytest.raises(Untestable, match="walls that lower the contrast"):
+        patterns.across_walls(looked_at(view, monkeypatch, preprocessed=plain), "am")
+
+
+def test_noise_that_is_left_is_unlike_itself_beside(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    noise, bands = 0.1 * rng.standard_normal((*SHAPE, 12, 12)), np.sin(np.arange(12) / 4)
+    kinds = {"preprocessed": noise + 0.3 * bands, "largest": 0 * noise + 0.3 * bands}
+    kinds["smallest"] = 0 * noise
+    found = patterns.residual_correlation(looked_at(view, monkeypatch, **kinds))
+    assert abs(found.value) < 0.03 < 0.3 < found.baseline
