@@ -286,6 +286,17 @@ def test_times_are_those_of_the_training_alone():
     assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
 
 
+def test_the_loss_that_falls_fastest_counts():
+    lines, wobble = np.arange(1.0, 41), 1 + 1e-6 * np.random.default_rng(0).random(40)
+    falls = {"steep": 0.9, "flat": 1.0, "beta_one": 0.95}
+    histories = {
+        name: SimpleNamespace(history=pd.DataFrame({"worst": wobble * base ** (lines / 10)}))
+        for name, base in falls.items()
+    }
+    found = decoded.loss_fall(evidence_of({}, model=histories.get), ["flat", "steep"], "worst")
+    assert (found.value, found.baseline) == pytest.approx((10, 5), rel=1e-3)
+
+
 def test_the_worst_patterns_are_a_models_own_and_the_best_are_shared(monkeypatch):
     """Of 200 points in ten lattices; the model loses its worst two, the PCA others."""
     loss = {"vae": np.arange(200.0), "pca": np.arange(200.0)[::-1]}
@@ -343,6 +354,7 @@ def planted_map(shuffled: bool):
     moved = {"grain": grain, "density": np.exp(wall), "strain": strain}
     truth = {name: values.ravel()[order].reshape(SHAPE) for name, values in moved.items()}
     truth |= {"twin": np.zeros(SHAPE, int), "phase": np.zeros(SHAPE, int)}
+    truth["own_share"] = np.ones(SHAPE)
     phases = PhaseList(Phase("Ni", space_group=225))
 
     def xmap(points):
@@ -395,6 +407,26 @@ def test_what_latents_hold_is_found_and_falls_with_the_truth_shuffled(monkeypatc
         assert words[name] in (HOLDS, IN_PART), name
     fallen = judged_on(planted_map(shuffled=True), monkeypatch, *names)
     assert HOLDS not in fallen.values(), fallen
+
+
+@pytest.mark.parametrize(("off", "found_off_line"), [(0, False), (6, True)])
+def test_mixed_points_lie_between_two_sides_or_beside_their_line(monkeypatch, off, found_off_line):
+    view, (_, columns) = planted_map(shuffled=False), np.indices(SHAPE)
+    grain, edge = view.grains(), (columns % 14 == 0) & (columns > 0)
+    maps = np.stack([20.0 * grain, 7.0 * (grain % 2), 15.0 * (grain // 3)], axis=-1)
+    maps[edge] = (maps[:, 11:26:14] + maps[:, 16:31:14]).reshape(-1, 3) / 2 + [0, 0, off]
+    maps += 0.3 * np.random.default_rng(0).standard_normal(maps.shape)
+    truth = {"own_share": np.where(edge, 0.5, 1.0)}
+    view.truth = lambda name, whole=view.truth: truth.get(name, whole(name))
+    vars(view).update(latents=lambda model: maps)
+    vars(view).update(features=lambda model: pd.DataFrame({"active": [True] * 3}))
+    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    sides, line = (latents.mixed_points(evidence_of({}), "w", of) for of in ("sides", "line"))
+    assert sides.low > 0.95 and (line.low > 0.95) == found_off_line
+    assert line.value > 0.95 or abs(line.value - 0.5) < 0.2
+    truth["own_share"] = np.ones(SHAPE)
+    with pytest.raises(Untestable, match="two crystals share"):
+        latents.mixed_points(evidence_of({}), "w", "line")
 
 
 def test_lines_that_return_in_other_rows_are_no_noise(monkeypatch):
@@ -454,3 +486,96 @@ def test_noise_that_is_left_is_unlike_itself_beside(monkeypatch):
     kinds["smallest"] = 0 * noise
     found = patterns.residual_correlation(looked_at(view, monkeypatch, **kinds))
     assert abs(found.value) < 0.03 < 0.3 < found.baseline
+
+
+def decoded_at(view, monkeypatch, **kinds):
+    """Evidence of patterns by their kind, in which three VAEs are named by their dimensions."""
+    monkeypatch.setattr(patterns.roles, "vaes", lambda study: ["d16", "d32", "d64"])
+    evidence = looked_at(view, monkeypatch, **kinds)
+    evidence.pca_like = lambda name: "pca" if "pca" in kinds else None
+    evidence.study.model = lambda name: SimpleNamespace(latent_dim=2)
+    return evidence
+
+
+def waves(rng, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """A slow and a fine part of patterns (rows, columns, pixels, pixels), each its own size."""
+    across = np.indices((pixels, pixels)) / pixels
+    size = rng.uniform(0.05, 0.25, (2, *SHAPE, 1, 1))
+    return size[0] * np.sin(3 * across[0]), size[1] * np.sin(2 * np.pi * across[1] * pixels / 4)
+
+
+def test_what_is_coded_first_is_the_slow_or_the_fine_part(monkeypatch):
+    view = planted_map(shuffled=False)
+    slow, fine = waves(np.random.default_rng(0), 48)
+    kinds = {"preprocessed": slow + fine, "smallest": slow, "pca": fine}
+    found = patterns.coded_first(decoded_at(view, monkeypatch, **kinds))
+    assert found.value > 0.6 and found.baseline < -0.6 and found.lead_low > 1
+
+
+def test_the_place_of_gains_tells_the_rim_from_the_centre(monkeypatch):
+    """First both gain alike, then the rim three times as much as the centre."""
+    view, far = planted_map(shuffled=False), np.hypot(*(np.indices((20, 20)) - 9.5)) > 8.05
+    left = {"d16": 0.5 + 0 * far, "d32": 0.4 + 0 * far, "d64": np.where(far, 0.1, 0.3)}
+    kinds = {name: np.sqrt(of) + np.zeros((*SHAPE, 1, 1)) for name, of in left.items()}
+    kinds["preprocessed"] = np.zeros((*SHAPE, 20, 20))
+    found = patterns.gain_place(decoded_at(view, monkeypatch, **kinds))
+    assert found.value == pytest.approx(3, rel=0.1) and found.low > 2.5
+    same = kinds | {"d64": kinds["d32"]}
+    with pytest.raises(Untestable, match="gains"):
+        patterns.gain_place(decoded_at(view, monkeypatch, **same))
+
+
+def test_what_leaves_less_is_worth_more_bytes(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    real = np.clip(sum(waves(rng, 32)) + 0.1 * rng.standard_normal((*SHAPE, 32, 32)), -1, 1)
+    noise = rng.standard_normal(real.shape)
+    kinds = {"preprocessed": real, "d64": real + 0.05 * noise, "pca": real + 0.2 * noise}
+    found = patterns.bytes_at_equal_distortion(decoded_at(view, monkeypatch, **kinds))
+    assert found.value > 2 * found.baseline > 0 and found.low < found.value < found.high
+    with pytest.raises(Untestable, match="leaves as little"):
+        patterns.bytes_at_equal_distortion(decoded_at(view, monkeypatch, **(kinds | {"d64": real})))
+
+
+def test_points_that_were_not_drawn_may_be_left_worse(monkeypatch):
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    real = 0.1 * rng.standard_normal((*SHAPE, 8, 8))
+    shown = rng.permutation(real[..., 0, 0].size)[: real[..., 0, 0].size // 2]
+    of_shown = np.isin(np.arange(real[..., 0, 0].size), shown).reshape(SHAPE)
+    view.latents = lambda model: np.where(of_shown, 0.0, 0.05)[..., np.newaxis]
+
+    def decoded(network, latents, mask, precision):
+        rows = np.zeros((len(latents), 8, 8))
+        return rows + latents[:, :, np.newaxis]
+
+    monkeypatch.setattr(patterns, "_network", lambda e: (None, "d64"))
+    monkeypatch.setattr(patterns, "decode", decoded)
+    monkeypatch.setattr(patterns, "sample_points", lambda *asked: shown)
+    evidence = decoded_at(view, monkeypatch, preprocessed=real)
+    evidence.study.training = SimpleNamespace(precision="float32")
+    found = patterns.unseen_points(evidence, "am")
+    assert found.value == pytest.approx(25, abs=5) and found.low > 15
+
+
+def test_bands_stand_out_from_noise_of_their_spectrum(monkeypatch):
+    """A decoder of sharp edges, one of noise; the peak is that of the steepest line."""
+    view, rng = planted_map(shuffled=False), np.random.default_rng(0)
+    place = rng.integers(2, 38, patterns._DECODED)
+    edges = np.where(np.arange(40) < place[:, np.newaxis], -0.5, 0.5)[:, np.newaxis] + np.zeros(
+        (40, 1)
+    )
+    of = {"beta_low": edges, "beta_one": 0.2 * rng.standard_normal(edges.shape)}
+    evidence = decoded_at(view, monkeypatch, preprocessed=np.zeros((*SHAPE, 40, 40)))
+    evidence.study.training, evidence.study.seed = SimpleNamespace(precision="float32"), 0
+
+    def peaks(e, view, some):
+        steps = np.abs(np.diff(some.mean(axis=1), axis=-1)).max(axis=-1)
+        return SimpleNamespace(prop={"pq": steps})
+
+    monkeypatch.setattr(patterns, "load_model", lambda results, name: name)
+    monkeypatch.setattr(patterns, "generate", lambda network, *asked: of[network])
+    monkeypatch.setattr(patterns.roles, "decoded_scan", lambda study: "am")
+    monkeypatch.setattr(patterns, "_indexed", peaks)
+    found = patterns.banded_decodes(evidence, "beta_low", bands=True)
+    assert found.value > 90 and found.baseline < 20
+    none = patterns.banded_decodes(evidence, "beta_low", bands=False)
+    assert none.value == pytest.approx(100 - found.value)

@@ -43,11 +43,13 @@ def ranked_patterns(e: Evidence, model: str, part: str, number: str) -> Found:
     return found(shares[0], shares[1] if plain else np.nan, counts[0], "lattices", scans)
 
 
-def worst_loss_fall(e: Evidence, model: str) -> Found:
-    """Per cent by which the worst loss falls per quarter in the second half of a training."""
-    histories = [e.results.model(e.model(name)).history for name in (model, "beta_one")]
-    own, plain = (still_falling(h.assign(loss=h["worst"])) for h in histories)
-    numbers = [own[f"loss_fall_pct{end}"] for end in ("", "_low", "_high")]
+def loss_fall(e: Evidence, models, column: str) -> Found:
+    """Per cent by which a loss falls per quarter in the second half of a training, at most."""
+    names = [e.model(name) for name in (*models, "beta_one")]
+    histories = [e.results.model(name).history for name in names]
+    *own, plain = (still_falling(h.assign(loss=h[column])) for h in histories)
+    most = max(own, key=lambda fall: fall["loss_fall_pct"])
+    numbers = [most[f"loss_fall_pct{end}"] for end in ("", "_low", "_high")]
     return Found(*numbers, plain["loss_fall_pct"], units=f"{len(histories[0])} lines")
 
 

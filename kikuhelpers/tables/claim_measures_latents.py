@@ -22,14 +22,24 @@ from kikuhelpers.latents.features import cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.study import PREPROCESSED, roles
-from kikuhelpers.tables.evidence import DRAWS, Evidence, Found, Untestable, drawn, found
+from kikuhelpers.tables.evidence import (
+    DRAWS,
+    Evidence,
+    Found,
+    Untestable,
+    crystals_of,
+    drawn,
+    found,
+    halves,
+)
 from kikuhelpers.tables.intervals import Resamples
-from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS
+from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, areas
 
 _TRUE = {"density": np.log, "strain": np.asarray}  # fields of the truth, and how they count
 _LEAST_EXPLAINED = 0.05  # share of the variance: less, and the truth is not of these maps
 _SMALLEST_GRAIN = 100  # points: smaller ones show no cells' shape
 _LAGS, _SUMMED = 8, 4  # points; side of the squares of pixels that are summed for a PCA
+_MIXED, _PURE = 0.75, 0.99  # of a pattern from the crystal under the beam: less, and more
 _LINE, _COLUMNS = 5, 5  # points of a line's surroundings; columns that are drawn together
 
 
@@ -39,14 +49,6 @@ def _view(e: Evidence, role: str, fine: bool = False) -> View:
     if scan is None:
         raise Untestable(f"a map of {role}{' at a finer step' * fine}")
     return View.whole(e.results, scan)
-
-
-def _crystals(view: View) -> np.ndarray:
-    """(rows, columns) labels: true grains and lamellae, or the grains of a measured scan."""
-    if not view.is_virtual:
-        return view.grains()
-    labels = np.unique(view.truth("grain") + 1j * view.truth("twin"), return_inverse=True)[1]
-    return np.where(view.truth("phase") == 0, labels.reshape(view.shape), -1)
 
 
 def _units(view: View) -> tuple[np.ndarray, int, str]:
@@ -72,7 +74,7 @@ def _features(view: View, model: str) -> np.ndarray:
 def _field(view: View, name: str) -> np.ndarray:
     """A field of the truth, the place, or a physical map, (rows, columns, k), not standardised."""
     if name == "rotation":
-        values = rotation_vectors_deg(view.true_orientations(), _crystals(view))
+        values = rotation_vectors_deg(view.true_orientations(), crystals_of(view))
     elif name == "place":
         values = np.stack(np.indices(view.shape), axis=-1).astype(float)
     else:
@@ -85,7 +87,7 @@ class _Shares:
     """Share of the variance of maps (rows, columns, D) inside crystals that fields explain."""
 
     def __init__(self, view: View, maps: np.ndarray, names, inside: np.ndarray):
-        crystals, (units, self.count, self.word) = _crystals(view), _units(view)
+        crystals, (units, self.count, self.word) = crystals_of(view), _units(view)
         fields = [standardised_in_grains(_field(view, name), crystals) for name in names]
         self.columns, start = {}, 0
         for name, field in zip(names, fields, strict=True):
@@ -104,13 +106,6 @@ class _Shares:
         xx = xx[..., some] + 1e-9 * len(some) * np.eye(len(some))
         return (xy * np.linalg.solve(xx, xy)).sum(axis=1) / np.maximum(times @ self.yy, 1e-9)
 
-    def halves(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Weights (1, units) of those that choose; draws of the others, and their number."""
-        judges = np.flatnonzero(np.arange(self.count) % 2)
-        times = np.zeros((1 + DRAWS, self.count))
-        times[:, judges] = drawn(len(judges))
-        return (np.arange(self.count)[np.newaxis] % 2 == 0) * 1.0, times, len(judges)
-
 
 def explained_by(
     e: Evidence, role: str, fields, given=(), fine=False, how="more", where=""
@@ -120,12 +115,12 @@ def explained_by(
     ``how`` is "more", "both" (the least of what each of two adds to the other), or "correlation".
     """
     view, names, shares = _view(e, role, fine), [*fields, *given], []
-    inside = _crystals(view) >= 0
+    inside = crystals_of(view) >= 0
     if where == "interiors":
-        inside &= standardised_in_grains(_field(view, "density"), _crystals(view))[..., 0] < 0
+        inside &= standardised_in_grains(_field(view, "density"), crystals_of(view))[..., 0] < 0
     for maps in (_features(view, e.model("largest")), _field(view, "iq_counts")):
         of = _Shares(view, maps, names, inside)
-        chooses, times, count = of.halves()
+        chooses, times, count = halves(of.count)
 
         def share(weights, of=of):
             whole = of.of(names, weights)
@@ -146,7 +141,7 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
     """
     view, gaps, names = _view(e, role), [], ("density", "strain", "rotation")
     for model in (one, other):
-        of = _Shares(view, _features(view, e.model(model)), names, _crystals(view) >= 0)
+        of = _Shares(view, _features(view, e.model(model)), names, crystals_of(view) >= 0)
         times = drawn(of.count)
         variance = np.einsum("rkk->rk", np.tensordot(times, of.xx, 1))[..., np.newaxis]
         rho2 = np.tensordot(times, of.xy, 1) ** 2 / (variance * (times @ of.yy)[:, np.newaxis])
@@ -158,7 +153,7 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
 def grain_share(e: Evidence, role: str) -> Found:
     """Share of a feature's variance between grains; beside it mean intensity and IQ."""
     view, shares = _view(e, role), []
-    crystals = _crystals(view)
+    crystals = crystals_of(view)
     units = np.unique(crystals[crystals >= 0], return_inverse=True)[1]
     physics = np.concatenate([_field(view, name) for name in ("mean_counts", "pq")], axis=-1)
     for maps in (_features(view, e.model("largest")), physics):
@@ -172,12 +167,9 @@ def grain_share(e: Evidence, role: str) -> Found:
             between = times @ (sums**2 / n[:, np.newaxis]) / points - mean
             return between / (times @ squares / points - mean)
 
-        judges = np.flatnonzero(np.arange(len(n)) % 2)
-        times = np.zeros((1 + DRAWS, len(n)))
-        times[:, judges] = drawn(len(judges))
-        chosen = share((np.arange(len(n))[np.newaxis] % 2 == 0) * 1.0)[0].argmax()
-        shares.append(share(times)[:, chosen])
-    return found(*shares, len(judges), "grains", [view.scan])
+        chooses, times, count = halves(len(n))
+        shares.append(share(times)[:, share(chooses)[0].argmax()])
+    return found(*shares, count, "grains", [view.scan])
 
 
 def segmentation(e: Evidence, role: str, against: str) -> Found:
@@ -187,7 +179,7 @@ def segmentation(e: Evidence, role: str, against: str) -> Found:
     components of the patterns, in the same way.
     """
     view, model = _view(e, role), e.model("largest")
-    crystals, ways = _crystals(view), [_features(view, model)]
+    crystals, ways = crystals_of(view), [_features(view, model)]
     if against == "pca":
         patterns = to_intensity(e.results.patterns(PREPROCESSED, view.scan))
         rows, columns, height, width = patterns.shape
@@ -231,7 +223,7 @@ def cell_shape(e: Evidence, role: str, what: str) -> Found:
     """
     shapes, scans = [], [s for s in roles.scored_scans(e.study) if e.is_of(s, role, False)]
     for view in (View.whole(e.results, scan) for scan in scans):
-        crystals, choice = _crystals(view), cell_feature(view, e.model("largest"))
+        crystals, choice = crystals_of(view), cell_feature(view, e.model("largest"))
         maps = [np.array(choice.map_of(view), float)[..., np.newaxis]]
         maps = np.concatenate([*maps, _field(view, "iq_counts"), _field(view, "density")], axis=-1)
         maps = standardised_in_grains(maps, crystals)
@@ -293,6 +285,33 @@ def nearest_orientation(e: Evidence, role: str) -> Found:
         resampled = draws.quantiles(off, [0.5])[:DRAWS, 0]
         medians.append(np.append(np.median(off), resampled))
     return found(*medians, count, word, [view.scan])
+
+
+def mixed_points(e: Evidence, role: str, beyond: str) -> Found:
+    """AUC of points whose pattern two crystals share, by their latents' distance to either side.
+
+    Sides are the points two steps to the left and right; beyond the "line" between both the mean of
+    two patterns would lie, too. The baseline is low IQ / noise.
+    """
+    view = _view(e, role)
+    inner, left, right = (slice(2, -2), slice(None, -4), slice(4, None))
+    z, crystals = _features(view, e.model("largest")), crystals_of(view)
+    z /= z.std(axis=(0, 1))
+    one, z, other = (z[:, part] for part in (left, inner, right))
+    across, along = z - one, other - one
+    place = (across * along).sum(axis=-1) / np.maximum((along**2).sum(axis=-1), 1e-9)
+    place = place.clip(0, 1) if beyond == "line" else place.round().clip(0, 1)
+    off = np.sqrt(((across - place[..., np.newaxis] * along) ** 2).sum(axis=-1))
+    same, share = crystals[:, left] == crystals[:, right], view.truth("own_share")[:, inner]
+    counts = (crystals[:, left] >= 0) & (crystals[:, right] >= 0) & (crystals[:, inner] >= 0)
+    marked, plain = counts & ~same & (share < _MIXED), counts & same & (share > _PURE)
+    if not marked.any():
+        raise Untestable("points whose pattern two crystals share")
+    units, count, word = _units(view)
+    times = drawn(count)[:, units[:, inner].ravel()].T.astype(np.float32)
+    sets = [times * part.ravel()[:, np.newaxis] for part in (marked, plain)]
+    quality = -_field(view, "iq_per_noise")[:, inner]
+    return found(*(areas(v.ravel(), *sets)[0] for v in (off, quality)), count, word, [view.scan])
 
 
 def drift(e: Evidence, one: str, other: str) -> Found:

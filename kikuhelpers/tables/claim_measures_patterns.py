@@ -1,26 +1,36 @@
 """Measures of claims that look at patterns: measured, decoded, drawn at random, between two."""
 
+from bisect import bisect_left
 from dataclasses import replace
+from functools import cache
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
 from scipy.ndimage import gaussian_filter
-from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances
 
 from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.indexing.pattern_centre import detector_of
-from kikuhelpers.latents.coding import decode, load_model
+from kikuhelpers.latents.coding import decode, generate, load_model
 from kikuhelpers.latents.features import standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
+from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
-from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
+from kikuhelpers.tables.evidence import Evidence, Found, Untestable, crystals_of, drawn, found
+from kikuhelpers.training.sample import sample_points
 
 _MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
 _APART, _FEWEST = 2, 20  # points between the two of a pair; in grains of a map
 _WALL = 1.5  # spreads of the density above its crystal's mean, that a wall has at least
 _NEAR_PX, _SMOOTH_PX = 3, 10.0
 _FIT_DEG = 1.0
+_ABOVE_NOISE = 0.95  # quantile of the peaks of noise
+_WEBP_EVERY, _WEBP_METHOD, _SHRUNK = 5, 6, (1, 2, 3, 4)  # points; slowest and smallest; factors
+_GREY, _BEST = 127.5, 101  # half the range of 8 bits; one above the best quality
+_WEBP_CONTAINER = 20  # bytes of RIFF and VP8 headers (RFC 9649), that a file of many has once
 
 
 def _sample(e: Evidence, scan: str) -> tuple[View, np.ndarray, np.ndarray, int]:
@@ -44,9 +54,7 @@ def _patterns(e: Evidence, kind: str, view: View, points: np.ndarray) -> np.ndar
 def across_walls(e: Evidence, role: str) -> Found:
     """Difference of two patterns with a wall under one, over that of two of one interior."""
     view = View.whole(e.results, roles.scan_of(e.study, role))
-    crystals = view.truth("grain") + 1j * view.truth("twin")
-    crystals = np.unique(crystals, return_inverse=True)[1].reshape(view.shape)
-    crystals = np.where(view.truth("phase") == 0, crystals, -1)
+    crystals = crystals_of(view)
     density = standardised_in_grains(np.log(view.truth("density")), crystals)
     contrast = standardised_in_grains(view.property_map("std_counts"), crystals)
     if contrast[density > _WALL].mean() > contrast[density < 0].mean() - 0.2:
@@ -99,6 +107,118 @@ def gain_ratio(e: Evidence) -> Found:
     return found(np.sqrt(changes[0] / changes[1]), 1.0, count, "grains", [view.scan])
 
 
+def _smooth(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The slow part (n, pixels inside the screen) of patterns or their differences, so given."""
+    whole = np.zeros((len(values), *mask.shape), np.float32)
+    whole[:, mask] = values
+    return gaussian_filter(whole, (0, _SMOOTH_PX, _SMOOTH_PX))[:, mask]
+
+
+def coded_first(e: Evidence) -> Found:
+    """Share of the slow part of patterns that the smallest VAE decodes, less that of the rest.
+
+    Shares of the variance about the mean pattern; bands and the camera's noise are the rest. The
+    baseline is a PCA of as many components.
+    """
+    view, points, grain, count = _sample(e, e.study.decoded_scans[0])
+    wanted, name = _patterns(e, PREPROCESSED, view, points), e.model("smallest")
+
+    def lead(of):
+        sums = []
+        for part in (wanted - _patterns(e, of, view, points), wanted - wanted.mean(axis=0)):
+            slow = _smooth(part, view.mask)
+            squares = [(some**2).sum(axis=1) for some in (slow, part - slow)]
+            sums.append([drawn(count) @ np.bincount(grain, some) for some in squares])
+        return np.subtract(*(1 - np.divide(*sums)))
+
+    pca = e.pca_like(name)
+    return found(lead(name), lead(pca) if pca else np.nan, count, "grains", [view.scan])
+
+
+def gain_place(e: Evidence) -> Found:
+    """Gain at the rim over that in the centre from the second VAE to the third, over the first's.
+
+    Rim and centre are halves of the screen's pixels; the gain is of the mean square left.
+    """
+    names = roles.vaes(e.study)[:3]
+    if len(names) < 3:
+        raise Untestable("VAEs of three dimensions")
+    view, points, grain, count = _sample(e, e.study.decoded_scans[0])
+    wanted, gains = _patterns(e, PREPROCESSED, view, points), []
+    places = np.argwhere(view.mask)
+    radius = np.hypot(*(places - places.mean(axis=0)).T)
+    squares = [(wanted - _patterns(e, name, view, points)) ** 2 for name in names]
+    for zone in (radius > np.median(radius), radius <= np.median(radius)):
+        left = [drawn(count) @ np.bincount(grain, some[:, zone].mean(axis=1)) for some in squares]
+        gains.append(-np.diff(left, axis=0))
+    rim, centre = gains
+    if min(rim[:, 0].min(), centre[:, 0].min()) <= 0:
+        raise Untestable("gains of centre and rim in both steps")
+    return found(np.divide(*(rim / centre)[::-1]), 1.0, count, "grains", [view.scan])
+
+
+def bytes_at_equal_distortion(e: Evidence) -> Found:
+    """Bytes of WebP that leaves as much of patterns as a VAE does, over those of 16-bit latents.
+
+    WebP is tuned: of patterns shrunk by whole factors the fewest bytes, without the container.
+    Baseline: the same of a PCA of as many components.
+    """
+    name = e.model("d64")
+    view, points, grain, count = _sample(e, e.study.decoded_scans[0])
+    points, grain = points[::_WEBP_EVERY], grain[::_WEBP_EVERY]
+    wanted = _patterns(e, PREPROCESSED, view, points)
+    whole = np.zeros((len(points), *view.mask.shape), np.float32)
+    whole[:, view.mask] = wanted
+    images = [Image.fromarray(p) for p in np.round(_GREY * (whole + 1)).astype(np.uint8)]
+
+    @cache
+    def pressed(shrunk, quality):
+        """Bytes of each image, and the sum of squares that is left of all."""
+        sizes, left = [], 0.0
+        for image, pattern in zip(images, wanted, strict=True):
+            file = BytesIO()
+            image.reduce(shrunk).save(file, "WEBP", quality=quality, method=_WEBP_METHOD)
+            sizes.append(file.tell() - _WEBP_CONTAINER)
+            back = Image.open(file).convert("L").resize(image.size, Image.Resampling.BICUBIC)
+            left += ((np.asarray(back)[view.mask] / _GREY - 1 - pattern) ** 2).sum()
+        return np.array(sizes), left
+
+    def ratio(of):
+        most, sizes = ((wanted - _patterns(e, of, view, points)) ** 2).sum(), []
+        for by in _SHRUNK:
+            better = bisect_left(range(_BEST), -most, key=lambda q, by=by: -pressed(by, q)[1])
+            sizes += [pressed(by, better)[0]] if better < _BEST else []
+        if not sizes:
+            raise Untestable("a WebP that leaves as little as decoded patterns")
+        size = np.bincount(grain, min(sizes, key=np.sum), count)
+        there = 2 * e.study.model(name).latent_dim * np.bincount(grain, minlength=count)
+        return np.divide(*(drawn(count) @ np.stack([size, there], axis=1)).T)
+
+    pca = e.pca_like(name)
+    return found(ratio(name), ratio(pca) if pca else np.nan, count, "grains", [view.scan])
+
+
+def unseen_points(e: Evidence, role: str) -> Found:
+    """Per cent more residual at a map's points that the training did not draw than at the drawn."""
+    network, name = _network(e)
+    view = View.whole(e.results, roles.scan_of(e.study, role))
+    shown, grains = np.zeros(view.shape, bool), view.grains()
+    shown.ravel()[sample_points(e.study, view.scan, view.shape)] = True
+    sums, units = [], np.unique(grains, return_inverse=True)[1].reshape(view.shape)
+    for some in (~shown, shown):
+        points = np.argwhere(some & (grains >= 0))
+        if len(points) < _FEWEST:
+            raise Untestable(f"a map of {role} with points that the training did not draw")
+        points = points[:: max(1, len(points) // _MOST)]
+        latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
+        back = decode(network, latents, view.mask, e.study.training.precision)[:, view.mask]
+        left = ((_patterns(e, PREPROCESSED, view, points) - back) ** 2).sum(axis=1)
+        unit, count = units[tuple(points.T)], units.max() + 1
+        sums.append([np.bincount(unit, w, count) for w in (left, np.ones(len(left)))])
+    unseen, drawn_ones = (np.divide(*(drawn(count) @ np.array(s).T).T) for s in sums)
+    return found(100 * (unseen / drawn_ones - 1), 0.0, count, "grains", [view.scan])
+
+
 def _indexed(e: Evidence, view: View, patterns: np.ndarray):
     """The orientation map of patterns (n, height, width), as if the camera had taken them."""
     card, centre = (getattr(e.results.scan(view.scan), n) for n in ("card", "pattern_centre"))
@@ -127,18 +247,16 @@ def random_decodes(e: Evidence, number: str) -> Found:
     """
     network, name = _network(e)
     view, points, grain, _ = _sample(e, roles.decoded_scan(e.study))
-    noise = np.random.default_rng(e.study.seed).standard_normal((_DECODED, network.latent_dim))
-    random = decode(network, noise.astype(np.float32), view.mask, e.study.training.precision)
+    random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
     if number == "background":
-        real = np.full((len(points), *view.mask.shape), -1, np.float32)
-        real[:, view.mask] = _patterns(e, PREPROCESSED, view, points)
-        sets = random, real, real.mean(axis=0, keepdims=True)
-        small, inside = (slice(None), *[slice(None, None, 2)] * 2), view.mask[::2, ::2]
-        sigma = 0, _SMOOTH_PX / 2, _SMOOTH_PX / 2  # on every second pixel
-        smooth = [gaussian_filter(of[small], sigma)[:, inside] for of in sets]
-        own = cdist(smooth[1], smooth[1])
+        real = _patterns(e, PREPROCESSED, view, points)
+        sets = random[:, view.mask], real, real.mean(axis=0, keepdims=True)
+        smooth = [_smooth(of, view.mask) for of in sets]
+        own = pairwise_distances(smooth[1], smooth[1])
         own = np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1)
-        off, mean = (cdist(of, smooth[1]).min(axis=1) / np.median(own) for of in smooth[::2])
+        off, mean = (
+            pairwise_distances(of, smooth[1]).min(axis=1) / np.median(own) for of in smooth[::2]
+        )
         some = [np.median(np.repeat(off, times)) for times in drawn(_DECODED).astype(int)]
         return found(some, mean[0], _DECODED, "random latents", [view.scan])
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
@@ -149,6 +267,26 @@ def random_decodes(e: Evidence, number: str) -> Found:
         enough = xmap.prop["nmatch"] >= np.median(real.prop["nmatch"])
         index = enough & (xmap.prop["fit"] < _FIT_DEG)
         shares.append(100 * drawn(len(index)) @ index / len(index))
+    return found(*shares, _DECODED, "random latents", [view.scan])
+
+
+def banded_decodes(e: Evidence, model: str, bands: bool) -> Found:
+    """Per cent of decoded random latents with, or without, Hough peaks above those of noise.
+
+    Noise has the spectrum of the decoded patterns and random phases. The baseline is the VAE of
+    beta = 1.
+    """
+    view, shares = View.whole(e.results, roles.decoded_scan(e.study)), []
+    phases = np.random.default_rng(e.study.seed).random((_DECODED, *view.mask.shape))
+    for name in (e.model(model), e.model("beta_one")):
+        network = load_model(e.results, name)
+        random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
+        slow = random * view.mask
+        noise = np.abs(np.fft.rfft2(slow)) * np.exp(1j * np.angle(np.fft.rfft2(phases)))
+        noise = np.where(view.mask, np.fft.irfft2(noise, view.mask.shape), OUTSIDE).clip(-1, 1)
+        ours, theirs = (_indexed(e, view, p).prop["pq"] for p in (random, noise))
+        hit = (ours > np.quantile(theirs, _ABOVE_NOISE)) == bands
+        shares.append(100 * drawn(_DECODED) @ hit / _DECODED)
     return found(*shares, _DECODED, "random latents", [view.scan])
 
 

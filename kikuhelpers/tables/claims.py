@@ -32,11 +32,8 @@ _FUNCTIONS = [
     pair for module in _MODULES for pair in inspect.getmembers(module, inspect.isfunction)
 ]
 MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for m in _MODULES]}
-_PRINTED = (
-    "says verdict because evidence value low high unit judged side threshold against baseline"
-)
-_PRINTED = f"{_PRINTED} lead_low lead_high units place".split()
-_COLUMNS = ["claim", "group", *_PRINTED, "kind"]
+_COLUMNS = "claim group says verdict because evidence value low high unit judged side threshold"
+_COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind".split()
 _WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
 _RULE = """The rule, thresholds and reasons stand in data/claims.yaml, committed before any measure
 was run. Intervals hold neither another training nor, of one scan, another specimen. All
@@ -130,7 +127,7 @@ def judge(results: Results, claims: dict[str, Claim]) -> pd.DataFrame:
 
 
 def claims_page(results: Results, table: pd.DataFrame) -> str:
-    """Return the page claims.md: the verdicts, where a baseline wins, and all numbers by group."""
+    """Return the page claims.md: the verdicts, where a baseline wins, and the claims by group."""
     counts = table["verdict"].value_counts().items()
     parts = [f"# The paper's claims: {title_of(results.study)}\n", _RULE]
     parts += [", ".join(f"{word}: {count}" for word, count in counts) + ".\n"]
@@ -141,6 +138,22 @@ def claims_page(results: Results, table: pd.DataFrame) -> str:
         numbers = f"{row.value:.3g} against {row.baseline:.3g} {row.unit}"
         parts.append(f"- `{row.claim}`: {numbers} of the baseline ({row.against}).")
     for group, rows in table.groupby("group", sort=False):
-        text = rows[_PRINTED].to_markdown(index=False, floatfmt=".3g").replace(" nan ", "     ")
+        text = pd.DataFrame(map(_printed, rows.itertuples())).to_markdown(index=False)
         parts.append(f"\n## {group}\n\n{text}")
     return "\n".join(parts) + "\n"
+
+
+def _printed(row) -> dict[str, str]:
+    """A claim as the page prints it, for who reads no CSV."""
+    found, asked = "", f"{row.side} {row.threshold:g}"
+    if row.verdict != UNTESTED:
+        found = f"{row.value:.3g} ({row.low:.3g} to {row.high:.3g})"
+    beside = "" if np.isnan(row.baseline) else f"{row.baseline:.3g}: "
+    verdict = f"**{row.verdict}**" + f" ({row.because})" * bool(row.because)
+    return {
+        "claim": f"{row.says} {row.place}",
+        "verdict": f"{verdict} {row.evidence}",
+        "found (95 %)": f"{found} {row.units}",
+        "asked for": f"{'lead ' * (row.judged == 'lead')}{asked} {row.unit}",
+        "baseline": f"{beside}{row.against}",
+    }

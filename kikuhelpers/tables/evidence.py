@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 from kikuhelpers.tables.scores import FEWEST_CLUSTERS, interval
@@ -41,6 +42,14 @@ def drawn(count: int) -> np.ndarray:
     return np.concatenate([np.ones((1, count), int), times]).astype(float)
 
 
+def halves(count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Weights (1, count) of the units that choose; draws of every second one, and their number."""
+    judges = np.flatnonzero(np.arange(count) % 2)
+    times = np.zeros((1 + DRAWS, count))
+    times[:, judges] = drawn(len(judges))
+    return (np.arange(count)[np.newaxis] % 2 == 0) * 1.0, times, len(judges)
+
+
 def found(values, others, count: int, units: str, scans=()) -> Found:
     """Found of a measure and its baseline in all draws (1 + DRAWS,) of so many units."""
     values, others = (np.broadcast_to(np.asarray(v, float), 1 + DRAWS) for v in (values, others))
@@ -48,6 +57,14 @@ def found(values, others, count: int, units: str, scans=()) -> Found:
     parts = [part[1:] + enough for part in (values, values - others)]
     ends, lead = ((np.nan,) * 2 if np.isnan(p).all() else interval(p) for p in parts)
     return Found(values[0], *ends, others[0], *lead, f"{count} {units}", tuple(scans))
+
+
+def crystals_of(view: View) -> np.ndarray:
+    """(rows, columns) labels: true grains and lamellae, or the grains of a measured scan."""
+    if not view.is_virtual:
+        return view.grains()
+    labels = np.unique(view.truth("grain") + 1j * view.truth("twin"), return_inverse=True)[1]
+    return np.where(view.truth("phase") == 0, labels.reshape(view.shape), -1)
 
 
 class Evidence:
