@@ -144,6 +144,15 @@ def test_kam_of_a_uniform_map_is_zero(rows, columns, order):
     assert kam == pytest.approx(np.zeros((rows, columns)), abs=ANGLE)
 
 
+def test_surroundings_are_the_median_of_a_square_around():
+    """A lamella differs from most points two steps away, and a point beside it from few."""
+    angles = np.zeros((9, 9))
+    angles[4] = 20
+    turn = maps.surroundings_deg(turned(angles, not_indexed=[40]), 2)
+    assert turn[4, 2] == pytest.approx(20, abs=ANGLE) and np.isnan(turn[4, 4])
+    assert turn[3, 4] == turn[2, 4] == pytest.approx(0, abs=ANGLE)
+
+
 def test_ipf_colours_of_cube_directions():
     corners = Vector3d([[1, 0, 0], [1, 1, 0], [1, 1, 1]])  # red, green and blue in the TSL key
     turns = [Rotation.from_align_vectors(corner, Vector3d.xvector()).data[0] for corner in corners]

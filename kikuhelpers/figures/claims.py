@@ -11,7 +11,8 @@ from kikuhelpers.tables.targets import FALSE_ALARMS
 from kikuhelpers.tables.truth_scores import IDEAL
 
 _COLOURS = {HOLDS: "tab:green", IN_PART: "tab:orange", FAILS: "tab:red", UNTESTED: "0.5"}
-_ROW_MM, _HEAD_MM, _LIMITS_MM, _LONGEST = 6.5, 12.0, 75.0, 80  # letters of a claim
+_ROW_MM, _HEAD_MM, _LIMITS_MM, _LONGEST = 6.5, 12.0, 75.0, 92  # letters of a claim
+_BETWEEN = 0.1  # of a row, from a scan's dot to the next one's
 _FOUND = 0.5  # share of the points: the effect is found
 _METHODS = ("ideal observer", "best physical map", "probe of physical maps", "principal components")
 _METHODS += ("latent feature", "probe of latents")
@@ -29,19 +30,19 @@ def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
         look = {"va": "center", "transform": ax.transAxes, "fontsize": style.SMALL_PT}
         colour = _COLOURS[row.verdict]
         ax.text(-2.45, 0.8, shorten(row.says, _LONGEST, placeholder=" …"), **look)
-        ax.text(-2.45, -0.5, shorten(row.unit, _LONGEST, placeholder=" …"), color="0.5", **look)
-        ax.text(1.05, 0.8, row.verdict, color=colour, **look)
-        ax.text(1.05, -0.5, row.evidence, color="0.5", **look)
+        unit = f"lead, {row.unit}" if row.judged == "lead" else row.unit
+        ax.text(-2.45, -0.5, shorten(unit, _LONGEST, placeholder=" …"), color="0.5", **look)
+        ax.text(1.1, 0.8, row.verdict, color=colour, **look)
+        ax.text(1.1, -0.5, row.evidence, color="0.5", **look)
         if row.verdict == UNTESTED:
             ax.set_axis_off()
             continue
-        # A lead is drawn as the value, beside the baseline and what must be gained on it.
-        line = row.threshold + (row.baseline if row.judged == "lead" else 0)
-        ax.plot(
-            [row.low, row.value, row.high], [0, 0, 0], color=colour, marker="o", ms=3, markevery=[1]
-        )
-        ax.plot(row.baseline, 0, "^", mfc="none", color="black", ms=3.5, mew=0.6)
-        for at in {line, -line if row.side == "within" else line}:
+        numbers, beside = [row.low, row.value, row.high], row.baseline
+        if row.judged == "lead":  # over the baseline, which then stands at 0
+            numbers, beside = [row.lead_low, row.value - row.baseline, row.lead_high], 0
+        ax.plot(numbers, [0, 0, 0], color=colour, marker="o", ms=3, markevery=[1])
+        ax.plot(beside, 0, "^", mfc="none", color="black", ms=3.5, mew=0.6)
+        for at in {row.threshold, -row.threshold if row.side == "within" else row.threshold}:
             ax.axvline(at, color="black", lw=0.7)
         ax.set(yticks=[], xmargin=0.1)
         ax.spines[["left", "right", "top"]].set_visible(False)
@@ -71,7 +72,7 @@ def detection_limits(table: pd.DataFrame, vaes: list[str]) -> style.PaperFigure:
             feature = latent & rows["readout"].str.startswith("feature chosen")
             kinds = ideal, physics & ~probe, physics & probe, ~latent & (rows["model"] != "")
             limits = [_limit(rows[kind]) for kind in (*kinds, feature, latent & probe)]
-            places = np.arange(len(limits)) + 0.1 * number
+            places = np.arange(len(limits)) + _BETWEEN * (number - (len(scans) - 1) / 2)
             ax.plot(np.minimum(limits, 1.5 * strongest), places, "o", ms=3, label=scan)
         ax.axvline(1.2 * strongest, color="black", ls=":", lw=0.7)
         ax.set(xscale="log", yticks=range(len(_METHODS)), yticklabels=_METHODS, title=effect)

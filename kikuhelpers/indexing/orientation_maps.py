@@ -137,6 +137,21 @@ def kam_deg(xmap: CrystalMap, order: int, limit_deg: float) -> np.ndarray:
     return kam.reshape(xmap.shape)
 
 
+def surroundings_deg(xmap: CrystalMap, away: int) -> np.ndarray:
+    """Return the median disorientation in degrees of each point from those ``away`` steps off.
+
+    These are on a square around the point; unlike KAM, grains beside it do not count more than it.
+    """
+    ring = [o for o in product(range(-away, away + 1), repeat=2) if max(map(abs, o)) == away]
+    angles = np.full((len(ring), xmap.size), np.nan)
+    # Of each pair of opposite offsets one is enough.
+    for number, offset in enumerate(ring[len(ring) // 2 :]):
+        here, there = _neighbours(xmap.shape, *offset)
+        apart = _between_deg(xmap, here, xmap, there)
+        angles[2 * number, here], angles[2 * number + 1, there] = apart, apart
+    return np.ma.median(np.ma.masked_invalid(angles), axis=0).filled(np.nan).reshape(xmap.shape)
+
+
 def ipf_colours(xmap: CrystalMap) -> np.ndarray:
     """Return the colours of the sample's x (IPF-X), (rows, columns, 3) in [0, 1].
 

@@ -10,6 +10,7 @@ from kikuhelpers.tables.intervals import lattice_labels
 from kikuhelpers.tables.table1 import compare_maps
 from kikuhelpers.training.convergence import still_falling
 
+_TAIL = 0.025  # beyond either end of an interval
 _WORST, _BEST = 0.99, 0.1  # quantiles of the loss
 _FEWEST_GRAINS = 3  # that survive, and that are lost
 _NO_STRUCTURE = 0.2  # Moran's I
@@ -17,6 +18,8 @@ _NO_STRUCTURE = 0.2  # Moran's I
 
 def ranked_patterns(e: Evidence, model: str, part: str, number: str) -> Found:
     """Per cent right, or lost, of a model's worst or best patterns; pores are left out.
+
+    Where no unit differs draws say nothing, and the end is the exact one of as many units.
 
     Baseline: the worst of a PCA, or of the VAE of beta = 1; of the best patterns the same points.
     """
@@ -40,7 +43,10 @@ def ranked_patterns(e: Evidence, model: str, part: str, number: str) -> Found:
         none = np.full(len(times), np.nan)
         shares.append(100 * np.divide(hits, points, out=none, where=points > 0))
         counts.append(len(np.unique(unit[chosen])))
-    return found(shares[0], shares[1] if plain else np.nan, counts[0], "lattices", scans)
+    of = found(shares[0], shares[1] if plain else np.nan, counts[0], "lattices", scans)
+    least = 100 * _TAIL ** (1 / counts[0])  # Clopper & Pearson, Biometrika 26 (1934) 404
+    ends = {0: {"high": 100 - least}, 100: {"low": least}} if of.low == of.high else {}
+    return of._replace(**ends.get(of.value, {}))
 
 
 def loss_fall(e: Evidence, models, column: str) -> Found:
@@ -54,19 +60,26 @@ def loss_fall(e: Evidence, models, column: str) -> Found:
 
 
 def survivors(e: Evidence, model: str) -> Found:
-    """AUC of the share of training patterns, grains that survive against lost ones."""
+    """AUC of the share of training patterns, grains that survive against lost; lattices drawn."""
     rows = e.table("orientation_shares")
     rows = rows[rows["model"] == e.model(model)]
+    before = [e.results.orientations(PREPROCESSED, scan) for scan in e.study.decoded_scans]
+    places = [
+        (s, g) for s, x in zip(e.study.decoded_scans, before, strict=True) for g in x.prop["grain"]
+    ]
+    lattices = dict(zip(places, lattice_labels(before, e.study.indexing.grain_deg), strict=True))
+    unit = [lattices[place] for place in zip(rows["scan"], rows["grain"], strict=True)]
+    unit = np.unique(unit, return_inverse=True)[1]
     kept = (rows["misorientation_deg_q50"] <= e.study.tables.wrong_deg).to_numpy()
     if min(kept.sum(), (~kept).sum()) < _FEWEST_GRAINS:
         raise Untestable(f"{_FEWEST_GRAINS} grains that survive, and as many that are lost")
-    times, areas = drawn(len(rows)), []
+    times, areas = drawn(unit.max() + 1)[:, unit], []
     for values in rows[["share_pct", "points"]].to_numpy(float).T:
         wins = np.sign(values[kept][:, np.newaxis] - values[~kept]) / 2 + 0.5
         won = ((times[:, kept] @ wins) * times[:, ~kept]).sum(axis=1)
         pairs = times[:, kept].sum(axis=1) * times[:, ~kept].sum(axis=1)
         areas.append(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
-    return found(*areas, len(rows), "grains", e.study.decoded_scans)
+    return found(*areas, unit.max() + 1, "lattices", e.study.decoded_scans)
 
 
 def noise_features(e: Evidence) -> Found:
@@ -83,12 +96,3 @@ def values_per_latent(e: Evidence, dimensions: int) -> Found:
     """Values of the network's input per latent value."""
     value = NETWORK_INPUT_PX**2 / dimensions
     return Found(value, value, value, value, 0.0, 0.0, "counted")
-
-
-def time_ratio(e: Evidence, one: str, other: str) -> Found:
-    """Seconds per presentation of a model over another's; lines of their histories are drawn."""
-    rates = []
-    for name in (one, other):
-        lines = e.results.model(e.model(name)).history[["seconds", "presentations"]].diff()[1:]
-        rates.append(np.divide(*(drawn(len(lines)) @ lines.to_numpy(float)).T))
-    return found(rates[0] / rates[1], np.nan, len(lines), "lines of the history")

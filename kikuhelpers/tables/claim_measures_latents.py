@@ -17,11 +17,13 @@ from kikuhelpers.indexing.orientation_maps import (
     disorientation_deg,
     point_groups,
     rotation_vectors_deg,
+    surroundings_deg,
 )
 from kikuhelpers.latents.features import cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.study import PREPROCESSED, roles
+from kikuhelpers.tables.claim_measures_tables import detection
 from kikuhelpers.tables.evidence import (
     DRAWS,
     Evidence,
@@ -33,13 +35,15 @@ from kikuhelpers.tables.evidence import (
     halves,
 )
 from kikuhelpers.tables.intervals import Resamples
-from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, areas
+from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, Judge, areas, interval
+from kikuhelpers.tables.targets import targets_of
 
 _TRUE = {"density": np.log, "strain": np.asarray}  # fields of the truth, and how they count
 _LEAST_EXPLAINED = 0.05  # share of the variance: less, and the truth is not of these maps
 _SMALLEST_GRAIN = 100  # points: smaller ones show no cells' shape
 _LAGS, _SUMMED = 8, 4  # points; side of the squares of pixels that are summed for a PCA
 _MIXED, _PURE = 0.75, 0.99  # of a pattern from the crystal under the beam: less, and more
+_AROUND = 2  # steps from a point to its surroundings
 _LINE, _COLUMNS = 5, 5  # points of a line's surroundings; columns that are drawn together
 
 
@@ -291,27 +295,50 @@ def mixed_points(e: Evidence, role: str, beyond: str) -> Found:
     """AUC of points whose pattern two crystals share, by their latents' distance to either side.
 
     Sides are the points two steps to the left and right; beyond the "line" between both the mean of
-    two patterns would lie, too. The baseline is low IQ / noise.
+    two patterns would lie, too. Baseline: low IQ / noise or, if better, the largest PCA.
     """
-    view = _view(e, role)
-    inner, left, right = (slice(2, -2), slice(None, -4), slice(4, None))
-    z, crystals = _features(view, e.model("largest")), crystals_of(view)
-    z /= z.std(axis=(0, 1))
-    one, z, other = (z[:, part] for part in (left, inner, right))
-    across, along = z - one, other - one
-    place = (across * along).sum(axis=-1) / np.maximum((along**2).sum(axis=-1), 1e-9)
-    place = place.clip(0, 1) if beyond == "line" else place.round().clip(0, 1)
-    off = np.sqrt(((across - place[..., np.newaxis] * along) ** 2).sum(axis=-1))
-    same, share = crystals[:, left] == crystals[:, right], view.truth("own_share")[:, inner]
-    counts = (crystals[:, left] >= 0) & (crystals[:, right] >= 0) & (crystals[:, inner] >= 0)
-    marked, plain = counts & ~same & (share < _MIXED), counts & same & (share > _PURE)
+    view, inner = _view(e, role), slice(2, -2)
+    crystals, share = crystals_of(view), view.truth("own_share")[:, inner]
+    one, own, other = (crystals[:, part] for part in (slice(None, -4), inner, slice(4, None)))
+    counts = (np.minimum(one, other) >= 0) & ((own == one) | (own == other))
+    marked = counts & (one != other) & (share < _MIXED)
+    plain = counts & (one == other) & (share > _PURE)
     if not marked.any():
         raise Untestable("points whose pattern two crystals share")
     units, count, word = _units(view)
     times = drawn(count)[:, units[:, inner].ravel()].T.astype(np.float32)
     sets = [times * part.ravel()[:, np.newaxis] for part in (marked, plain)]
-    quality = -_field(view, "iq_per_noise")[:, inner]
-    return found(*(areas(v.ravel(), *sets)[0] for v in (off, quality)), count, word, [view.scan])
+    maps = [_off_sides(_features(view, e.model("largest")), beyond)]
+    maps.append(-_field(view, "iq_per_noise")[:, inner, 0])
+    if e.study.largest_pca:
+        maps.append(_off_sides(_features(view, e.study.largest_pca), beyond))
+    value, *others = (areas(v.ravel(), *sets)[0] for v in maps)
+    return found(value, max(others, key=lambda v: v[0]), count, word, [view.scan])
+
+
+def _off_sides(maps: np.ndarray, beyond: str) -> np.ndarray:
+    """Distance of each point of maps from the nearer side, or from the "line" between both."""
+    z = maps / maps.std(axis=(0, 1))
+    across, along = z[:, 2:-2] - z[:, :-4], z[:, 4:] - z[:, :-4]
+    place = (across * along).sum(axis=-1) / np.maximum((along**2).sum(axis=-1), 1e-9)
+    place = (place if beyond == "line" else place.round()).clip(0, 1)
+    return np.sqrt(((across - place[..., np.newaxis] * along) ** 2).sum(axis=-1))
+
+
+def twins_in_orientations(e: Evidence) -> Found:
+    """AUC of thin twins on latents, and of the turn of Hough orientations from their surroundings.
+
+    The turn is the median disorientation from the points two steps away; ends are not paired.
+    """
+    latents, others = detection(e, "twins", "wrought"), []
+    for view in (View.whole(e.results, scan) for scan in latents.scans):
+        (target,) = [target for target in targets_of(view) if target.name == "twins"]
+        turn = np.nan_to_num(surroundings_deg(view.orientations(), _AROUND))
+        area = Judge(target).scores(turn)["AUC"]
+        others.append((area.value, *interval(area.resampled)))
+    turn, low, high = np.mean(others, axis=0)
+    lead = latents.low - high, latents.high - low
+    return latents._replace(baseline=turn, lead_low=lead[0], lead_high=lead[1])
 
 
 def drift(e: Evidence, one: str, other: str) -> Found:

@@ -81,15 +81,22 @@ def across_walls(e: Evidence, role: str) -> Found:
 
 
 def residual_correlation(e: Evidence) -> Found:
-    """Correlation of what the largest VAE leaves of a pattern with itself, a few pixels away."""
+    """Correlation of what the largest VAE leaves of a pattern with that of the next in its grain.
+
+    The camera's noise is another in each pattern: what correlates is not noise.
+    """
     view, points, grain, count = _sample(e, e.study.decoded_scans[0])
-    wanted, shares = _patterns(e, PREPROCESSED, view, points), []
+    beside, grains = points + np.array([0, 1]), view.grains()
+    inside = beside[:, 1] < view.shape[1]
+    inside[inside] = grains[tuple(beside[inside].T)] == grains[tuple(points[inside].T)]
+    points, beside, grain, shares = points[inside], beside[inside], grain[inside], []
     for name in ("largest", "smallest"):
-        left = np.zeros((len(points), *view.mask.shape), np.float32)
-        left[:, view.mask] = wanted - _patterns(e, e.model(name), view, points)
-        both = view.mask[:, _NEAR_PX:] & view.mask[:, :-_NEAR_PX]
-        one, two = left[..., _NEAR_PX:][:, both], left[..., :-_NEAR_PX][:, both]
-        sums = [np.bincount(grain, (a * b).sum(axis=1)) for a, b in ((one, two), (one, one))]
+        left = []
+        for place in (points, beside):
+            kinds = (PREPROCESSED, e.model(name))
+            left.append(np.subtract(*(_patterns(e, kind, view, place) for kind in kinds)))
+        squares = (left[0] ** 2 + left[1] ** 2) / 2
+        sums = [np.bincount(grain, v.sum(axis=1), count) for v in (left[0] * left[1], squares)]
         shares.append(np.divide(*(drawn(count) @ part for part in sums)))
     return found(*shares, count, "grains", [view.scan])
 
@@ -117,11 +124,11 @@ def _smooth(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def coded_first(e: Evidence) -> Found:
     """Share of the slow part of patterns that the smallest VAE decodes, less that of the rest.
 
-    Shares of the variance about the mean pattern; bands and the camera's noise are the rest. The
-    baseline is a PCA of as many components.
+    Shares of the variance about the mean of what the largest VAE decodes, for camera's noise is of
+    the rest alone. The baseline is a PCA of as many components.
     """
     view, points, grain, count = _sample(e, e.study.decoded_scans[0])
-    wanted, name = _patterns(e, PREPROCESSED, view, points), e.model("smallest")
+    wanted, name = _patterns(e, e.model("largest"), view, points), e.model("smallest")
 
     def lead(of):
         sums = []
@@ -158,10 +165,10 @@ def gain_place(e: Evidence) -> Found:
 
 
 def bytes_at_equal_distortion(e: Evidence) -> Found:
-    """Bytes of WebP that leaves as much of patterns as a VAE does, over those of 16-bit latents.
+    """Bytes of WebP that leaves as much of patterns as a VAE, over those of its active latents.
 
-    WebP is tuned: of patterns shrunk by whole factors the fewest bytes, without the container.
-    Baseline: the same of a PCA of as many components.
+    These take 16 bit each. WebP is tuned: of patterns shrunk by whole factors the fewest bytes,
+    without the container. Baseline: the same of a PCA of as many components as dimensions.
     """
     name = e.model("d64")
     view, points, grain, count = _sample(e, e.study.decoded_scans[0])
@@ -191,7 +198,10 @@ def bytes_at_equal_distortion(e: Evidence) -> Found:
         if not sizes:
             raise Untestable("a WebP that leaves as little as decoded patterns")
         size = np.bincount(grain, min(sizes, key=np.sum), count)
-        there = 2 * e.study.model(name).latent_dim * np.bincount(grain, minlength=count)
+        values = e.study.model(name).latent_dim
+        if of == name:
+            values = e.results.model_scan(name, view.scan).features["active"].sum()
+        there = 2 * values * np.bincount(grain, minlength=count)
         return np.divide(*(drawn(count) @ np.stack([size, there], axis=1)).T)
 
     pca = e.pca_like(name)
@@ -199,24 +209,29 @@ def bytes_at_equal_distortion(e: Evidence) -> Found:
 
 
 def unseen_points(e: Evidence, role: str) -> Found:
-    """Per cent more residual at a map's points that the training did not draw than at the drawn."""
-    network, name = _network(e)
-    view = View.whole(e.results, roles.scan_of(e.study, role))
-    shown, grains = np.zeros(view.shape, bool), view.grains()
+    """Per cent more residual at points that the training did not draw than beside them.
+
+    Of neighbours in a row and a grain one was drawn and the other not.
+    """
+    name, view = e.model("d64"), View.whole(e.results, roles.scan_of(e.study, role))
+    network, grains = load_model(e.results, name), view.grains()
+    shown = np.zeros(view.shape, bool)
     shown.ravel()[sample_points(e.study, view.scan, view.shape)] = True
-    sums, units = [], np.unique(grains, return_inverse=True)[1].reshape(view.shape)
-    for some in (~shown, shown):
-        points = np.argwhere(some & (grains >= 0))
-        if len(points) < _FEWEST:
-            raise Untestable(f"a map of {role} with points that the training did not draw")
-        points = points[:: max(1, len(points) // _MOST)]
+    pairs = (shown[:, 1:] != shown[:, :-1]) & (grains[:, 1:] == grains[:, :-1])
+    left_ends = np.argwhere(pairs & (grains[:, 1:] >= 0))
+    if len(left_ends) < _FEWEST:
+        raise Untestable(f"a map of {role} with points that the training did not draw")
+    left_ends = left_ends[:: max(1, len(left_ends) // _MOST)]
+    unit = np.unique(grains[tuple(left_ends.T)], return_inverse=True)[1]
+    places = np.stack([left_ends, left_ends + np.array([0, 1])])
+    places = np.where(shown[tuple(left_ends.T)][:, np.newaxis], places[::-1], places)
+    sums, count = [], unit.max() + 1
+    for points in places:  # those that were not drawn come first
         latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
         back = decode(network, latents, view.mask, e.study.training.precision)[:, view.mask]
-        left = ((_patterns(e, PREPROCESSED, view, points) - back) ** 2).sum(axis=1)
-        unit, count = units[tuple(points.T)], units.max() + 1
-        sums.append([np.bincount(unit, w, count) for w in (left, np.ones(len(left)))])
-    unseen, drawn_ones = (np.divide(*(drawn(count) @ np.array(s).T).T) for s in sums)
-    return found(100 * (unseen / drawn_ones - 1), 0.0, count, "grains", [view.scan])
+        squares = ((_patterns(e, PREPROCESSED, view, points) - back) ** 2).sum(axis=1)
+        sums.append(drawn(count) @ np.bincount(unit, squares))
+    return found(100 * (sums[0] / sums[1] - 1), 0.0, count, "grains", [view.scan])
 
 
 def _indexed(e: Evidence, view: View, patterns: np.ndarray):
@@ -243,22 +258,23 @@ def random_decodes(e: Evidence, number: str) -> Found:
     """Of decoded random latents: per cent that index as decoded patterns do, or their background.
 
     The latter is the distance of the smooth part to the nearest measured one, over that of measured
-    ones to those of other grains. Baselines: decoded patterns themselves; the mean background.
+    ones to those of other grains. Baselines: decoded patterns themselves; what is no background,
+    the nearer of noise about the mean pattern and of its negative.
     """
     network, name = _network(e)
     view, points, grain, _ = _sample(e, roles.decoded_scan(e.study))
     random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
     if number == "background":
         real = _patterns(e, PREPROCESSED, view, points)
-        sets = random[:, view.mask], real, real.mean(axis=0, keepdims=True)
+        noise = np.random.default_rng(e.study.seed).standard_normal(random[:, view.mask].shape)
+        noise = real.mean() + real.std() * noise
+        sets = real, random[:, view.mask], noise, np.tile(-real.mean(axis=0), (_DECODED, 1))
         smooth = [_smooth(of, view.mask) for of in sets]
-        own = pairwise_distances(smooth[1], smooth[1])
-        own = np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1)
-        off, mean = (
-            pairwise_distances(of, smooth[1]).min(axis=1) / np.median(own) for of in smooth[::2]
-        )
-        some = [np.median(np.repeat(off, times)) for times in drawn(_DECODED).astype(int)]
-        return found(some, mean[0], _DECODED, "random latents", [view.scan])
+        own, *offs = (pairwise_distances(of, smooth[0]) for of in smooth)
+        own = np.median(np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1))
+        times, sizes = drawn(_DECODED).astype(int), [off.min(axis=1) / own for off in offs]
+        value, *others = (np.array([np.median(np.repeat(s, n)) for n in times]) for s in sizes)
+        return found(value, np.minimum(*others), _DECODED, "random latents", [view.scan])
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     real = _indexed(e, view, decode(network, latents, view.mask, e.study.training.precision))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kikuhelpers.study import PREPROCESSED, roles
+from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL
 
@@ -13,17 +13,20 @@ WRONG_TRUTH_DEG = 5.0  # median error before decoding, from which on the truth i
 def detection(
     e: Evidence, effect: str, role="", fine=None, readout="feature", maps=(), against=(), model=""
 ) -> Found:
-    """AUC of an effect on latents and on physical maps, mean over the scans of a role.
+    """AUC of an effect on latents, and on physical maps or the largest PCA, mean over some scans.
 
     The best over models and smoothings, on either side, of what needs no truth of the judged map.
-    Scans may be of one specimen: their ends are averaged, as if they erred together.
+    Scans may be of one specimen: their ends are averaged, as if they erred together. Of domains
+    the AUC counts whichever side is high, so that chance has more than 0.5: it is brought there.
     """
     table, parts = e.table("truth_scores").query("effect == @effect and measure == 'AUC'"), []
+    table = table.dropna(subset=["score", "low", "high"])
     for scan, rows in table.groupby("scan", sort=False):
         name, probed = rows["readout"], rows["readout"].str.contains("probe")
         chosen = probed if readout == "probe" else name.str.startswith("feature chosen")
         own = chosen & rows["model"].isin([model] if model else roles.vaes(e.study))
         physical = rows["model"].isna() & (~probed | (readout == "probe"))
+        physical |= chosen & (rows["model"] == e.study.largest_pca)
         own = physical & name.isin([PHYSICAL[m] for m in maps]) if maps else own
         physical &= name.isin([PHYSICAL[m] for m in against]) if against else True
         if e.is_of(scan, role, fine) and own.any() and physical.any():
@@ -31,7 +34,12 @@ def detection(
             # The table's difference is to the best map of one smoothing: its width is taken over.
             lead = mine["score"] - other["score"] - mine["difference"]
             lead = lead + mine["difference_low"], lead + mine["difference_high"]
-            parts.append((scan, mine["score"], mine["low"], mine["high"], other["score"], *lead))
+            numbers = np.array([*mine[["score", "low", "high"]], other["score"], *lead], float)
+            if effect == "domains":
+                share = 0.5 / (1 - mine["null_95"])
+                numbers *= share
+                numbers[:4] += 1 - share
+            parts.append((scan, *numbers))
     if not parts:
         raise Untestable(f"a score of {effect} as it is asked for")
     scans, *numbers = zip(*parts, strict=True)
@@ -79,6 +87,8 @@ def table1_number(e: Evidence, model: str, number: str) -> Found:
     rows = table[table["model"].isin(seen) & (table["latent_dim"] == own.latent_dim)]
     rows = rows[(rows["loss"] == own.loss) & (rows["beta"] == own.beta)]
     rows = rows[rows["presentations"] == rows["presentations"].max()]
+    if rows.empty:
+        raise Untestable(f"a Table 1 with {e.model(model)}")
     plain = e.model("beta_one") if own.beta != 1 else e.pca_like(e.model(model))
     of = [ends[ends["model"].isin(names)] for names in (rows["model"], [plain])]
     (low, high), (under, over) = ((part["low"].min(), part["high"].max()) for part in of)
@@ -111,3 +121,11 @@ def table1_difference(e: Evidence, number: str, one: str, other: str) -> Found:
     plain = first in roles.vaes(e.study) and second in e.study.models
     lead, *ends = [*pair(first, named["pca"]), (np.nan,) * 3][0] if plain else rows[0]
     return Found(*rows[0], rows[0][0] - lead, *ends, "lattices", tuple(e.study.decoded_scans))
+
+
+def experiment(e: Evidence, claim: str, file: str = "experiments") -> Found:
+    """What a script of docs/ measured of virtual patterns, as docs/<file>.csv holds it."""
+    if not (scans := roles.scored_scans(e.study)):
+        raise Untestable("a virtual map, whose truth is known")
+    table = e.results.open(PROJECT_ROOT / "docs" / f"{file}.csv").set_index("claim")
+    return Found(*(table.loc[claim, field] for field in Found._fields[:-1]), tuple(scans))

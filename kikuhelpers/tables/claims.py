@@ -33,10 +33,11 @@ _FUNCTIONS = [
 ]
 MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for m in _MODULES]}
 _COLUMNS = "claim group says verdict because evidence value low high unit judged side threshold"
-_COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind".split()
+_COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind changed".split()
 _WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
 _RULE = """The rule, thresholds and reasons stand in data/claims.yaml, committed before any measure
-was run. Intervals hold neither another training nor, of one scan, another specimen. All
+was run; what changed later stands below. The burden of proof is the claim's: what is not shown
+"does not hold". Intervals hold neither another training nor, of one scan, another specimen. All
 that is said of AM is virtual: there are no measured patterns of an AM alloy here.
 """
 
@@ -99,10 +100,13 @@ def verdict(claim: Claim, of: Found) -> tuple[str, str]:
         line = 0 if lead else claim.threshold
         there, sure = sign * (value - claim.threshold) > 0, min(sign * (x - line) for x in ends) > 0
     if not (there and sure):
-        return (IN_PART, _WIDE) if there else (FAILS, "")
+        reaches = claim.side != "within" and any(sign * (x - claim.threshold) > 0 for x in ends)
+        return (
+            (IN_PART, _WIDE) if there else (FAILS, "the interval reaches the threshold" * reaches)
+        )
     if lead or claim.side == "within":
         return HOLDS, ""
-    if np.isnan(of.baseline):
+    if not np.isfinite([of.baseline, of.lead_low, of.lead_high]).all():
         return IN_PART, "there is no baseline beside it"
     return (IN_PART, _BEATEN) if max(sign * of.lead_low, sign * of.lead_high) < 0 else (HOLDS, "")
 
@@ -140,6 +144,8 @@ def claims_page(results: Results, table: pd.DataFrame) -> str:
     for group, rows in table.groupby("group", sort=False):
         text = pd.DataFrame(map(_printed, rows.itertuples())).to_markdown(index=False)
         parts.append(f"\n## {group}\n\n{text}")
+    parts.append("\n## Measures that changed after the ledger was committed\n")
+    parts += [f"- `{row.claim}`: {row.changed}." for row in table.itertuples() if row.changed]
     return "\n".join(parts) + "\n"
 
 

@@ -1,7 +1,8 @@
 """What claims are measured on: the results of a study, each opened once, and draws of units.
 
 Intervals are 95 % ones of a cluster bootstrap: whole units (lattices, grains, blocks of a map) are
-drawn, for a measure and its baseline alike. Of fewer than five units there are none.
+drawn, for a measure and its baseline alike. Of fewer than five units there are none. What draws
+push aside (a largest of several, say) is inside its interval all the same.
 """
 
 from functools import cache
@@ -54,9 +55,11 @@ def found(values, others, count: int, units: str, scans=()) -> Found:
     """Found of a measure and its baseline in all draws (1 + DRAWS,) of so many units."""
     values, others = (np.broadcast_to(np.asarray(v, float), 1 + DRAWS) for v in (values, others))
     enough = 0 if count >= FEWEST_CLUSTERS else np.nan
-    parts = [part[1:] + enough for part in (values, values - others)]
-    ends, lead = ((np.nan,) * 2 if np.isnan(p).all() else interval(p) for p in parts)
-    return Found(values[0], *ends, others[0], *lead, f"{count} {units}", tuple(scans))
+    ends = []
+    for part in (values, values - others):
+        some = (np.nan,) * 2 if np.isnan(part[1:] + enough).all() else interval(part[1:])
+        ends.append((min(some[0], part[0]), max(some[1], part[0])) if some[0] <= some[1] else some)
+    return Found(values[0], *ends[0], others[0], *ends[1], f"{count} {units}", tuple(scans))
 
 
 def crystals_of(view: View) -> np.ndarray:
@@ -91,9 +94,13 @@ class Evidence:
         named |= {"contrastive": special, "d16": [v for v in vaes if width(v) == 16]}
         named |= {"alike": [v for v in vaes if special and width(v) == width(special[0])]}
         named |= {"d64": [v for v in vaes if width(v) >= 64]}
+        named |= {"d256": [v for v in vaes if width(v) == 256]}
         if not named[name]:
             raise Untestable(f"a model that is '{name.replace('_', ' ')}'")
-        return named[name][0]
+        (model, *_) = named[name]
+        if name == "beta_high" and self.results.model(model).card["last"]["active_units"] < 1:
+            raise Untestable(f"a training of {model} that leaves an active feature")
+        return model
 
     def pca_like(self, model: str) -> str | None:
         """The PCA of as many components as a model has dimensions."""
