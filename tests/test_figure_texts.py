@@ -11,12 +11,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kikuhelpers.figures import detection, fig10_beta, learning, style
+from kikuhelpers.figures import detection, learning, style
 from kikuhelpers.figures.drawing import label_log_axis
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
 from kikuhelpers.figures.virtual_specimens import truth_figure
 from kikuhelpers.runs.results import MissingResultError, Results
-from kikuhelpers.study import PROJECT_ROOT, load_study, roles
+from kikuhelpers.study import PROJECT_ROOT, load_study
 
 SMALLEST_PT = 6.0
 TOUCH_PX = 1.0  # by which boxes of texts may overlap, or leave the canvas
@@ -104,12 +104,6 @@ def test_plots_of_the_tables_can_be_read(archived, name):
     for figure, width_mm in zip(curves, (style.PAGE_MM, style.COLUMN_MM), strict=True):
         assert faults(figure) == []
         assert figure.get_figwidth() == pytest.approx(width_mm * style.INCH_PER_MM)
-    study = results.study
-    shares = pd.read_csv(results.layout.figures / table)
-    figure = style.new_figure(50, layout="constrained")
-    draw = style.print_style(fig10_beta._draw_shares)
-    draw(figure, "D", shares, study, roles.beta_series(study))
-    assert faults(figure) == []
 
 
 @pytest.mark.parametrize("scan", ["wrought", "am", "am_fine"])

@@ -22,7 +22,7 @@ LABELS = {
     "mean_counts": "mean (counts)",
 }
 # Columns of a training's history and their labels.
-_LOSSES = {"worst": "worst pattern", "reconstruction": "mean", "best": "best pattern"}
+_LOSSES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
 _TERMS = {"kl": "KL (nats)", "active_units": "active latent features", "contrastive": "NT-Xent"}
 _ROW_MM = 40.0
 _CURVE_MM = 55.0
@@ -59,15 +59,21 @@ def loss_curves(history: pd.DataFrame, title: str) -> style.PaperFigure:
     """Draw the loss terms over the presentations, with the best and the worst pattern's."""
     figure = style.new_figure(_CURVE_MM, title)
     left, right = figure.subplots(1, 2)
-    shown = history["presentations"] / 1000
-    for ax, curves in ((left, _LOSSES), (right, _TERMS)):
-        for column, label in curves.items():
-            if column != "contrastive" or history[column].any():
-                ax.plot(shown, history[column], label=label)
-        ax.set_xlabel("patterns presented (thousands)")
-        ax.legend()
-    left.set(yscale="log", ylabel="half sum of squares per pattern")
+    draw_losses(left, history)
+    for column, label in _TERMS.items():
+        if column != "contrastive" or history[column].any():
+            right.plot(history["presentations"] / 1000, history[column], label=label)
+    right.set_xlabel("patterns shown (thousands)")
+    right.legend()
     return figure
+
+
+def draw_losses(ax, history: pd.DataFrame) -> None:
+    """Draw the worst, the mean and the best pattern's loss over the presentations."""
+    for column, (label, colour) in _LOSSES.items():
+        ax.plot(history["presentations"] / 1000, history[column], color=colour, label=label)
+    ax.set(yscale="log", xlabel="patterns shown (thousands)", ylabel="reconstruction loss")
+    ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
 
 
 def feature_gallery(
