@@ -132,7 +132,6 @@ class SampleFiles(_Files):
 _TABLES = ("table1.csv", "table1.md", "table1.tex", "table1_by_scan.csv", "table1_intervals.csv")
 _TABLES += ("table1_differences.csv", "table2.csv", "residuals.csv", "orientation_shares.csv")
 _CURVES = ("learning_curves", "learned_orientations")
-_LINEAR = ("linear.csv", "linear.md")
 PICTURES = (".png", ".pdf")
 CLAIM_GROUPS = ("wrought", "am", "dimension", "generation", "table1", "method")
 GATHERED = ("run.json", "virtual_specimens.json")  # from records, so written after them
@@ -292,7 +291,7 @@ class Layout:
         study = self.study
         if stage == TABLE1:
             names = [*_TABLES, *(curve + ending for curve in _CURVES for ending in PICTURES)]
-            names += _LINEAR if study.largest_pca else ()
+            names += ["linear.csv"] if study.largest_pca else []
             holds_out = any(model.hold_out for model in study.models.values())
             return names + (["held_out.csv"] if holds_out else [])
         if stage == VIRTUAL_SPECIMENS:

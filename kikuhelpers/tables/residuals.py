@@ -14,30 +14,8 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.baselines.methods import load_spectrum
-from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
-from kikuhelpers.tables.table1 import title_of
-
-_PRINTED = {
-    "latent_dim": "latent",
-    "beta": "beta",
-    "active_units": "active",
-    "residual_mean": "residual",
-    "kl": "KL (nats)",
-    "pca_residual_active": "PCA, as many as active",
-    "pca_residual_latent": "PCA, as many as latent",
-    "linear_kept": "linear theory: kept",
-    "linear_residual": "linear theory: residual",
-    "linear_kl": "linear theory: KL",
-    "winner": "winner",
-}
-_CAPTION = (
-    "Better than linear? Half the sum of squares that each VAE leaves of a pattern (decoded "
-    "from latent means; all points), a PCA with as many components (of the training sample), "
-    "and the optimal linear VAE. The winner is the one that leaves less with as many active "
-    "dimensions."
-)
 
 
 def residual_table(results: Results) -> pd.DataFrame:
@@ -83,8 +61,13 @@ def _linear_vae(
     }
 
 
-def _linear_table(results: Results) -> pd.DataFrame:
-    """One row per VAE of a study (contrastive ones have another aim)."""
+def linear_table(results: Results) -> pd.DataFrame:
+    """Return each VAE beside a PCA and the optimal linear VAE (contrastive ones have another aim).
+
+    Residuals are half the sum of squares that is left of a pattern, of all points and decoded from
+    latent means. The PCA, a baseline of the study, has as many components as active or as latent
+    dimensions; the winner leaves less with as many active ones.
+    """
     study, spectrum, rows = results.study, load_spectrum(results), []
     for name, model in study.models.items():
         last = results.model(name).card["last"]
@@ -109,20 +92,3 @@ def _linear_table(results: Results) -> pd.DataFrame:
         }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def save_linear_table(results: Results) -> pd.DataFrame | None:
-    """Write linear.csv and .md; return the printed table, or None of a study without a PCA.
-
-    Models without results have no row.
-    """
-    study = results.study
-    if study.largest_pca is None:
-        return None
-    table, folder = _linear_table(results.complete()), results.layout.figures
-    save_csv(table, folder / "linear.csv")
-    printed = table.set_index("model")[list(_PRINTED)].rename(columns=_PRINTED)
-    text = f"{title_of(study)}. {_CAPTION}\n\n{printed.to_markdown(floatfmt='.1f')}\n"
-    with written_aside(folder / "linear.md") as temporary:
-        temporary.write_text(text, "utf-8")
-    return printed.round(1)
