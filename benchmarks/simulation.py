@@ -18,7 +18,7 @@ from kikuhelpers.scans.virtual.microscope import detector_of
 from kikuhelpers.scans.virtual.scanning import simulate
 from kikuhelpers.study.scans import VirtualData
 
-MAP_ROWS = 2
+MAP_ROWS, PATTERN_PX = 2, (120, 120)
 
 
 def virtual_scan(patterns: int, alloy: str = "wrought") -> VirtualData:
@@ -37,7 +37,8 @@ def projection(patterns: int, detector: EBSDDetector, rng: Generator) -> Callabl
 def simulation(sizes: Sizes) -> Iterator[dict]:
     """Measure virtual scans from specimen to UP2; kikuchipy projects one pattern per point."""
     patterns = sizes.simulated_patterns
-    plain = projection(patterns, detector_of(virtual_scan(patterns)), np.random.default_rng(0))
+    detector = detector_of(virtual_scan(patterns).microscope).camera(PATTERN_PX)
+    plain = projection(patterns, detector, np.random.default_rng(0))
     for alloy in ("wrought", "am"):
         jobs = {"ours": partial(_simulate_anew, virtual_scan(patterns, alloy)), "plain": plain}
         yield {

@@ -15,12 +15,10 @@ peak magnitude, 5       no counterpart: the strongest ``nBands`` peaks, however 
 The kernel's widths (``rSigma``, ``tSigma``) stay at the defaults of PyEBSDIndex.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import orix.io
-from kikuchipy.detectors import EBSDDetector
 from kikuchipy.indexing import xmap_from_hough_indexing_data
 from orix.crystal_map import CrystalMap
 
@@ -29,6 +27,7 @@ from kikuhelpers.indexing.hough_kernels import use_fast_kernels
 from kikuhelpers.indexing.orientation_maps import NOT_INDEXED, grod_deg, kam_deg, label_grains
 from kikuhelpers.indexing.phases import library_of, orix_phases, reflectors
 from kikuhelpers.indexing.quality import noise_level, sharpness
+from kikuhelpers.patterns.geometry import Detector
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
@@ -42,32 +41,6 @@ _HOUGH_CHUNK = 128
 _HEAD_BYTES = 500  # of an .ang file: more than its lines down to the pattern centre
 _FEWEST_POINTS = 4  # orix takes the values of fewer for colours
 NO_FIT_DEG = 180.0  # PyEBSDIndex's fit of a pattern without solution
-
-
-@dataclass(frozen=True)
-class Detector:
-    """Where the camera stands; the values are the usual ones."""
-
-    # Bruker's convention; of the map's middle, if it moves
-    pattern_centre: tuple[float, float, float] = (0.5, 0.3, 0.6)
-    sample_tilt_deg: float = 70.0
-    detector_tilt_deg: float = 0.0
-    screen_um: float = np.inf  # width of what a pattern shows; infinite: one centre for the map
-
-    def camera(self, shape: tuple[int, int]) -> EBSDDetector:
-        """Return kikuchipy's detector of patterns of a shape (height, width)."""
-        tilts = {"sample_tilt": self.sample_tilt_deg, "tilt": self.detector_tilt_deg}
-        pixel_um = self.screen_um / shape[1]
-        return EBSDDetector(shape, px_size=pixel_um, pc=self.pattern_centre, **tilts)
-
-    def centres(self, shape, map_shape: tuple[int, int], step_um: float) -> np.ndarray:
-        """Return the pattern centre (points, 3) of each point of a map, Bruker's convention.
-
-        It moves with the beam as kikuchipy says: the map's rows run down the slope.
-        """
-        at_zero = replace(self, pattern_centre=(0.0, 0.0, 0.0)).camera(shape)
-        moved = at_zero.extrapolate_pc((0, 0), map_shape, (step_um, step_um)).pc.reshape(-1, 3)
-        return self.pattern_centre + (moved - moved.mean(axis=0))
 
 
 def index_patterns(

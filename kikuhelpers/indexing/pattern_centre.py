@@ -12,9 +12,9 @@ from kikuchipy.detectors import EBSDDetector
 from pyebsdindex import pcopt
 
 from kikuhelpers.indexing.confidence import confidence_index
-from kikuhelpers.indexing.hough import NO_FIT_DEG, Detector, band_indexer, solve
+from kikuhelpers.indexing.hough import NO_FIT_DEG, band_indexer, solve
 from kikuhelpers.indexing.phases import library_of
-from kikuhelpers.patterns.geometry import geometry_of
+from kikuhelpers.patterns.geometry import Detector, geometry_of
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.study import StudyError
 from kikuhelpers.study.scans import PatternCentre, Scan, plausible

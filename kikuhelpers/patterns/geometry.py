@@ -1,10 +1,10 @@
-"""From the camera to the network: which square of a pattern it sees, and where the centre lies.
+"""Where the camera stands, which square of a pattern the network sees, and where its centre lies.
 
 Camera pixels are averaged in blocks (``binning``), a square in the middle is cropped or padded, and
 becomes the network's: by area averages where it is larger, by linear interpolation where smaller.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,34 @@ _SMALLEST_PX = 20  # of a binned pattern's shorter side: bands are some 5 % of i
 _LONGEST_ASPECT = 4  # of the sides of a pattern; with more the square holds too little of it
 
 Centre = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Where the camera stands; the values are the usual ones."""
+
+    # Bruker's convention; of the map's middle, if it moves
+    pattern_centre: Centre = (0.5, 0.3, 0.6)
+    sample_tilt_deg: float = 70.0
+    detector_tilt_deg: float = 0.0
+    screen_um: float = np.inf  # width of what a pattern shows; infinite: one centre for the map
+
+    def camera(self, shape: tuple[int, int]):
+        """Return kikuchipy's detector of patterns of a shape (height, width)."""
+        from kikuchipy.detectors import EBSDDetector  # takes seconds: only who needs it waits
+
+        tilts = {"sample_tilt": self.sample_tilt_deg, "tilt": self.detector_tilt_deg}
+        pixel_um = self.screen_um / shape[1]
+        return EBSDDetector(shape, px_size=pixel_um, pc=self.pattern_centre, **tilts)
+
+    def centres(self, shape, map_shape: tuple[int, int], step_um: float) -> np.ndarray:
+        """Return the pattern centre (points, 3) of each point of a map, Bruker's convention.
+
+        It moves with the beam as kikuchipy says: the map's rows run down the slope.
+        """
+        at_zero = replace(self, pattern_centre=(0.0, 0.0, 0.0)).camera(shape)
+        moved = at_zero.extrapolate_pc((0, 0), map_shape, (step_um, step_um)).pc.reshape(-1, 3)
+        return self.pattern_centre + (moved - moved.mean(axis=0))
 
 
 @dataclass(frozen=True)

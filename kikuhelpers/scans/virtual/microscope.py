@@ -10,11 +10,11 @@ brightness is smooth over the screen and over the orientations. In a measured ma
 largest part of the variance: the first principal component of the IN718 crop holds 31 %.
 """
 
-import kikuchipy as kp
 import numpy as np
 from orix.quaternion import Rotation
 from scipy.special import eval_legendre
 
+from kikuhelpers.patterns.geometry import Detector
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.scans.virtual import master_patterns
 from kikuhelpers.scans.virtual.specimen import Components
@@ -44,8 +44,10 @@ class VirtualMicroscope:
         row, column = np.nonzero(self.screen)
         self._plane = ((column + 0.5) / size).astype("f4"), (-(row + 0.5) / size).astype("f4")
         self._yields = phase_yields(self.settings)
-        self._to_sample = detector_of(scan).sample_to_detector.to_matrix()[0].T
-        self._centres = _pattern_centres(scan).astype(np.float32)
+        detector, shape = detector_of(self.settings), self.screen.shape
+        self._to_sample = detector.camera(shape).sample_to_detector.to_matrix()[0].T
+        centres = detector.centres(shape, scan.map_shape, scan.step_um)
+        self._centres = centres.reshape(*scan.map_shape, 3).astype(np.float32)
 
     def signal(self, seen: Components, points: np.ndarray) -> np.ndarray:
         """Return the noise-free signal of what beams see at map points (n, 2): rows and columns.
@@ -120,19 +122,10 @@ def screen_mask(pixels: int = NETWORK_INPUT_PX) -> np.ndarray:
     return round_mask((pixels, pixels), (middle, middle), radius)
 
 
-def detector_of(scan: VirtualData) -> kp.detectors.EBSDDetector:
-    """Return the virtual detector, with the pattern centre (Bruker) of the map's middle."""
-    settings = scan.microscope
-    shape, centre = (settings.pixels, settings.pixels), settings.pattern_centre
-    how = {"sample_tilt": settings.sample_tilt_deg, "tilt": settings.detector_tilt_deg}
-    how |= {"px_size": settings.screen_width_um / settings.pixels, "convention": "bruker"}
-    return kp.detectors.EBSDDetector(shape, pc=centre, **how)
-
-
-def _pattern_centres(scan: VirtualData) -> np.ndarray:
-    """Pattern centre (rows, columns, 3), Bruker, of each map point: it moves with the beam."""
-    moved = detector_of(scan).extrapolate_pc((0, 0), scan.map_shape, (scan.step_um,) * 2).pc
-    return scan.microscope.pattern_centre + (moved - moved.mean(axis=(0, 1)))
+def detector_of(settings: Microscope) -> Detector:
+    """Return the virtual detector; its pattern centre moves with the beam."""
+    tilts = settings.sample_tilt_deg, settings.detector_tilt_deg
+    return Detector(settings.pattern_centre, *tilts, settings.screen_width_um)
 
 
 def _brightness_terms(settings: Microscope, screen: np.ndarray) -> np.ndarray:
