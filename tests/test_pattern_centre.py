@@ -15,12 +15,11 @@ from kikuhelpers.indexing.pattern_centre import NOBODY, calibrate_pattern_centre
 from kikuhelpers.indexing.verdict import judge
 from kikuhelpers.patterns.masking import fill_outside, round_mask
 from kikuhelpers.patterns.up2 import to_counts
-from kikuhelpers.scans.virtual.microscope import _pattern_centres
 from kikuhelpers.scans.virtual.scanning import ScanMaker
 from kikuhelpers.study import StudyError, load_study
 from kikuhelpers.study.scans import Scan
 from kikuhelpers.study.study import NICKEL, Indexing
-from tests.test_virtual_microscope import make_scan, small_grains
+from tests.test_virtual_microscope import small_grains
 
 CENTRE = (0.51, 0.34, 0.62)
 STATED = Detector(CENTRE)
@@ -81,10 +80,10 @@ def test_the_screen_is_as_wide_as_the_square(square, share):
 def test_one_centre_serves_the_map_unless_it_moves(patterns):
     still, moving = STATED.centres(MASK.shape, (6, 8), 9.0), replace(STATED, screen_um=30_000.0)
     assert np.array_equal(still, np.tile(CENTRE, (48, 1)))
-    scan = make_scan(map_shape=(6, 8), step_um=9.0, microscope={"pattern_centre": CENTRE})
-    points = np.stack(np.indices((6, 8)), -1).reshape(-1, 2)
-    of_microscope = _pattern_centres(scan)[tuple(points.T)]
-    np.testing.assert_allclose(moving.centres(MASK.shape, (6, 8), 9.0), of_microscope, atol=1e-9)
+    camera = kp.detectors.EBSDDetector(MASK.shape, px_size=250.0, pc=CENTRE, sample_tilt=70.0)
+    moved = camera.extrapolate_pc((0, 0), (6, 8), (9.0, 9.0)).pc.reshape(-1, 3)
+    expected = CENTRE + moved - moved.mean(axis=0)
+    np.testing.assert_allclose(moving.centres(MASK.shape, (6, 8), 9.0), expected, atol=1e-9)
     flat = fill_outside(patterns.reshape(-1, *MASK.shape), MASK)
     best, confidence = solve(flat, band_indexer(MASK.shape, STATED, SETTINGS), SETTINGS)
     xmap = index_patterns(patterns, MASK, STATED, SETTINGS, 9.0)
