@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from sklearn.metrics import pairwise_distances
 
 from kikuhelpers.indexing.hough import index_patterns
@@ -118,7 +118,9 @@ def _smooth(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The slow part (n, pixels inside the screen) of patterns or their differences, so given."""
     whole = np.zeros((len(values), *mask.shape), np.float32)
     whole[:, mask] = values
-    return gaussian_filter(whole, (0, _SMOOTH_PX, _SMOOTH_PX))[:, mask]
+    down, right = (gaussian_filter1d(np.eye(n), _SMOOTH_PX, 0).astype("f4") for n in mask.shape)
+    slow = np.tensordot(np.tensordot(whole, right, (2, 1)), down, (1, 1))  # faster than a filter
+    return slow.transpose(0, 2, 1)[:, mask]
 
 
 def coded_first(e: Evidence) -> Found:
