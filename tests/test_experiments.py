@@ -6,10 +6,9 @@ from orix.quaternion import Rotation
 from orix.quaternion.symmetry import Oh
 from scipy.stats import norm
 
-from docs import experiments
+from docs import edges, experiments
+from docs.edges import ALONG_UM as ALONG
 from kikuhelpers.study.specimen import PHASES
-
-ALONG = experiments._STEP_UM * np.arange(-experiments._HALF, experiments._HALF + 1)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.2])
@@ -17,19 +16,19 @@ def test_the_width_of_an_error_function_is_that_from_10_to_90_percent(sigma):
     rng = np.random.default_rng(0)
     values = 3 - 2 * norm.cdf((ALONG - 0.07) / sigma) + 0.01 * rng.normal(size=len(ALONG))
     ten, ninety = norm.ppf((0.1, 0.9), 0.07, sigma)
-    assert experiments.edge_width(ALONG, values) == pytest.approx(ninety - ten, rel=0.05)
+    assert edges.edge_width(values) == pytest.approx(ninety - ten, rel=0.05)
 
 
 def test_a_step_is_as_wide_as_the_points_are_apart_and_noise_has_no_edge():
-    assert experiments.edge_width(ALONG, (ALONG > 0.02) * 1.0) == pytest.approx(0.05, rel=0.01)
+    assert edges.edge_width((ALONG > 0.02) * 1.0) == pytest.approx(0.05, rel=0.01)
     noise = np.random.default_rng(0).normal(size=len(ALONG))
-    assert np.isnan(experiments.edge_width(ALONG, noise))
+    assert np.isnan(edges.edge_width(noise))
 
 
 def test_latents_are_projected_on_the_line_between_the_ends():
     share = norm.cdf(ALONG / 0.1)
     aside = np.sin(9 * share * np.pi)  # what is not along the line does not count
-    found = experiments.projected(np.stack([2 + 3 * share, -share, aside * 0, aside], axis=1))
+    found = edges.projected(np.stack([2 + 3 * share, -share, aside * 0, aside], axis=1))
     assert np.allclose(found[[0, -1]], [0, 1], atol=0.01) and abs(found[20] - 0.5) < 0.01
 
 
@@ -52,11 +51,17 @@ def test_right_is_indexed_and_near_a_symmetric_orientation():
     assert experiments.is_right(Map, truth.data).tolist() == [False, True, False, True]
 
 
-def test_each_phase_of_the_specimen_can_be_indexed():
-    assert tuple(phase.name for phase in experiments.particle_phases()) == PHASES
-    by_name = {phase.name: phase for phase in experiments.particle_phases()}
-    assert by_name["oxide"].lattice == pytest.approx((0.47605, 0.47605, 1.29956, 90, 90, 120))
-    assert by_name["TiN"].lattice == (0.424, 0.424, 0.424, 90, 90, 90)
+def test_phases_have_the_lattices_of_the_specimen_and_bands_that_exist():
+    found = {phase.name: phase for phase in experiments.particle_phases()}
+    assert tuple(found) == PHASES
+    assert found["oxide"].lattice == pytest.approx((0.47605, 0.47605, 1.29956, 90, 90, 120))
+    assert found["TiN"].lattice == (0.424, 0.424, 0.424, 90, 90, 90)
+    # International Tables, reflection conditions of P6_3/mmc (a glide) and R-3c (obverse).
+    for h, k, l in found["Laves"].reflectors:  # noqa: E741
+        assert l % 2 == 0 or (h != k and h != -2 * k and k != -2 * h)
+    for h, k, l in found["oxide"].reflectors:  # noqa: E741
+        assert (-h + k + l) % 3 == 0
+        assert l % 2 == 0 or k != 0
 
 
 def test_patterns_on_one_scale_keep_their_contrast():
