@@ -1,15 +1,14 @@
 """Claims that no study's results test, on small virtual scans: python -m docs.experiments [claim].
 
-    python -m kikuhelpers virtual 05_latents.vae-64.wrought 05_latents.contrastive-32.am
-    python -m kikuhelpers virtual 08_baselines.pca-32
+    python -m kikuhelpers virtual
     python -m docs.experiments          # all of them, or the claims that are named
 
 Words, threshold and side of each claim stand in data/claims.yaml. What is measured here was
-committed before the first run. Specimens and networks are those of study `virtual`; patterns are
-made anew, so that their noise is, too. Patterns of the network's size are preprocessed as the study
-does: the mean pattern of the whole scan (of its dose) is subtracted, and each pattern is stretched
-to its own range. One line per claim goes to docs/experiments.csv. Intervals draw whole units; of
-fewer than five there are none.
+committed before the first run; what was changed after it is said. Specimens and networks are those
+of study `virtual`; patterns are made anew, so that their noise is, too. Patterns of the network's
+size are preprocessed as the study does: the mean pattern of the whole scan (of its dose) is
+subtracted, and each pattern is stretched to its own range. One line per claim goes to
+docs/experiments.csv. Intervals draw whole units; of fewer than five there are none.
 
 contrastive_robust_after_decoding
     20 x 20 points, 7 um apart, of the field of scan `am`, at six doses, 13,000 electrons per pixel
