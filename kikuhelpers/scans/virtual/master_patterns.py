@@ -17,14 +17,13 @@ of the screen. ``make bench`` measures its speed against kikuchipy's ``get_patte
 
 import math
 from functools import cache
-from itertools import product
 from threading import Lock
 
 import numba
 import numpy as np
-from kikuchipy.signals.util._master_pattern import _lambert2vector, _vector2lambert
+from kikuchipy.signals.util._master_pattern import _lambert2vector
 from numpy.polynomial.hermite_e import hermegauss
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import spline_filter
 
 from kikuhelpers.study import PROJECT_ROOT
 
@@ -130,18 +129,76 @@ def _blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:
     helper = np.where(np.abs(direction[:, :1]) < 0.9, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     tangent = np.cross(direction, helper)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    other = np.cross(direction, tangent)
     nodes, weights = hermegauss(QUADRATURE_NODES)
-    nodes, weights = np.radians(spread_deg) * nodes, weights / weights.sum()
     # Cubic splines: linear interpolation would blur by itself.
-    spline, total = spline_filter(upper, mode="mirror"), 0
-    for (one, first), (two, second) in product(zip(nodes, weights, strict=True), repeat=2):
-        near = direction + one * tangent + two * other
-        near *= np.where(near[:, 2:] < 0, -1, 1)  # of the lower hemisphere: inverted
-        column, row = (1 + _vector2lambert(near).T / np.sqrt(np.pi / 2)) * (len(upper) - 1) / 2
-        value = map_coordinates(spline, (row, column), mode="mirror", prefilter=False)
-        total += first * second * value
-    return total.reshape(upper.shape).astype(np.float32)
+    padded = np.pad(spline_filter(upper, mode="mirror"), 2, mode="reflect")
+    blurred = _tangent_average(
+        padded, direction, tangent, np.radians(spread_deg) * nodes, weights / weights.sum()
+    )
+    return blurred.reshape(upper.shape)
+
+
+@numba.njit(cache=True, nogil=True)
+def _tangent_average(padded, direction, tangent, nodes, weights):
+    """Average a spline of a master pattern, padded by 2, around each direction."""
+    size = len(padded) - 4
+    result = np.zeros(len(direction), np.float32)
+    for i in range(len(direction)):
+        x, y, z = direction[i]
+        tx, ty, tz = tangent[i]
+        ox, oy, oz = y * tz - z * ty, z * tx - x * tz, x * ty - y * tx
+        total = 0.0
+        for a in range(len(nodes)):
+            for b in range(len(nodes)):
+                along, across = nodes[a], nodes[b]
+                row, column = _lambert_position(
+                    x + along * tx + across * ox,
+                    y + along * ty + across * oy,
+                    z + along * tz + across * oz,
+                    size,
+                )
+                r, c = min(int(row), size - 2), min(int(column), size - 2)
+                rows, columns = _cubic(row - r), _cubic(column - c)
+                value = 0.0
+                for m in range(4):
+                    for n in range(4):
+                        value += rows[m] * columns[n] * padded[r + m + 1, c + n + 1]
+                total += weights[a] * weights[b] * value
+        result[i] = total
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _cubic(t):
+    """Weights of a cubic B-spline at the four knots around a place between two."""
+    u = 1 - t
+    return (
+        u * u * u / 6,
+        (4 - 6 * t * t + 3 * t * t * t) / 6,
+        (4 - 6 * u * u + 3 * u * u * u) / 6,
+        t * t * t / 6,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _lambert_position(x, y, z, size):
+    """Row and column, as fractions of pixels, of a direction of any length on the Lambert grid.
+
+    A direction of the lower hemisphere is inverted.
+    """
+    if z < 0:
+        x, y, z = -x, -y, -z
+    norm = math.sqrt(x * x + y * y + z * z)
+    wide = abs(x) >= abs(y)
+    longer, shorter = (x, y) if wide else (y, x)
+    if longer == 0:
+        return (size - 1) / 2, (size - 1) / 2
+    radius = math.copysign(math.sqrt(2 * (x * x + y * y) / (norm * (norm + z))), longer)
+    along = radius * math.sqrt(math.pi) / 2
+    beside = radius * 2 / math.sqrt(math.pi) * math.atan(shorter / longer)
+    scale = (size - 1) / 2 / math.sqrt(math.pi / 2)
+    row, column = (beside, along) if wide else (along, beside)
+    return (size - 1) / 2 + scale * row, (size - 1) / 2 + scale * column
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
