@@ -209,6 +209,19 @@ def test_structure_factors_leave_out_what_silicon_extinguishes():
         phases.reflectors(bare)
 
 
+def test_structure_factors_know_the_extinctions_of_hexagonal_axes():
+    """International Tables A: R-3c has -h + k + l = 3n; P6_3/mmc has l even of (h, h, l)."""
+    places = [("Al", 0, 0, 0.35216), ("O", 0.30668, 0, 0.25)]
+    corundum = {"name": "Al2O3", "space_group": 167, "lattice_nm": (0.476, 0.476, 1.2996)}
+    found = np.array(phases.reflectors(Phase.model_validate(corundum | {"atoms": places})))
+    assert ((-found[:, 0] + found[:, 1] + found[:, 2]) % 3 == 0).all()
+    places = [("Nb", 1 / 3, 2 / 3, 0.06286), ("Fe", 0, 0, 0), ("Fe", 0.83048, 1.66096, 0.25)]
+    laves = {"name": "Fe2Nb", "space_group": 194, "lattice_nm": (0.4816, 0.4816, 0.7868)}
+    h, k, l = np.array(phases.reflectors(Phase.model_validate(laves | {"atoms": places}))).T  # noqa: E741
+    alike = (h == k) | (2 * h + k == 0) | (h + 2 * k == 0)
+    assert alike.any() and (l[alike] % 2 == 0).all()
+
+
 # ---------------------------------------------------------------------- patterns
 
 

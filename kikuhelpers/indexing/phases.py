@@ -76,6 +76,9 @@ def _strongest(phase: phases.Phase) -> tuple[phases.Miller, ...]:
     crystal = _crystal(phase)
     vectors = ReciprocalLatticeVector.from_min_dspacing(crystal, _SMALLEST_SPACING)
     vectors.sanitise_phase()
+    # Atoms are fractions of the axes, but diffsims turns them as far as orix has turned the axes.
+    unturned = Lattice(*crystal.structure.lattice.abcABG())
+    vectors.phase.structure = Structure([*vectors.phase.structure], unturned)
     vectors.calculate_structure_factor("lobato")
     strength, hkl = np.abs(vectors.structure_factor), np.rint(vectors.hkl).astype(int)
     found, planes = [], set()
