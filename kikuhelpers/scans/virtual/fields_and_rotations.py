@@ -9,8 +9,6 @@ from numpy.random import Generator
 
 WAVES = 24  # of a random field: enough to look random over some ten correlation lengths
 
-CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])  # times a unit quaternion: its inverse
-
 
 class RandomField:
     """Independent smooth fields of mean 0 and standard deviation 1 in the plane.
@@ -55,12 +53,6 @@ def from_vectors(vectors_deg: np.ndarray) -> np.ndarray:
     angle = np.sqrt((vectors**2).sum(-1, keepdims=True))
     sine = 0.5 * np.sinc(angle / (2 * np.pi)) * vectors  # sin(angle / 2) * axis
     return np.concatenate([np.cos(angle / 2), sine], axis=-1)
-
-
-def rotate(rotations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Turn vectors (..., 3) by unit quaternions (..., 4)."""
-    pure = np.insert(np.asarray(vectors, float), 0, 0, axis=-1)
-    return multiply(multiply(rotations, pure), rotations * CONJUGATE)[..., 1:]
 
 
 def random_rotations(count: int, rng: Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ walls. Slip bands and scratches are straight lines of raised density; scratches 
 import numpy as np
 from numpy.random import Generator
 from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
 from scipy.special import ndtri
 
 from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
@@ -196,7 +197,7 @@ class TwinLamellae:
 
 def _surface_normals(crystals):
     """The {111} normals in the sample, (..., 4, 3), of lab2crystal (..., 4)."""
-    return quaternions.rotate((crystals * quaternions.CONJUGATE)[..., None, :], PLANES_111)
+    return PLANES_111 @ Rotation.from_quat(crystals, scalar_first=True).as_matrix()
 
 
 def _place_slabs(half_widths, reach, rng):
@@ -281,7 +282,7 @@ class SlipBands:
 
 def _schmid_factors(crystals: np.ndarray, tension: np.ndarray) -> np.ndarray:
     """Largest Schmid factor on each {111} plane, (m, 4); tension is a unit vector in the sample."""
-    axis = quaternions.rotate(crystals, np.broadcast_to(tension, (len(crystals), 3)))
+    axis = Rotation.from_quat(crystals, scalar_first=True).apply(tension)
     contained = np.abs(PLANES_111 @ DIRECTIONS_110.T) < 1e-9  # directions in the plane
     along = np.where(contained, np.abs(axis @ DIRECTIONS_110.T)[:, None], 0).max(-1)
     return np.abs(axis @ PLANES_111.T) * along
