@@ -35,7 +35,7 @@ def draw(results: Results) -> style.PaperFigure:
     for words, line in zip(_ROWS, axes, strict=True):
         line[0].set_ylabel(words, fontsize=style.SMALL_PT)
     for ax in [*axes[0, : len(latent)], *axes[1]]:
-        drawing.draw_box(ax, *zoom.within(field))
+        drawing.draw_box(ax, zoom.rows, zoom.columns)
     return figure
 
 

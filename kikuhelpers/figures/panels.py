@@ -194,13 +194,12 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 
 
-def box_around(outer: View, middle: Sequence[float], size: Point) -> View:
-    """View of a box of a size around a point of an outer one, moved and cut to lie in it."""
-    size = np.minimum(size, outer.shape)
-    first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, outer.shape - size)
-    first += (outer.rows[0], outer.columns[0])
+def box_around(scan: View, middle: Sequence[float], size: Point) -> View:
+    """View of a box of a size around a point of a whole scan, moved and cut to lie in it."""
+    size = np.minimum(size, scan.shape)
+    first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, scan.shape - size)
     ends = zip(first.tolist(), (first + size).tolist(), strict=True)
-    return View(outer.results, outer.scan, *ends)
+    return View(scan.results, scan.scan, *ends)
 
 
 def _path_points(start: Point, stop: Point) -> np.ndarray:

@@ -61,11 +61,6 @@ class View:
         alloy = _ALLOYS.get(self.results.study.scan(self.scan).figures.role, self.scan)
         return f"virtual {alloy}" if self.is_virtual else alloy
 
-    def within(self, outer: "View") -> tuple[tuple[int, int], tuple[int, int]]:
-        """Rows and columns of this box as an outer box of the same scan counts them."""
-        ends = zip((self.rows, self.columns), (outer.rows, outer.columns), strict=True)
-        return tuple((first - origin, last - origin) for (first, last), (origin, _) in ends)
-
     def crop(self, values: np.ndarray) -> np.ndarray:
         """Cut this box out of an array whose first two axes are those of the scan."""
         return values[slice(*self.rows), slice(*self.columns)]
