@@ -8,7 +8,6 @@ the scan: cell walls are often thinner than a step.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from string import ascii_uppercase
 
 import numpy as np
@@ -27,7 +26,6 @@ from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.scans.virtual.specimen import State, VirtualSpecimen
 from kikuhelpers.study import StudyError, roles
-from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.specimen import PHASES
 from kikuhelpers.training.held_out import CUBIC, TWIN_TOLERANCE_DEG, TWINS
 
@@ -347,10 +345,5 @@ def _boundary_lines(labels: np.ndarray) -> np.ndarray:
 def state_at(view: View, points: np.ndarray) -> State:
     """Return the truth at (n, 2) rows and columns of a view's scan, which need not be whole."""
     data = view.results.study.scan(view.scan).data
-    return _specimen(data.model_dump_json()).at(data.origin_um + data.step_um * points)
-
-
-@lru_cache(maxsize=4)
-def _specimen(data: str) -> VirtualSpecimen:
-    settings = VirtualData.model_validate_json(data)  # which cannot be told apart by a hash
-    return VirtualSpecimen(settings.specimen, settings.seed)
+    specimen = VirtualSpecimen(data.specimen, data.seed)
+    return specimen.at(data.origin_um + data.step_um * points)
