@@ -429,7 +429,7 @@ def judged_on(view, monkeypatch, *names: str) -> dict[str, str]:
     """Verdicts of claims on latents of one map."""
     evidence = evidence_of({})
     evidence.study.seed, evidence.is_of = 0, lambda *asked: True
-    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    monkeypatch.setattr(latents, "view_of", lambda *asked: view)
     monkeypatch.setattr(latents.View, "whole", lambda *asked: view)
     monkeypatch.setattr(latents.roles, "scored_scans", lambda study: ["am"])
     blind = SimpleNamespace(map_of=lambda view: view.seen)
@@ -470,7 +470,7 @@ def test_mixed_points_lie_between_two_sides_or_beside_their_line(monkeypatch, of
     view.truth = lambda name, whole=view.truth: truth.get(name, whole(name))
     vars(view).update(latents=lambda model: maps)
     vars(view).update(features=lambda model: pd.DataFrame({"active": [True] * 3}))
-    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    monkeypatch.setattr(latents, "view_of", lambda *asked: view)
     sides, line = (latents.mixed_points(evidence_of({}), "w", of) for of in ("sides", "line"))
     assert sides.low > 0.95 and (line.low > 0.95) == found_off_line
     assert line.value > 0.95 or abs(line.value - 0.5) < 0.2
@@ -511,7 +511,7 @@ def test_lines_that_return_in_other_rows_are_no_noise(monkeypatch):
     vars(view).update(features=lambda model: pd.DataFrame({"active": [True] * 2}))
     vars(view).update(latents=lambda model: maps)
     vars(view).update(property_map=lambda name: rng.standard_normal((60, 60)))
-    monkeypatch.setattr(latents, "_view", lambda *asked: view)
+    monkeypatch.setattr(latents, "view_of", lambda *asked: view)
     found = latents.line_repeatability(evidence_of({}), "wrought", ["pq", "sharpness"])
     assert found.low > 0.7 and found.lead_low > 0.3
 
@@ -533,7 +533,7 @@ def looked_at(view, monkeypatch, **kinds):
     evidence = evidence_of({}, patterns=lambda kind, scan: rows[kind])
     view.mask = np.ones(next(iter(kinds.values())).shape[2:], bool)
     monkeypatch.setattr(patterns.View, "whole", lambda *asked: view)
-    monkeypatch.setattr(patterns.roles, "scan_of", lambda *asked: "am")
+    monkeypatch.setattr(patterns, "view_of", lambda *asked: view)
     return evidence
 
 

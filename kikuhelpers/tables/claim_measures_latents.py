@@ -33,6 +33,7 @@ from kikuhelpers.tables.evidence import (
     drawn,
     found,
     halves,
+    view_of,
 )
 from kikuhelpers.tables.intervals import Resamples
 from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, Judge, areas, interval
@@ -45,14 +46,6 @@ _LAGS, _SUMMED = 8, 4  # points; side of the squares of pixels that are summed f
 _MIXED, _PURE = 0.75, 0.99  # of a pattern from the crystal under the beam: less, and more
 _AROUND = 2  # steps from a point to its surroundings
 _LINE, _COLUMNS = 5, 5  # points of a line's surroundings; columns that are drawn together
-
-
-def _view(e: Evidence, role: str, fine: bool = False) -> View:
-    """The first scan of a role, or the AM scan of a finer step."""
-    scan = roles.fine_scan(e.study) if fine else roles.scan_of(e.study, role)
-    if scan is None:
-        raise Untestable(f"a map of {role}{' at a finer step' * fine}")
-    return View.whole(e.results, scan)
 
 
 def _units(view: View) -> tuple[np.ndarray, int, str]:
@@ -118,7 +111,7 @@ def explained_by(
 
     ``how`` is "more", "both" (the least of what each of two adds to the other), or "correlation".
     """
-    view, names, shares = _view(e, role, fine), [*fields, *given], []
+    view, names, shares = view_of(e, role, fine), [*fields, *given], []
     inside = crystals_of(view) >= 0
     if where == "interiors":
         inside &= standardised_in_grains(_field(view, "density"), crystals_of(view))[..., 0] < 0
@@ -143,7 +136,7 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
 
     Information of Gaussians, from correlations inside crystals with density, strain and rotation.
     """
-    view, gaps, names = _view(e, role), [], ("density", "strain", "rotation")
+    view, gaps, names = view_of(e, role), [], ("density", "strain", "rotation")
     for model in (one, other):
         of = _Shares(view, _features(view, e.model(model)), names, crystals_of(view) >= 0)
         times = drawn(of.count)
@@ -156,7 +149,7 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
 
 def grain_share(e: Evidence, role: str) -> Found:
     """Share of a feature's variance between grains; beside it mean intensity and IQ."""
-    view, shares = _view(e, role), []
+    view, shares = view_of(e, role), []
     crystals = crystals_of(view)
     units = np.unique(crystals[crystals >= 0], return_inverse=True)[1]
     physics = np.concatenate([_field(view, name) for name in ("mean_counts", "pq")], axis=-1)
@@ -182,7 +175,7 @@ def segmentation(e: Evidence, role: str, against: str) -> Found:
     Pieces by Ward's criterion; the baseline cuts mean intensity and contrast, or as many principal
     components of the patterns, in the same way.
     """
-    view, model = _view(e, role), e.model("largest")
+    view, model = view_of(e, role), e.model("largest")
     crystals, ways = crystals_of(view), [_features(view, model)]
     if against == "pca":
         patterns = to_intensity(e.results.patterns(PREPROCESSED, view.scan))
@@ -269,7 +262,7 @@ def nearest_orientation(e: Evidence, role: str) -> Found:
 
     Every second point of the map is known; the others ask. The baseline is their own indexing.
     """
-    view = _view(e, role)
+    view = view_of(e, role)
     z, hough, true = (
         _features(view, e.model("largest")),
         view.orientations(),
@@ -297,7 +290,7 @@ def mixed_points(e: Evidence, role: str, beyond: str) -> Found:
     Sides are the points two steps to the left and right; beyond the "line" between both the mean of
     two patterns would lie, too. Baseline: low IQ / noise or, if better, the largest PCA.
     """
-    view, inner = _view(e, role), slice(2, -2)
+    view, inner = view_of(e, role), slice(2, -2)
     crystals, share = crystals_of(view), view.truth("own_share")[:, inner]
     one, own, other = (crystals[:, part] for part in (slice(None, -4), inner, slice(4, None)))
     counts = (np.minimum(one, other) >= 0) & ((own == one) | (own == other))
@@ -369,7 +362,7 @@ def line_repeatability(e: Evidence, role: str, against) -> Found:
 
     The upper half chooses the feature, and the baseline's map. Blocks of columns are drawn.
     """
-    view, best = _view(e, role), []
+    view, best = view_of(e, role), []
     if view.is_virtual:
         raise Untestable("a measured map, whose scratches run along its rows or columns")
     grains, features = view.grains(), _features(view, e.model("largest"))

@@ -19,7 +19,15 @@ from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
-from kikuhelpers.tables.evidence import Evidence, Found, Untestable, crystals_of, drawn, found
+from kikuhelpers.tables.evidence import (
+    Evidence,
+    Found,
+    Untestable,
+    crystals_of,
+    drawn,
+    found,
+    view_of,
+)
 from kikuhelpers.training.sample import sample_points
 
 _MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
@@ -53,7 +61,7 @@ def _patterns(e: Evidence, kind: str, view: View, points: np.ndarray) -> np.ndar
 
 def across_walls(e: Evidence, role: str) -> Found:
     """Difference of two patterns with a wall under one, over that of two of one interior."""
-    view = View.whole(e.results, roles.scan_of(e.study, role))
+    view = view_of(e, role)
     crystals = crystals_of(view)
     density = standardised_in_grains(np.log(view.truth("density")), crystals)
     contrast = standardised_in_grains(view.property_map("std_counts"), crystals)
@@ -215,7 +223,7 @@ def unseen_points(e: Evidence, role: str) -> Found:
 
     Of neighbours in a row and a grain one was drawn and the other not.
     """
-    name, view = e.model("d64"), View.whole(e.results, roles.scan_of(e.study, role))
+    name, view = e.model("d64"), view_of(e, role)
     network, grains = load_model(e.results, name), view.grains()
     shown = np.zeros(view.shape, bool)
     shown.ravel()[sample_points(e.study, view.scan, view.shape)] = True
@@ -314,7 +322,7 @@ def interpolated(e: Evidence, role: str) -> Found:
     The baseline is the mean of the two decoded patterns.
     """
     network, name = _network(e)
-    view, points, grain, count = _sample(e, roles.scan_of(e.study, role))
+    view, points, grain, count = _sample(e, view_of(e, role).scan)
     rng = np.random.default_rng(e.study.seed)
     ends = rng.integers(0, len(points), (2, 4 * _DECODED))
     ends = ends[:, grain[ends[0]] != grain[ends[1]]][:, :_DECODED]

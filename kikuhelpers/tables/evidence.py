@@ -62,6 +62,14 @@ def found(values, others, count: int, units: str, scans=()) -> Found:
     return Found(values[0], *ends[0], others[0], *ends[1], f"{count} {units}", tuple(scans))
 
 
+def view_of(e: "Evidence", role: str, fine: bool = False) -> View:
+    """The first scan of a role, or the AM scan of a finer step."""
+    scan = roles.fine_scan(e.study) if fine else roles.scan_of(e.study, role)
+    if scan is None:
+        raise Untestable(f"a map of {role}{' at a finer step' * fine}")
+    return View.whole(e.results, scan)
+
+
 def crystals_of(view: View) -> np.ndarray:
     """(rows, columns) labels: true grains and lamellae, or the grains of a measured scan."""
     if not view.is_virtual:
