@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.provenance import git_commit
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PROJECT_ROOT, roles
 from kikuhelpers.study.layout import CLAIM_GROUPS
@@ -127,7 +128,8 @@ def judge(results: Results, claims: dict[str, Claim]) -> pd.DataFrame:
         kind = "both" if len(virtual) > 1 else "virtual" if True in virtual else "measured"
         row = claim.model_dump() | of._asdict() | {"verdict": word, "because": because}
         rows.append(row | {"claim": name, "evidence": kind * (word != UNTESTED)})
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    origin = {"seed": study.seed, "commit": git_commit()}
+    return pd.DataFrame(rows, columns=_COLUMNS).assign(**origin)
 
 
 def claims_page(results: Results, table: pd.DataFrame) -> str:
