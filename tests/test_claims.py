@@ -15,6 +15,7 @@ from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.tables import claim_measures_decoded as decoded
 from kikuhelpers.tables import claim_measures_latents as latents
 from kikuhelpers.tables import claim_measures_patterns as patterns
+from kikuhelpers.tables import claim_measures_tables as tables
 from kikuhelpers.tables import claims
 from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
@@ -226,13 +227,14 @@ def test_with_the_truth_shuffled_whatever_held_falls(tmp_path):
     assert held[True] == set()
 
 
-def test_an_experiment_is_read_where_a_virtual_map_is(tmp_path):
+def test_an_experiment_is_read_where_a_virtual_map_is(tmp_path, monkeypatch):
     claim, row = ledger_of("sharpness_needs_resolution"), dict.fromkeys(Found._fields[:-1], 0.1)
     results = results_of(virtual_study(), tmp_path)
     row |= {"claim": next(iter(claim)), "baseline": 0.0, "units": "7 grains"}
-    results.open, words = lambda path: pd.DataFrame([row]), {}
+    monkeypatch.setattr(tables, "EXPERIMENTS", tmp_path)
+    words = {}
     for value in (0.2, 0.01):
-        row["value"] = value
+        pd.DataFrame([row | {"value": value}]).to_csv(tmp_path / "experiments.csv")
         words[value] = claims.judge(results, claim)["verdict"].iloc[0]
     assert words == {0.2: HOLDS, 0.01: FAILS}
 

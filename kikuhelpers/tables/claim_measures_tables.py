@@ -1,11 +1,13 @@
 """Measures of claims that read tables: scores against the truth, and Table 1."""
 
 import numpy as np
+import pandas as pd
 
 from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL
 
+EXPERIMENTS = PROJECT_ROOT / "docs"  # where scripts file what they measured
 LEAST_SHOWN = 0.9  # presentations over those of the model that one is compared with
 WRONG_TRUTH_DEG = 5.0  # median error before decoding, from which on the truth is another map's
 
@@ -127,5 +129,5 @@ def experiment(e: Evidence, claim: str, file: str = "experiments") -> Found:
     """What a script of docs/ measured of virtual patterns, as docs/<file>.csv holds it."""
     if not (scans := roles.scored_scans(e.study)):
         raise Untestable("a virtual map, whose truth is known")
-    table = e.results.open(PROJECT_ROOT / "docs" / f"{file}.csv").set_index("claim")
+    table = pd.read_csv(EXPERIMENTS / f"{file}.csv").set_index("claim")
     return Found(*(table.loc[claim, field] for field in Found._fields[:-1]), tuple(scans))
