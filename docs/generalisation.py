@@ -1,7 +1,7 @@
 """Does a VAE know orientations that it was never shown? python -m docs.generalisation.
 
-    KIKUHELPERS_RESULTS=... OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python -m docs.generalisation
-    python -m docs.generalisation --tables      # of the networks that are finished
+    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python -m docs.generalisation    # trains what is missing
+    python -m docs.generalisation_page             # table, page and picture of what is finished
 
 Design. The virtual microscope of study `virtual`, as it takes the AM map: camera, pattern centre,
 dose, flicker and noise of the middle of scan `am`. One lattice of annealed nickel, no defects. The
@@ -36,11 +36,9 @@ than the noisy patterns themselves, and their median error is at most 0.1 degree
 universal encoder is reported only if some N does. One seed that fails decides.
 """
 
-import argparse
 import json
 import time
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import kikuhelpers  # isort: skip  # noqa: F401  (numba compiles kikuchipy as it says: first)
@@ -59,7 +57,6 @@ from kikuhelpers.preprocessing.kernels import ranges, rescaled_counts
 from kikuhelpers.runs.devices import device, keep_freed_memory
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import readable_json, save_csv, save_json, written_aside
-from kikuhelpers.runs.provenance import git_commit
 from kikuhelpers.scans.virtual.fields_and_rotations import multiply, random_rotations
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
 from kikuhelpers.scans.virtual.specimen import Components
@@ -71,7 +68,8 @@ from kikuhelpers.training.loop import Trainer
 from kikuhelpers.training.sample import TrainingSet
 from kikuhelpers.training.vae import KikuchiVAE
 
-# ------------------------------------------------- the rule, committed before any outcome
+# ------------------------------------------------- the rule, committed before any outcome;
+# docs/generalisation_page.py follows it
 MORE_LOST_PCT, MORE_ERROR_DEG = 1.0, 0.1  # than the noisy patterns themselves
 LOST_DEG = 5.0
 WORST_DEG = 62.8  # Mackenzie, Biometrika 45 (1958) 229
@@ -85,12 +83,10 @@ EQUAL, PER, LONGER = "equal presentations", "equal per orientation", "600,000 pr
 ROWS = (EQUAL, PER)
 GROWN_SHARE = 1 / 3  # of the presentations are those of 32-D, as in the study
 # Streams of random numbers: who draws, beside the seed.
-BACKGROUND, UNSEEN, TRAINED, DRAWN, RESAMPLED = range(5)
+BACKGROUND, UNSEEN, TRAINED, DRAWN = range(4)
 
 VAE, PCA_32, MEMORY, ITSELF = "VAE 32-D", "PCA 32", "memory", "itself"
 ON_UNSEEN, ON_TRAINED = "unseen", "trained"
-BINS_DEG = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, WORST_DEG)  # to the nearest trained orientation
-_RESAMPLES, _LEVEL, _FEWEST = 1000, 0.95, 20  # patterns in a bin that is shown
 _CHUNK = 600  # patterns exposed at a time
 
 
@@ -322,126 +318,12 @@ def _check_design(study: Study) -> None:
         )
 
 
-# ------------------------------------------------- tables
-def all_scores() -> pd.DataFrame:
-    """Return the scores of all finished networks and of their samples' baselines, per pattern.
-
-    The baselines stand in every row of the design that has their sample.
-    """
-    parts = []
-    for seed, n in product(SEEDS, ORIENTATIONS):
-        for row in (*ROWS, LONGER):
-            shown = presentations_of(n, row)
-            of_network = scores_file(seed, n, shown)
-            if of_network.is_file():
-                head = {"row": row, "orientations": n, "seed": seed}
-                network = pd.read_csv(of_network).assign(**head, presentations=shown)
-                parts += [network, pd.read_csv(scores_file(seed, n)).assign(**head)]
-    if not parts:
-        raise SentenceError(
-            "No network is finished yet: python -m docs.generalisation trains them."
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a line per row of the design, N, seed, test and method, with intervals.
-
-    ``more lost %`` and ``more error deg`` are over the noisy patterns themselves, the same ones.
-    """
-    lines = []
-    for head, of_test in scores.groupby(["row", "orientations", "seed", "set"], sort=False):
-        by_method = dict(tuple(of_test.groupby("method", sort=False)))
-        own = by_method[ITSELF]
-        draws = _draws(own["unit"].to_numpy())
-        of_itself = _measures(own["off_deg"].to_numpy(), draws)
-        for method, some in by_method.items():
-            line = dict(zip(("row", "orientations", "seed", "set"), head, strict=True))
-            line |= {"method": method, "presentations": some["presentations"].iloc[0]}
-            line |= {"patterns": len(some), "nearest deg": some["nearest_deg"].median()}
-            found = _measures(some["off_deg"].to_numpy(), draws)
-            for name, values in found.items():
-                line |= _with_interval(name, values)
-            for name, values in of_itself.items():
-                line |= _with_interval(f"more {name}", found[name] - values)
-            line |= {"error deg, 90%": some["off_deg"].quantile(0.9)}
-            line |= {"residual": some["residual"].median()}
-            lines.append(line | {"residual, 90%": some["residual"].quantile(0.9)})
-    return pd.DataFrame(lines)
-
-
-def _draws(unit: np.ndarray) -> list[np.ndarray]:
-    """Patterns of all orientations, then of orientations drawn again and again."""
-    rng, members = (
-        np.random.default_rng(RESAMPLED),
-        [*pd.Series(unit).groupby(unit).indices.values()],
-    )
-    draws = rng.integers(0, len(members), (_RESAMPLES, len(members)))
-    return [np.arange(len(unit)), *(np.concatenate([members[i] for i in of]) for of in draws)]
-
-
-def _measures(off_deg: np.ndarray, draws: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Share lost in % and median error, of all patterns and of each draw of them."""
-    lost = off_deg > LOST_DEG
-    return {
-        "lost %": np.array([100 * lost[of].mean() for of in draws]),
-        "error deg": np.array([np.median(off_deg[of]) for of in draws]),
-    }
-
-
-def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(values[1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return {name: values[0], f"{name}, low": low, f"{name}, high": high}
-
-
-def by_distance(scores: pd.DataFrame, *keys: str) -> pd.DataFrame:
-    """Return how many unseen patterns are lost, by the distance to the nearest trained one.
-
-    Of the row of equal presentations, all N and seeds together but for ``keys``.
-    """
-    some = scores[(scores["row"] == EQUAL) & (scores["set"] == ON_UNSEEN)]
-    bins = pd.cut(some["nearest_deg"], BINS_DEG, include_lowest=True)
-    lost = (some["off_deg"] > LOST_DEG).groupby(
-        [*(some[k] for k in ("method", *keys)), bins], observed=True
-    )
-    found = lost.agg(["size", "mean"]).reset_index()
-    found = found[found["size"] >= _FEWEST]
-    ends = [(b.left, b.right) for b in found["nearest_deg"]]
-    found["from deg"], found["to deg"] = np.clip(np.array(ends).T, 0, None)
-    found["lost %"] = 100 * found["mean"]
-    return found.rename(columns={"size": "patterns"}).drop(columns=["mean", "nearest_deg"])
-
-
-def verdict(table: pd.DataFrame, n: int, method: str = VAE) -> str:
-    """Tell whether N generalises by the rule: "yes", "no", or "not known yet" without all seeds."""
-    rows = table[(table["row"] == EQUAL) & (table["orientations"] == n)]
-    rows = rows[(rows["set"] == ON_UNSEEN) & (rows["method"] == method)]
-    holds = rows["more lost %"] <= MORE_LOST_PCT
-    holds &= rows["more error deg"] <= MORE_ERROR_DEG
-    if not holds.all():
-        return "no"
-    return "yes" if set(SEEDS) <= set(rows["seed"]) else "not known yet"
-
-
-def save_tables(scores: pd.DataFrame, path: Path) -> None:
-    """Write the table beside a path without its ending."""
-    table = summary(scores)
-    save_csv(table.assign(commit=git_commit()), path.with_suffix(".csv"), digits=4)
-    for n in ORIENTATIONS:
-        print(n, verdict(table, n))
-
-
 def main() -> None:
-    """Train what is missing, unless only tables are wanted; write table, page and picture."""
-    parser = argparse.ArgumentParser(prog="python -m docs.generalisation")
-    parser.add_argument("--tables", action="store_true", help="train nothing")
+    """Train and score what is missing."""
     try:
-        if not parser.parse_args().tables:
-            run()
-        scores = all_scores()
+        run()
     except SentenceError as error:
         raise SystemExit(str(error)) from None
-    save_tables(scores, Path(__file__).with_suffix(""))
 
 
 if __name__ == "__main__":
