@@ -19,6 +19,7 @@ from kikuhelpers.figures import drawing, style
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_csv, written_aside
 from kikuhelpers.runs.provenance import git_commit
+from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 # To the nearest trained orientation; chosen before any outcome.
 BINS_DEG = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, design.WORST_DEG)
@@ -225,7 +226,12 @@ def answers(table: pd.DataFrame, bins: pd.DataFrame) -> list[str]:
     largest = design.ORIENTATIONS[-1]
     if passed:
         said = f"**A universal encoder: yes, from N = {passed[0]:,} on.**"
-        said += " It holds for this camera, pattern centre, dose and phase alone."
+        megabytes = 4e-6 * count_parameters(KikuchiVAE(design.COMPONENTS))  # float32
+        said += (
+            f" It holds for this camera, pattern centre, dose and phase alone. To ship it takes "
+            f"{megabytes:.1f} MB of weights, a study that names them by `weights`, and a warning "
+            "where the geometry is another."
+        )
     elif counts[largest] == "no":
         said = "**A universal encoder: no.**"
     else:
