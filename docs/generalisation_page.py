@@ -245,9 +245,10 @@ def answers(table: pd.DataFrame, bins: pd.DataFrame) -> list[str]:
     if len(known := of(table, EQUAL, ON_TRAINED, VAE, largest)):
         lines.append(_cause(known, last, largest))
     for method in (PCA_32, MEMORY):
-        found = [n for n in design.ORIENTATIONS if verdict(table, n, method) == "yes"]
-        by_rule = f"yes, from N = {found[0]:,} on" if found else "at no N of all three seeds"
-        lines.append(f"By the same rule {method} generalises: {by_rule}.")
+        found = {verdict(table, n, method): n for n in reversed(design.ORIENTATIONS)}
+        by_rule = f"from N = {found['yes']:,} on" if "yes" in found else "at no N"
+        so_far = " that is known yet" if "yes" not in found and len(found) > 1 else ""
+        lines.append(f"By the same rule {method} generalises {by_rule}{so_far}.")
     if len(of_vae := bins[bins["method"] == VAE]):
         first, final = of_vae.iloc[0], of_vae.iloc[-1]
         parts = [
