@@ -463,7 +463,7 @@ rule claims:
         record(stages.TABLE1),
         record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans else [],
         str(PROJECT_ROOT / "data" / "claims.yaml"),
-        str(PROJECT_ROOT / "docs" / "experiments.csv"),
+        [str(PROJECT_ROOT / "docs" / f"{name}.csv") for name in ("experiments", "generalisation_claim")],
         [] if FROM_ARCHIVE else [str(of_decoder(m, s).features) for m in MODELS for s in MAPPED],
     params:
         fingerprint=fingerprint(stages.CLAIMS),

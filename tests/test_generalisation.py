@@ -57,6 +57,16 @@ def test_the_rule_decides(name, monkeypatch):
     assert f"{len(seeds)} of 3 seeds" in text
 
 
+def test_the_claim_is_of_orientations_far_from_any_trained_one(monkeypatch):
+    monkeypatch.setattr(page, "_RESAMPLES", 50)
+    near = planted(1000, 1, off(0, 0.5), GOOD)
+    far = planted(3000, 1, off(0, 2.0), GOOD).assign(nearest_deg=np.tile([4.0, 6.0], 1600))
+    far.loc[far["nearest_deg"] < 5, "off_deg"] = 40.0
+    (line,) = page.claim_row(pd.concat([near, far], ignore_index=True)).itertuples()
+    assert (line.value, line.baseline) == pytest.approx((2.0, RIGHT_DEG))
+    assert line.units == "200 orientations, N = 3000, 1 of 3 seeds"
+
+
 def test_a_pattern_that_is_not_decoded_has_no_excess_and_the_slope_is_per_tenfold(monkeypatch):
     monkeypatch.setattr(page, "_RESAMPLES", 20)
     scores = [planted(1000, 1, off(200, 1), GOOD), planted(3000, 1, off(100, 1), GOOD)]
