@@ -290,7 +290,8 @@ def test_a_page_and_a_picture_hold_every_claim(tmp_path):
     assert all(claim.says in page for claim in LEDGER.values())
     for group in claims.CLAIM_GROUPS:
         figure = claims_figure(table, group)
-        assert len(figure.axes) == (table["group"] == group).sum()
+        tested = (table["group"] == group) & (table["verdict"] != UNTESTED)
+        assert len(figure.axes) == tested.sum() or (figure.missing and not tested.any())
 
 
 def test_the_limit_is_the_weakest_effect_of_which_half_is_found(tmp_path):

@@ -10,7 +10,7 @@ from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED
 from kikuhelpers.tables.targets import FALSE_ALARMS
 from kikuhelpers.tables.truth_scores import IDEAL
 
-_COLOURS = {HOLDS: "tab:green", IN_PART: "tab:orange", FAILS: "tab:red", UNTESTED: "0.5"}
+_COLOURS = {HOLDS: "tab:green", IN_PART: "tab:orange", FAILS: "tab:red"}
 _ROW_MM, _HEAD_MM, _LIMITS_MM, _LONGEST = 6.5, 12.0, 75.0, 92  # letters of a claim
 _BETWEEN = 0.1  # of a row, from a scan's dot to the next one's
 _FOUND = 0.5  # share of the points: the effect is found
@@ -20,8 +20,10 @@ _METHODS += ("latent feature", "probe of latents")
 
 @style.print_style
 def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
-    """Draw a group of claims: each with its interval, threshold and baseline, in its own unit."""
-    rows = table[table["group"] == group]
+    """Draw the tested claims of a group: interval, threshold and baseline, each in its own unit."""
+    rows = table[(table["group"] == group) & (table["verdict"] != UNTESTED)]
+    if rows.empty:
+        return style.dropped_figure(f"No claim of the group '{group}' can be tested here.")
     title = "Dot: found, 95 % interval. Line: threshold. Triangle: the sceptic's baseline."
     height = _ROW_MM / (tall := _HEAD_MM + _ROW_MM * len(rows))
     figure = style.new_figure(tall, title, layout="none")
@@ -34,9 +36,6 @@ def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
         ax.text(-2.45, -0.5, shorten(unit, _LONGEST, placeholder=" …"), color="0.5", **look)
         ax.text(1.1, 0.8, row.verdict, color=colour, **look)
         ax.text(1.1, -0.5, row.evidence, color="0.5", **look)
-        if row.verdict == UNTESTED:
-            ax.set_axis_off()
-            continue
         numbers, beside = [row.low, row.value, row.high], row.baseline
         if row.judged == "lead":  # over the baseline, which then stands at 0
             numbers, beside = [row.lead_low, row.value - row.baseline, row.lead_high], 0
