@@ -45,7 +45,7 @@ def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
             ax.axvline(at, color="black", lw=0.7)
         ax.set(yticks=[], xmargin=0.1)
         ax.spines[["left", "right", "top"]].set_visible(False)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=3)
     return figure
 
 
