@@ -305,6 +305,12 @@ def test_the_limit_is_the_weakest_effect_of_which_half_is_found(tmp_path):
     assert detection_limits(nothing, []).missing
 
 
+class Opened(SimpleNamespace):
+    """Results of one study, which may stand for themselves in a cache."""
+
+    __hash__ = object.__hash__
+
+
 def evidence_of(tables: dict, **results):
     """Evidence of some tables and results, in which a model's part is its name."""
     study = SimpleNamespace(decoded_scans=["am"], tables=SimpleNamespace(wrong_deg=15.0))
@@ -312,7 +318,7 @@ def evidence_of(tables: dict, **results):
     study.indexing = SimpleNamespace(grain_deg=5.0)
     study.model = lambda name: SimpleNamespace(beta=1)
     results = SimpleNamespace(**results)
-    return SimpleNamespace(
+    return Opened(
         table=tables.get,
         model=lambda name: name,
         pca_like=lambda name: "pca",
