@@ -460,7 +460,6 @@ rule figures:
 
 rule claims:
     input:
-        record(stages.FIGURES),  # whose run.json gathers the records before this one
         record(stages.TABLE1),
         record(stages.VIRTUAL_SPECIMENS) if study.virtual_scans else [],
         str(PROJECT_ROOT / "data" / "claims.yaml"),
