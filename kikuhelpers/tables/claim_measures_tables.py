@@ -45,7 +45,7 @@ def detection(
     if not parts:
         raise Untestable(f"a score of {effect} as it is asked for")
     scans, *numbers = zip(*parts, strict=True)
-    return Found(*np.mean(numbers, axis=1), f"grains or blocks, {len(scans)} maps", scans)
+    return Found(*np.mean(numbers, axis=1), f"grains or blocks; maps: {len(scans)}", scans)
 
 
 def mean_lead(e: Evidence) -> Found:
@@ -96,7 +96,7 @@ def table1_number(e: Evidence, model: str, number: str) -> Found:
     (low, high), (under, over) = ((part["low"].min(), part["high"].max()) for part in of)
     other = table.loc[table["model"] == plain, number].mean()
     said = (
-        f"{rows['lattices'].iloc[0]} lattices, {len(rows)} trainings",
+        f"{rows['lattices'].iloc[0]} lattices; trainings: {len(rows)}",
         tuple(e.study.decoded_scans),
     )
     return Found(rows[number].mean(), low, high, other, low - over, high - under, *said)

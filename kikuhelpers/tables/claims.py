@@ -36,6 +36,7 @@ MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for
 _COLUMNS = "claim group says verdict because evidence value low high unit judged side threshold"
 _COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind changed".split()
 _WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
+_REACHES = "the interval reaches the threshold"
 _RULE = """The rule, thresholds and reasons stand in data/claims.yaml, committed before any measure
 was run; what changed later stands below. The burden of proof is the claim's: what is not shown
 "does not hold". Intervals hold neither another training nor, of one scan, another specimen. All
@@ -102,9 +103,7 @@ def verdict(claim: Claim, of: Found) -> tuple[str, str]:
         there, sure = sign * (value - claim.threshold) > 0, min(sign * (x - line) for x in ends) > 0
     if not (there and sure):
         reaches = claim.side != "within" and any(sign * (x - claim.threshold) > 0 for x in ends)
-        return (
-            (IN_PART, _WIDE) if there else (FAILS, "the interval reaches the threshold" * reaches)
-        )
+        return (IN_PART, _WIDE) if there else (FAILS, _REACHES * reaches)
     if lead or claim.side == "within":
         return HOLDS, ""
     if not np.isfinite([of.baseline, of.lead_low, of.lead_high]).all():
@@ -153,15 +152,18 @@ def claims_page(results: Results, table: pd.DataFrame) -> str:
 
 def _printed(row) -> dict[str, str]:
     """A claim as the page prints it, for who reads no CSV."""
-    found, asked = "", f"{row.side} {row.threshold:g}"
+    found, lead = "", "lead " * (row.judged == "lead")
     if row.verdict != UNTESTED:
-        found = f"{row.value:.3g} ({row.low:.3g} to {row.high:.3g})"
+        judged = (row.value - row.baseline, row.lead_low, row.lead_high)
+        value, *ends = judged if lead else (row.value, row.low, row.high)
+        found = f"{lead}{value:.3g} ({' to '.join(f'{end:.3g}' for end in ends)}),"
+        found += f" of {row.value:.3g}," * bool(lead)
     beside = "" if np.isnan(row.baseline) else f"{row.baseline:.3g}: "
     verdict = f"**{row.verdict}**" + f" ({row.because})" * bool(row.because)
     return {
         "claim": f"{row.says} {row.place}",
         "verdict": f"{verdict} {row.evidence}",
         "found (95 %)": f"{found} {row.units}",
-        "asked for": f"{'lead ' * (row.judged == 'lead')}{asked} {row.unit}",
+        "asked for": f"{lead}{row.side} {row.threshold:g} {row.unit}",
         "baseline": f"{beside}{row.against}",
     }
