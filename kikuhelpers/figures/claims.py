@@ -11,7 +11,7 @@ from kikuhelpers.tables.targets import FALSE_ALARMS
 from kikuhelpers.tables.truth_scores import IDEAL
 
 _COLOURS = {HOLDS: "tab:green", IN_PART: "tab:orange", FAILS: "tab:red"}
-_ROW_MM, _HEAD_MM, _LIMITS_MM, _LONGEST = 6.5, 12.0, 75.0, 92  # letters of a claim
+_ROW_MM, _HEAD_MM, _LIMITS_MM, _LONGEST = 6.5, 12.0, 75.0, 88  # letters of a claim
 _BETWEEN = 0.1  # of a row, from a scan's dot to the next one's
 _FOUND = 0.5  # share of the points: the effect is found
 _METHODS = ("ideal observer", "best physical map", "probe of physical maps", "principal components")
@@ -24,7 +24,8 @@ def claims_figure(table: pd.DataFrame, group: str) -> style.PaperFigure:
     rows = table[(table["group"] == group) & (table["verdict"] != UNTESTED)]
     if rows.empty:
         return style.dropped_figure(f"No claim of the group '{group}' can be tested here.")
-    title = "Dot: found, 95 % interval. Line: threshold. Triangle: the sceptic's baseline."
+    title = f"Claims, {group}, {' and '.join(rows['evidence'].unique())} patterns: "
+    title += "found (dot, 95 %), threshold (line), baseline (triangle)"
     height = _ROW_MM / (tall := _HEAD_MM + _ROW_MM * len(rows))
     figure = style.new_figure(tall, title, layout="none")
     for place, row in enumerate(rows.itertuples()):

@@ -104,9 +104,7 @@ class _Shares:
         return (xy * np.linalg.solve(xx, xy)).sum(axis=1) / np.maximum(times @ self.yy, 1e-9)
 
 
-def explained_by(
-    e: Evidence, role: str, fields, given=(), fine=False, how="more", where=""
-) -> Found:
+def explained_by(e: Evidence, role, fields, given=(), fine=False, how="more", where="") -> Found:
     """Share of a feature's variance inside crystals that fields explain beyond what is given.
 
     ``how`` is "more", "both" (the least of what each of two adds to the other), or "correlation".

@@ -33,8 +33,9 @@ from kikuhelpers.training.sample import sample_points
 _MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
 _APART, _FEWEST = 2, 20  # points between the two of a pair; in grains of a map
 _WALL = 1.5  # spreads of the density above its crystal's mean, that a wall has at least
-_NEAR_PX, _SMOOTH_PX = 3, 10.0
-_FIT_DEG = 1.0
+_LOWER = 0.2  # spreads of the contrast, by which walls have less
+_SMOOTH_PX, _FIT_DEG = 10.0, 1.0
+_OWN = 0.1  # quantile of the matched bands of decoded patterns, that others should reach
 _ABOVE_NOISE = 0.95  # quantile of the peaks of noise
 _WEBP_EVERY, _WEBP_METHOD, _SHRUNK = 5, 6, (1, 2, 3, 4)  # points; slowest and smallest; factors
 _GREY, _BEST = 127.5, 101  # half the range of 8 bits; one above the best quality
@@ -65,27 +66,24 @@ def across_walls(e: Evidence, role: str) -> Found:
     crystals = crystals_of(view)
     density = standardised_in_grains(np.log(view.truth("density")), crystals)
     contrast = standardised_in_grains(view.property_map("std_counts"), crystals)
-    if contrast[density > _WALL].mean() > contrast[density < 0].mean() - 0.2:
+    if contrast[density > _WALL].mean() > contrast[density < 0].mean() - _LOWER:
         raise Untestable("walls that lower the contrast of their patterns")
     one, other = (slice(None), slice(_APART, None)), (slice(None), slice(None, -_APART))
     same = (crystals[one] == crystals[other]) & (crystals[other] >= 0)
-    parts, grain = [], np.unique(crystals, return_inverse=True)[1].reshape(view.shape)[other]
-    for low, high in ((_WALL, np.inf), (-np.inf, 0)):
-        pairs = np.argwhere(
-            same & (density[one] > low) & (density[one] <= high) & (density[other] < 0)
-        )
+    same &= density[other] < 0
+    means, grain = [], np.unique(crystals, return_inverse=True)[1].reshape(view.shape)[other]
+    times = drawn(grain.max() + 1)
+    for there in (density[one] <= 0, density[one] > _WALL):
+        pairs = np.argwhere(same & there)
         pairs = pairs[:: max(1, len(pairs) // _MOST)]
         apart = pairs + np.array([0, _APART]), pairs
         a, b = (_patterns(e, PREPROCESSED, view, points) for points in apart)
-        parts.append((((a - b) ** 2).mean(axis=1), grain[tuple(pairs.T)]))
-    times = drawn(grain.max() + 1)
-    means = []
-    for squares, units in parts:
-        sums, counts = (np.bincount(units, w, grain.max() + 1) for w in (squares, squares * 0 + 1))
-        with np.errstate(invalid="ignore"):
-            means.append(times @ sums / (times @ counts))
-    count = len(np.unique(parts[0][1]))
-    return found(np.sqrt(means[0] / means[1]), 1.0, count, "grains", [view.scan])
+        units, squares = grain[tuple(pairs.T)], ((a - b) ** 2).mean(axis=1)
+        sums, counts = (times @ np.bincount(units, w, times.shape[1]) for w in (squares, None))
+        with np.errstate(invalid="ignore"):  # of a draw without any
+            means.append(sums / counts)
+    ratio = np.sqrt(means[1] / means[0])  # the last units are those of walls
+    return found(ratio, 1.0, len(np.unique(units)), "grains", [view.scan])
 
 
 def residual_correlation(e: Evidence) -> Found:
@@ -264,27 +262,32 @@ def _network(e: Evidence):
     raise Untestable("the weights of a VAE")
 
 
-def random_decodes(e: Evidence, number: str) -> Found:
-    """Of decoded random latents: per cent that index as decoded patterns do, or their background.
+def random_background(e: Evidence) -> Found:
+    """Distance of decoded random latents' smooth part to the nearest measured one.
 
-    The latter is the distance of the smooth part to the nearest measured one, over that of measured
-    ones to those of other grains. Baselines: decoded patterns themselves; what is no background,
-    the nearer of noise about the mean pattern and of its negative.
+    Over that of measured ones to those of other grains. Baseline: what is no background, the nearer
+    of noise about the mean pattern and of its negative.
     """
-    network, name = _network(e)
+    network, _ = _network(e)
     view, points, grain, _ = _sample(e, roles.decoded_scan(e.study))
     random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
-    if number == "background":
-        real = _patterns(e, PREPROCESSED, view, points)
-        noise = np.random.default_rng(e.study.seed).standard_normal(random[:, view.mask].shape)
-        noise = real.mean() + real.std() * noise
-        sets = real, random[:, view.mask], noise, np.tile(-real.mean(axis=0), (_DECODED, 1))
-        smooth = [_smooth(of, view.mask) for of in sets]
-        own, *offs = (pairwise_distances(of, smooth[0]) for of in smooth)
-        own = np.median(np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1))
-        times, sizes = drawn(_DECODED).astype(int), [off.min(axis=1) / own for off in offs]
-        value, *others = (np.array([np.median(np.repeat(s, n)) for n in times]) for s in sizes)
-        return found(value, np.minimum(*others), _DECODED, "random latents", [view.scan])
+    real = _patterns(e, PREPROCESSED, view, points)
+    noise = np.random.default_rng(e.study.seed).standard_normal(random[:, view.mask].shape)
+    noise = real.mean() + real.std() * noise
+    sets = real, random[:, view.mask], noise, np.tile(-real.mean(axis=0), (_DECODED, 1))
+    smooth = [_smooth(of, view.mask) for of in sets]
+    own, *offs = (pairwise_distances(of, smooth[0]) for of in smooth)
+    own = np.median(np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1))
+    times, sizes = drawn(_DECODED).astype(int), [off.min(axis=1) / own for off in offs]
+    value, *others = (np.array([np.median(np.repeat(s, n)) for n in times]) for s in sizes)
+    return found(value, np.minimum(*others), _DECODED, "random latents", [view.scan])
+
+
+def random_decodes(e: Evidence) -> Found:
+    """Per cent of decoded random latents that index as decoded patterns, the baseline, do."""
+    network, name = _network(e)
+    view, points, _, _ = _sample(e, roles.decoded_scan(e.study))
+    random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     real = _indexed(e, view, decode(network, latents, view.mask, e.study.training.precision))
@@ -338,9 +341,6 @@ def interpolated(e: Evidence, role: str) -> Found:
     first, last, middle = (decode(network, z, view.mask, e.study.training.precision) for z in some)
     together = _indexed(e, view, np.concatenate([first, middle, (first + last) / 2]))
     own, *others = np.split(together.prop["nmatch"], 3)
-    least = np.quantile(own, 0.1)
-    hits = [np.bincount(grain[ends[0]], bands >= least, count) for bands in others]
-    points_of = drawn(count) @ np.bincount(grain[ends[0]], minlength=count)
-    return found(
-        *(100 * (drawn(count) @ h) / points_of for h in hits), count, "grains", [view.scan]
-    )
+    sets = [bands >= np.quantile(own, _OWN) for bands in others]
+    hits = [drawn(count) @ np.bincount(grain[ends[0]], hit, count) for hit in (*sets, None)]
+    return found(*(100 * hit / hits[-1] for hit in hits[:-1]), count, "grains", [view.scan])

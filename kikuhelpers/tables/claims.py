@@ -27,12 +27,9 @@ from kikuhelpers.tables.table1 import title_of
 
 LEDGER = PROJECT_ROOT / "data" / "claims.yaml"
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
-_MODULES = claim_measures_tables, claim_measures_decoded, claim_measures_latents
-_MODULES += (claim_measures_patterns,)
-_FUNCTIONS = [
-    pair for module in _MODULES for pair in inspect.getmembers(module, inspect.isfunction)
-]
-MEASURES = {name: f for name, f in _FUNCTIONS if f.__module__ in [m.__name__ for m in _MODULES]}
+_MODULES = [claim_measures_tables, claim_measures_decoded, claim_measures_latents]
+_MODULES += [claim_measures_patterns]
+MEASURES = {n: f for m in _MODULES for n, f in vars(m).items() if inspect.getmodule(f) is m}
 _COLUMNS = "claim group says verdict because evidence value low high unit judged side threshold"
 _COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind changed".split()
 _WIDE, _BEATEN = "the interval reaches beyond the threshold", "the baseline does better"
