@@ -125,9 +125,14 @@ def table1_difference(e: Evidence, number: str, one: str, other: str) -> Found:
     return Found(*rows[0], rows[0][0] - lead, *ends, "lattices", tuple(e.study.decoded_scans))
 
 
-def experiment(e: Evidence, claim: str, file: str = "experiments") -> Found:
-    """What a script of docs/ measured of virtual patterns, as docs/<file>.csv holds it."""
-    if not (scans := roles.scored_scans(e.study)):
-        raise Untestable("a virtual map, whose truth is known")
+def experiment(
+    e: Evidence, claim: str, file: str = "experiments", source: str = "virtual"
+) -> Found:
+    """What a script of docs/ measured of patterns from a source, as docs/<file>.csv holds it."""
+    scans = [name for name in e.study.mapped_scans if e.study.scan(name).data.source == source]
+    if not scans:
+        raise Untestable(
+            "a virtual map, whose truth is known" if source == "virtual" else "the crop"
+        )
     table = pd.read_csv(EXPERIMENTS / f"{file}.csv").set_index("claim")
     return Found(*(table.loc[claim, field] for field in Found._fields[:-1]), tuple(scans))
