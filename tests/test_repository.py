@@ -13,10 +13,12 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from docs import readme_table
 from kikuhelpers.study import PROJECT_ROOT, load_study
 from kikuhelpers.study.stages import jobs_of
 
@@ -30,6 +32,7 @@ ABOVE = {"__init__", "__main__"}  # the face and the command may import all
 UNLOCKED_EXTRAS = ("oracles", "simulation")  # nothing needs them
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 MOST_ENTRIES = 13  # of the package's top
+MOST_LINES_OF_THE_README, MOST_WORDS_OF_A_PARAGRAPH = 150, 60
 MOST_LINES_OF_THE_PACKAGE, MOST_LINES_BESIDE_IT = 14_548, 1_092
 MOST_LINES_OF_THE_GPU_CHECK = 408  # not counted in the one before, which is older
 # What a reader of environment.yml should see; the rest comes from the lock.
@@ -273,23 +276,86 @@ def test_make_runs_modules_that_exist():
         assert importlib.util.find_spec(module), module
 
 
-# ---------------------------------------------------------------------- README
+# ---------------------------------------------------------------- README and pages
+
+README = (PROJECT_ROOT / "README.md").read_text("utf-8")
+PAGES = sorted([*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")])
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert len(README.splitlines()) <= MOST_LINES_OF_THE_README
+    prose = re.sub(r"```.*?```", "", README, flags=re.S)
+    paragraphs = [p for p in prose.split("\n\n") if not p.lstrip().startswith(("|", "!", "<!--"))]
+    assert max(len(p.split()) for p in paragraphs) <= MOST_WORDS_OF_A_PARAGRAPH
 
 
 def test_readme_names_every_notebook():
-    readme = (PROJECT_ROOT / "README.md").read_text()
-    assert all(path.stem in readme for path in NOTEBOOKS)
+    assert all(path.stem in README for path in NOTEBOOKS)
 
 
-def test_the_six_lines_of_the_readme_are_a_study(tmp_path):
-    readme = (PROJECT_ROOT / "README.md").read_text()
-    block = re.search(r"```yaml\n(.*?)```", readme, re.S).group(1)
+def test_the_readmes_claims_are_the_studies():
+    """The table is what its command makes, and each number in it is one of the CSV it names."""
+    assert readme_table.table() in README
+    rows = [row for row in README.splitlines() if "/claims.md) |" in row]
+    assert len(rows) == 10
+    for row in rows:
+        says, verdict, link, ours, baseline, _ = (x.strip() for x in row.strip("|").split(" | "))
+        file = re.search(r"\((.*)\.md\)", link).group(1)
+        claim = pd.read_csv(PROJECT_ROOT / f"{file}.csv").set_index("says").loc[says]
+        assert (verdict, link.split("]")[0]) == (claim["verdict"], f"[{claim['evidence']}")
+        printed = [*re.findall(r"-?[\d.]+", ours), baseline.split(":")[0]]
+        for number, name in zip(printed, ["value", "low", "high", "baseline"], strict=True):
+            assert float(number) == pytest.approx(claim[name], rel=5e-3, abs=1e-9), (says, name)
+
+
+def test_the_readme_counts_the_verdicts():
+    counted = {
+        study: pd.read_csv(PROJECT_ROOT / "figures" / study / "claims.csv")[
+            "verdict"
+        ].value_counts()
+        for study in ("virtual", "in718_rx")
+    }
+    words = ["holds", "holds in part", "does not hold"]
+    virtual, crop = ([counts[word] for word in words] for counts in counted.values())
+    prose = " ".join(README.split())
+    said = f"Of {counted['virtual'].sum()} claims of the paper the virtual study judges "
+    said += "{}: {} hold, {} in part, {} do not".format(sum(virtual), *virtual)
+    assert said in prose
+    assert "The measured crop judges {}: {}, {} and {}".format(sum(crop), *crop) in prose
+
+
+def test_the_six_lines_of_own_scan_are_a_study(tmp_path):
+    page = (PROJECT_ROOT / "docs" / "own_scan.md").read_text()
+    block = re.search(r"```yaml\n(.*?)```", page, re.S).group(1)
     assert len(block.splitlines()) == 6
     (tmp_path / "my_study.yaml").write_text(block)
     study = load_study(tmp_path / "my_study.yaml")
     assert study.scan("mine").data.path == str(tmp_path / "my_scan.up2")
 
 
-def test_the_readmes_table_is_the_studys():
+def test_the_table_of_the_results_is_the_studys():
     made = (PROJECT_ROOT / "figures" / "in718_rx" / "table1.md").read_text()
-    assert made.strip() in (PROJECT_ROOT / "README.md").read_text()
+    assert made.strip() in (PROJECT_ROOT / "docs" / "results.md").read_text()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a reader of Markdown gives to the heads of a page."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_what_is_there(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_index():
+    index = (PROJECT_ROOT / "docs" / "README.md").read_text("utf-8")
+    pages = {path.name for path in (PROJECT_ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages == set(re.findall(r"\]\((\w+\.md)\)", index))
