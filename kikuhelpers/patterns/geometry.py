@@ -41,7 +41,7 @@ class Detector:
     def centres(self, shape, map_shape: tuple[int, int], step_um: float) -> np.ndarray:
         """Return the pattern centre (points, 3) of each point of a map, Bruker's convention.
 
-        It moves with the beam as kikuchipy says: the map's rows run down the slope.
+        It moves with the beam as kikuchipy says: a map is scanned up the slope, row by row.
         """
         at_zero = replace(self, pattern_centre=(0.0, 0.0, 0.0)).camera(shape)
         moved = at_zero.extrapolate_pc((0, 0), map_shape, (step_um, step_um)).pc.reshape(-1, 3)
