@@ -3,6 +3,7 @@
 # make lab        open JupyterLab on the notebooks
 # make figures    make a study's tables and figures from its results and, where these are
 #                 missing, from data/archive: nothing is trained
+# make figure FIG=5  one figure alone, likewise (STUDY=in718_rx for another study)
 # make archive    renew data/archive/<study>/ from the study's results
 # make bench      measure the speed of every stage on this machine (results/bench/)
 # make gpu-check  compare a GPU with the CPU and time training steps on it, in 8 minutes
@@ -13,13 +14,16 @@ STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures archive bench gpu-check gpu-train lock
+.PHONY: study test lab figures figure archive bench gpu-check gpu-train lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
 
 figures: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --figures
+
+figure: .venv/installed
+	$(BIN)/python -m kikuhelpers $(STUDY) --figure $(FIG)
 
 archive: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --archive

@@ -7,8 +7,8 @@ the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
-study's results and, where these are missing, from ``data/archive/``; ``--archive`` writes the
-study's results there. Further options go to Snakemake.
+study's results and, where these are missing, from ``data/archive/``; ``--figure 5`` draws this
+one, ``--archive`` writes the study's results there. Further options go to Snakemake.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="only tables and figures, from results and the archive; nothing is trained",
     )
+    parser.add_argument("--figure", type=int, help="only this figure, by the paper's number")
     parser.add_argument("--archive", action="store_true", help="archive the study's results")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments.study == "new":
             return _look(*arguments.jobs)
         results = Results(load_study(arguments.study))
+        if arguments.figure is not None:
+            return _draw(results.study, arguments.figure)
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
         jobs = [_job(results.study, name) for name in (*arguments.jobs, *more)]
@@ -118,6 +121,24 @@ def _look(path: str = "", *settings: str) -> int:
     study, picture = new_study(path, **given)
     print(f"Look at {picture} and correct {study}, then: python -m kikuhelpers {study}")
     return 0
+
+
+def _draw(study, number: int) -> int:
+    """Draw one figure, from results and the archive, and say what it lacks."""
+    from kikuhelpers.figures.figure_set import FIGURES, FigureSet  # imports what a run does not
+
+    if number not in FIGURES:
+        raise StudyError(
+            f"There is no figure {number}: name one of {', '.join(map(str, FIGURES))}."
+        )
+    figures = FigureSet(Results(study, archive=True))
+    figure = figures.make(number)
+    print(
+        *figure.missing,
+        *(figures.folder / name for name in figures.card[FIGURES[number]]["files"]),
+        sep="\n",
+    )
+    return 0 if figure.axes else 1
 
 
 def _job(study, name: str) -> Job:

@@ -10,7 +10,9 @@ import nbformat
 import pandas as pd
 import pytest
 
+from kikuhelpers.__main__ import main
 from kikuhelpers.study import PROJECT_ROOT
+from kikuhelpers.study.load import root_of
 
 # What archiving may change in the table: float16 ratios, int16 quaternions.
 ARCHIVED_RATIO, ARCHIVED_DEG = 2e-3, 5e-3
@@ -88,6 +90,15 @@ def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
     assert re.search(last, said)
     runs = json.loads((smoke / "figures/smoke/run.json").read_text())["runs"]
     assert runs["03_indexing.wrought"]["verdict"]["kind"] == "sound"
+
+
+def test_one_figure_is_drawn_alone(smoke, capsys, monkeypatch):
+    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(smoke / "results"))
+    assert main(["smoke", "--figure", "8"]) == 0
+    (path,) = root_of("figures").rglob("*.png")
+    assert path.name.startswith("fig08") and str(path) in capsys.readouterr().out
+    assert main(["smoke", "--figure", "12"]) == 2
+    assert "There is no figure 12: name one of 1, 2, " in capsys.readouterr().err
 
 
 def test_no_checkpoint_outlives_a_finished_study(smoke):

@@ -1,5 +1,9 @@
 """Table 1 from two maps, Table 2 from the networks."""
 
+import re
+import shutil
+import subprocess
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -11,7 +15,7 @@ from kikuhelpers.baselines.methods import principal_components
 from kikuhelpers.indexing.hough import Detector, save_map
 from kikuhelpers.runs.files import load_json, save_array, save_json
 from kikuhelpers.runs.results import MissingResultError, Results
-from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import (
     BASELINES,
@@ -25,6 +29,7 @@ from kikuhelpers.tables.residuals import linear_table
 from kikuhelpers.tables.table1 import (
     RESIDUAL,
     compare_maps,
+    in_latex,
     printed_table1,
     save_table1,
     summarise,
@@ -300,3 +305,40 @@ def test_differences_are_paired_by_lattice(finished):
     median = found.loc[("beta50-16", PREPROCESSED, "truth_error_deg_q50")]
     assert 1.49 < median["low"] < median["difference"] < median["high"] < 9.01
     assert found.loc[("pca-2", "vae-16", "lost_pct")].tolist() == [0, 0, 0]
+
+
+# ---------------------------------------------------------------------- LaTeX
+
+HOSTILE = r"R&D of a_b: 10 % of {x} \alpha ~ ^ #5 $"
+PAPER = r"""\documentclass{article}
+\usepackage[a4paper,textwidth=17cm,textheight=24cm]{geometry}
+\usepackage{booktabs,longtable}
+\begin{document}
+\input{table1}
+\end{document}
+"""
+
+
+def printed(study: str) -> pd.DataFrame:
+    return printed_table1(pd.read_csv(PROJECT_ROOT / "figures" / study / "table1.csv"))
+
+
+def test_signs_of_latex_in_a_title_are_text():
+    text = in_latex(printed("virtual"), HOSTILE)
+    caption = next(line for line in text.splitlines() if line.startswith(r"\caption{"))
+    assert r"R\&D of a\_b: 10 \% of \{x\} \textbackslash{}alpha" in caption
+    assert not set(text) & {"½", "Σ", "²", "°"}, "pdflatex stops at these"
+    assert text.count(r"\toprule") == 4 and text.count("vae-16 &") == 2  # both halves
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex here")
+@pytest.mark.parametrize("study", ["virtual", "in718_rx"])
+def test_pdflatex_sets_table_1_within_its_page(study, tmp_path):
+    (tmp_path / "table1.tex").write_text(in_latex(printed(study), HOSTILE), "utf-8")
+    (tmp_path / "paper.tex").write_text(PAPER)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    for _ in range(2):  # a longtable finds its widths in the second run
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-1000:]
+    wide = [float(x) for x in re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)]
+    assert max(wide, default=0) < 2

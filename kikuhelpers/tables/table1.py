@@ -37,6 +37,12 @@ _QUANTITIES = [*RATIOS, "misorientation_deg", "misorientation_rad", "residual"]
 _QUANTITIES += ["truth_error_deg", "preprocessed_truth_error_deg"]
 _COMPARED = ["indexed_pct", "lost_pct", "misorientation_deg_q50", "residual_mean"]
 _COMPARED += ["truth_error_deg_q50"]
+_IN_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: f"${sign}$" for sign in "<>"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"½": r"$\frac12$", "Σ": r"$\Sigma$", "β": r"$\beta$", "²": "$^2$", "°": r"$^\circ$"}
+)
 _PARTS = ("", "_by_scan", "_intervals", "_differences")
 _WHOLE = dict.fromkeys(("latent_dim", "seed", "presentations"), "Int64")  # some missing
 
@@ -231,9 +237,26 @@ def save_table1(results: Results) -> pd.DataFrame:
     with written_aside(folder / "table1.md") as temporary:
         temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n", "utf-8")
     with written_aside(folder / "table1.tex") as temporary:
-        text = printed.to_latex(index=False, escape=True, caption=caption.replace("%", r"\%"))
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(in_latex(printed, caption), "utf-8")
     return printed
+
+
+def in_latex(printed: pd.DataFrame, caption: str) -> str:
+    r"""Return a printed Table 1 for LaTeX, with booktabs and longtable: pages of 17 cm hold it.
+
+    All its columns are wider than a page, so the ratios stand in a second table below.
+    """
+    printed = printed.rename(columns=_escaped).map(_escaped)
+    ratios = printed.columns.str.contains("ratio|truth")
+    upper, lower = printed.loc[:, ~ratios], printed.loc[:, ratios | (printed.columns == "model")]
+    how = {"index": False, "longtable": True}
+    tables = upper.to_latex(caption=_escaped(caption), column_format="l" + "r" * 7, **how)
+    tables += lower.to_latex(column_format="l" + "r" * (lower.shape[1] - 1), **how)
+    return f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{tables}}}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_IN_LATEX)
 
 
 def title_of(study: Study) -> str:
