@@ -7,6 +7,7 @@ files. The settings of both stand in :mod:`kikuhelpers.study.specimen` and
 :mod:`kikuhelpers.study.scans`.
 
 Frames: sample x runs down the map's rows (down the tilted slope), y along its columns, z
-out of the surface, as in kikuchipy's EDAX TSL frame. Points are (x, y) in micrometres from the
-specimen's corner. Rotations turn sample vectors into crystal vectors (lab2crystal).
+out of the surface. Points are (x, y) in micrometres from the specimen's corner. Rotations turn
+sample vectors into crystal vectors (lab2crystal). The pattern centre moves as in a real scan,
+which goes up the slope (docs/conventions.md): two frames, half a turn about z apart.
 """
