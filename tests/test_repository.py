@@ -18,7 +18,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from docs import readme_table
+from docs import pages, readme_table
 from kikuhelpers.study import PROJECT_ROOT, load_study
 from kikuhelpers.study.stages import jobs_of
 
@@ -336,6 +336,19 @@ def test_the_six_lines_of_own_scan_are_a_study(tmp_path):
 def test_the_table_of_the_results_is_the_studys():
     made = (PROJECT_ROOT / "figures" / "in718_rx" / "table1.md").read_text()
     assert made.strip() in (PROJECT_ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_results_page_is_what_its_command_makes():
+    assert pages.PAGE.read_text("utf-8") == pages.page()
+
+
+def test_a_look_up_without_one_answer_fails():
+    table = "figures/in718_rx/table1"
+    assert pages.number(table, "lost_pct", "model == 'pca-64'", 3) == "0.625"
+    with pytest.raises(LookupError, match="no 'lost_pct' where"):
+        pages.number(table, "lost_pct", "model == 'no such model'")
+    with pytest.raises(LookupError, match="as 'lost_pct' where"):
+        pages.number(table, "lost_pct", "model in ['pca-16', 'pca-64']", 1)
 
 
 def anchors(page: Path) -> set[str]:
