@@ -6,6 +6,7 @@ system's and dies with its process, and incomplete outputs are made again. Jobs 
 the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
+``python -m kikuhelpers export quick am`` writes a scan for other programs (docs/interchange.md).
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--archive`` writes the
 study's results there. Further options go to Snakemake.
@@ -54,11 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="only tables and figures, from results and the archive; nothing is trained",
     )
     parser.add_argument("--archive", action="store_true", help="archive the study's results")
+    parser.add_argument("--to", type=Path, help="folder of an export (default: in the results)")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
         if arguments.study == "new":
             return _look(*arguments.jobs)
+        if arguments.study == "export":
+            return _export(arguments.to, *arguments.jobs)
         results = Results(load_study(arguments.study))
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
@@ -117,6 +121,16 @@ def _look(path: str = "", *settings: str) -> int:
 
     study, picture = new_study(path, **given)
     print(f"Look at {picture} and correct {study}, then: python -m kikuhelpers {study}")
+    return 0
+
+
+def _export(to: Path | None, name: str = "quick", *scans: str) -> int:
+    from kikuhelpers.tables.interchange import export  # imports what a run of a study does not
+
+    results = Results(load_study(name))
+    for scan in scans or results.study.mapped_scans:
+        export(results, scan, folder := to / scan if to else results.layout.export(scan))
+        print(f"Exported: {folder}")
     return 0
 
 
