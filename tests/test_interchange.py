@@ -54,8 +54,7 @@ def crystal_map(shape=SHAPE) -> CrystalMap:
     return CrystalMap(Rotation.random(x.size), phase_id, phase_list=phases, prop=prop, **where)
 
 
-@pytest.fixture
-def study():
+def made_up():
     """A study whose results are made up, of one scan, a model and a baseline."""
     scans = make_study().model_dump()["scans"]
     scans["wrought"]["data"] |= {"map_shape": SHAPE, "step_um": STEP_UM}
@@ -85,10 +84,24 @@ def study():
 
 
 @pytest.fixture
-def folder(study, tmp_path):
-    interchange.export(Results(study), "wrought", tmp_path / "out")
-    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
-    return tmp_path / "out"
+def study():
+    return made_up()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Exported results."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RESULTS", "FIGURES", "ARCHIVE"):
+            patch.setenv(f"KIKUHELPERS_{name}", str(tmp_path_factory.mktemp(name)))
+        results = Results(made_up())
+        interchange.export(results, "wrought", results.layout.export("wrought"))
+        return results
+
+
+@pytest.fixture
+def folder(results):
+    return results.layout.export("wrought")
 
 
 def in_mtex(xmap: CrystalMap, axis: Vector3d) -> Rotation:
@@ -101,13 +114,13 @@ def assert_same(found: Rotation, expected: Rotation) -> None:
 
 
 @pytest.mark.parametrize("ending", ["h5", "ang", "ctf"])
-def test_orientations_are_read_back(study, folder, ending):
+def test_orientations_are_read_back(results, folder, ending):
     for kind in KINDS:
-        assert_read_back(study, folder, kind, ending)
+        assert_read_back(results, folder, kind, ending)
 
 
-def assert_read_back(study, folder, kind, ending):
-    expected = Results(study).orientations(kind, "wrought")
+def assert_read_back(results, folder, kind, ending):
+    expected = results.orientations(kind, "wrought")
     found = orix.io.load(folder / f"{kind}.orientations.{ending}")
     there = expected.is_indexed
     assert np.flatnonzero(~found.is_indexed).tolist() == NOT_INDEXED
@@ -171,8 +184,7 @@ def test_the_samples_x_runs_down_the_slope():
 
 
 @pytest.mark.parametrize("stem", ["maps", "vae-16.latents"])
-def test_maps_are_read_back(study, folder, stem):
-    results = Results(study)
+def test_maps_are_read_back(results, folder, stem):
     signal = hs.load(folder / f"{stem}.hspy")
     names, values = list(signal.original_metadata.maps), signal.data
     assert values.dtype == np.float32 and values.shape[:2] == SHAPE
@@ -205,14 +217,13 @@ def test_maps_are_read_back(study, folder, stem):
     )
 
 
-def test_patterns_are_read_back(study, folder):
+def test_patterns_are_read_back(results, folder):
     for kind in KINDS:
-        assert_patterns_read_back(study, folder, kind)
+        assert_patterns_read_back(results, folder, kind)
 
 
-def assert_patterns_read_back(study, folder, kind):
-    expected = Results(study).patterns(kind, "wrought")
-    xmap = Results(study).orientations(kind, "wrought")
+def assert_patterns_read_back(results, folder, kind):
+    expected, xmap = (of(kind, "wrought") for of in (results.patterns, results.orientations))
     signal = kikuchipy.load(folder / f"{kind}.patterns.h5")
     np.testing.assert_array_equal(signal.data, expected)
     assert signal.data.dtype == np.uint16
@@ -233,8 +244,8 @@ def assert_patterns_read_back(study, folder, kind):
     assert readers[0].xStep == pytest.approx(STEP_UM)
 
 
-def test_a_moving_pattern_centre_is_kept(study, folder, tmp_path):
-    view = interchange.View.whole(Results(study), "wrought")
+def test_a_moving_pattern_centre_is_kept(results, tmp_path):
+    view = interchange.View.whole(results, "wrought")
     detector = interchange.Detector(CENTRE, screen_um=100.0)
     interchange._save_patterns(tmp_path, view, PREPROCESSED, detector)
     found = kikuchipy.load(tmp_path / "preprocessed.patterns.h5").detector
@@ -243,13 +254,13 @@ def test_a_moving_pattern_centre_is_kept(study, folder, tmp_path):
     assert np.ptp(expected[:, 0]) > 0.01 and found.px_size == pytest.approx(100 / PX)
 
 
-def test_the_memory_does_not_grow_with_the_map(study, monkeypatch, tmp_path):
-    """Patterns of 29 MB pass through a few."""
-    shape = (400, 10)
+def test_the_memory_does_not_grow_with_the_map(results, monkeypatch, tmp_path):
+    """Of 14 MB of patterns no more than half is ever held, other tables among it."""
+    shape = (200, 10)
     write_scan(tmp_path / "large.up2", np.zeros((*shape, PX, PX), np.uint16), STEP_UM)
     monkeypatch.setattr(Layout, "patterns", lambda *_: tmp_path / "large.up2")
     monkeypatch.setattr(interchange.View, "orientations", lambda *_: crystal_map(shape))
-    view = interchange.View(Results(study), "wrought", (0, shape[0]), (0, shape[1]))
+    view = interchange.View(results, "wrought", (0, shape[0]), (0, shape[1]))
     tracemalloc.start()
     try:
         interchange._save_patterns(tmp_path, view, PREPROCESSED, interchange.Detector(CENTRE))
@@ -259,6 +270,7 @@ def test_the_memory_does_not_grow_with_the_map(study, monkeypatch, tmp_path):
 
 
 def test_the_folder_is_an_ro_crate(folder):
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     crate = json.loads((folder / "ro-crate-metadata.json").read_text("utf-8"))
     assert crate["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
     entities = {entity["@id"]: entity for entity in crate["@graph"]}
