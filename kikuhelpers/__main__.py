@@ -6,6 +6,7 @@ system's and dies with its process, and incomplete outputs are made again. Jobs 
 the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
+``python -m kikuhelpers export quick am`` writes a scan for other programs (docs/interchange.md).
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--figure 5`` draws this
 one, ``--archive`` writes the study's results there. Further options go to Snakemake.
@@ -55,11 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--figure", type=int, help="only this figure, by the paper's number")
     parser.add_argument("--archive", action="store_true", help="archive the study's results")
+    parser.add_argument("--to", type=Path, help="folder of an export (default: in the results)")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
         if arguments.study == "new":
             return _look(*arguments.jobs)
+        if arguments.study == "export":
+            return _export(arguments.to, *arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)
@@ -128,17 +132,23 @@ def _draw(study, number: int) -> int:
     from kikuhelpers.figures.figure_set import FIGURES, FigureSet  # imports what a run does not
 
     if number not in FIGURES:
-        raise StudyError(
-            f"There is no figure {number}: name one of {', '.join(map(str, FIGURES))}."
-        )
+        there = ", ".join(map(str, FIGURES))
+        raise StudyError(f"There is no figure {number}: name one of {there}.")
     figures = FigureSet(Results(study, archive=True))
     figure = figures.make(number)
-    print(
-        *figure.missing,
-        *(figures.folder / name for name in figures.card[FIGURES[number]]["files"]),
-        sep="\n",
-    )
+    files = (figures.folder / name for name in figures.card[FIGURES[number]]["files"])
+    print(*figure.missing, *files, sep="\n")
     return 0 if figure.axes else 1
+
+
+def _export(to: Path | None, name: str = "quick", *scans: str) -> int:
+    from kikuhelpers.tables.interchange import export  # imports what a run of a study does not
+
+    results = Results(load_study(name))
+    for scan in scans or results.study.mapped_scans:
+        export(results, scan, folder := to / scan if to else results.layout.export(scan))
+        print(f"Exported: {folder}")
+    return 0
 
 
 def _job(study, name: str) -> Job:

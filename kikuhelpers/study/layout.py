@@ -9,6 +9,7 @@
     <results>/<study>/baselines/<baseline>/<scan>/   decoded.up2, ...
     <results>/<study>/notebooks/               the executed notebooks
     <results>/<study>/runs/                    the record of each job: <notebook>.<parts>.json
+    <results>/<study>/export/<scan>/           the scan in other programs' formats, if asked for
     <figures>/<study>/                         tables and figures
     <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
@@ -164,6 +165,10 @@ class Layout:
     def shown_patterns(self) -> Path:
         """The patterns that the figures show (.npz); the archive holds them too."""
         return self.folder / "shown_patterns.npz"
+
+    def export(self, scan: str) -> Path:
+        """Folder of a scan in other programs' formats; no output of the graph."""
+        return self.folder / "export" / scan
 
     @property
     def warm(self) -> Path:
