@@ -29,7 +29,6 @@ from kikuhelpers.figures.figure_set import FIGURES, FigureSet
 from kikuhelpers.figures.panels import (
     _most_structured_box,
     _path_across,
-    _path_points,
     _walls,
     slenderest_twin,
     twin_feature,
@@ -486,10 +485,3 @@ def test_the_drawn_layers_are_those_of_the_network(dimension):
     for part, layers in ((model.encoder, encoder), (model.decoder, decoder)):
         assert sum(layer.parameters for layer in layers) == count_parameters(part)
     assert layer_text(encoder[0]).startswith(f"{dimension // 4} × 56²\nconv 9×9 /2")
-
-
-def test_a_path_holds_both_ends_and_no_gap():
-    points = _path_points((3, 10), (9, -2))
-    assert tuple(points[0]) == (3, 10)
-    assert tuple(points[-1]) == (9, -2)
-    assert np.abs(np.diff(points, axis=0)).max() == 1

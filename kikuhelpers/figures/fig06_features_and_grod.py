@@ -1,6 +1,6 @@
 """Fig. 6: two latent features and GROD of the AM alloy."""
 
-from kikuhelpers.figures import drawing, panels, style
+from kikuhelpers.figures import panels, style
 from kikuhelpers.latents.features import cell_feature, rotation_feature
 from kikuhelpers.latents.view import names
 from kikuhelpers.runs.results import Results
@@ -17,8 +17,4 @@ def draw(results: Results) -> style.PaperFigure:
         rotation = rotation_feature(view, model, {cells.index})
         rows.append((letter, view, (cells, rotation, "grod_deg")))
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
-    figure, axes = panels.draw_rows(6, title, rows, missing, bars=True)
-    field = panels.region(results, "7", None)
-    if rows and field is not None and field.scan == rows[0][1].scan:
-        drawing.draw_box(axes[0, 0], *field.within(rows[0][1]), "7")
-    return figure
+    return panels.draw_rows(6, title, rows, missing, bars=True)[0]

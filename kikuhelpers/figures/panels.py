@@ -16,6 +16,7 @@ from matplotlib.colors import ListedColormap
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 from scipy.stats import skew
+from skimage import draw
 from skimage.measure import regionprops
 
 from kikuhelpers.figures import drawing, style
@@ -185,7 +186,7 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     start, stop = path.start, path.stop
     if path.length is not None:
         start, stop = _path_across(*_walls(scan, choice), path.length)
-    points = _path_points(start, stop)
+    points = np.stack(draw.line(*start, *stop), axis=1)
     if (points >= scan.shape).any():
         raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
     side = np.ptp(points, axis=0).max() + 1 + 2 * PATH_MARGIN_POINTS
@@ -198,12 +199,6 @@ def box_around(scan: View, middle: Sequence[float], size: Point) -> View:
     first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, scan.shape - size)
     ends = zip(first.tolist(), (first + size).tolist(), strict=True)
     return View(scan.results, scan.scan, *ends)
-
-
-def _path_points(start: Point, stop: Point) -> np.ndarray:
-    """Return the points (n, 2) of a straight path, both ends included, one per step."""
-    count = max(abs(stop[0] - start[0]), abs(stop[1] - start[1])) + 1
-    return np.round(np.linspace(start, stop, count)).astype(int)
 
 
 def _walls(scan: View, choice: Choice) -> tuple[np.ndarray, np.ndarray]:

@@ -31,15 +31,9 @@ import pandas as pd
 
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
 from kikuhelpers.runs.files import written_aside
+from kikuhelpers.study import roles
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.models import ACTIVE_VARIANCE
-from kikuhelpers.study.roles import (
-    beta_series,
-    largest_vae,
-    mapped_in_figures,
-    scored_scans,
-    vaes,
-)
 from kikuhelpers.study.stages import Job, jobs_of
 
 # Weights of more dimensions are not archived: in float16 64-D takes 4.5 MB, 128-D 18 MB and
@@ -123,12 +117,13 @@ class Archive:
         model = job.parts[0] if job.parts and job.parts[0] in study.models else None
         if name == "weights.safetensors":
             small = study.model(model).latent_dim <= MOST_ARCHIVED_DIMENSIONS
-            return small and model in vaes(study)
+            return small and model in roles.vaes(study)
         if name == "latents.npy" and model:
-            shown = model in {*vaes(study), largest_vae(study)}
-            return shown and job.parts[1] in {*mapped_in_figures(study), *scored_scans(study)}
+            scans = {*roles.mapped_in_figures(study), *roles.scored_scans(study)}
+            shown = model in {*roles.vaes(study), roles.largest_vae(study)}
+            return shown and job.parts[1] in scans
         if name == "generated.npy":
-            return model in beta_series(study)
+            return model in roles.beta_series(study)
         if name == "truth.h5":
             return job.parts[0] in study.mapped_scans
         large = {"brought.npy", "background.npy", "pca.npz"}

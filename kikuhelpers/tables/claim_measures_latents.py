@@ -8,6 +8,7 @@ import numpy as np
 from orix.quaternion import Rotation
 from scipy.ndimage import median_filter
 from scipy.stats import rankdata
+from skimage.transform import downscale_local_mean
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.image import grid_to_graph
@@ -177,11 +178,7 @@ def segmentation(e: Evidence, role: str, against: str) -> Found:
     crystals, ways = crystals_of(view), [_features(view, model)]
     if against == "pca":
         patterns = to_intensity(e.results.patterns(PREPROCESSED, view.scan))
-        rows, columns, height, width = patterns.shape
-        split = height // _SUMMED, _SUMMED, width // _SUMMED, _SUMMED
-        small = (
-            patterns.reshape(rows * columns, *split).mean(axis=(2, 4)).reshape(rows * columns, -1)
-        )
+        small = downscale_local_mean(patterns, (1, 1, _SUMMED, _SUMMED)).reshape(crystals.size, -1)
         count = min(ways[0].shape[-1], *small.shape)
         ways.append(PCA(count, random_state=e.study.seed).fit_transform(small))
     else:

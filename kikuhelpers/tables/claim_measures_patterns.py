@@ -252,6 +252,7 @@ def _indexed(e: Evidence, view: View, patterns: np.ndarray):
     return index_patterns(counts, view.mask, detector, indexing, 1.0)
 
 
+@cache  # several claims look through it
 def _network(e: Evidence):
     """The largest conventional VAE whose weights are there, and its name."""
     for name in reversed(roles.vaes(e.study)):
@@ -262,19 +263,27 @@ def _network(e: Evidence):
     raise Untestable("the weights of a VAE")
 
 
+@cache
+def _random(e: Evidence, name: str) -> np.ndarray:
+    """Decoded random latents (n, height, width) of a model."""
+    view = View.whole(e.results, roles.decoded_scan(e.study))
+    how = _DECODED, view.mask, e.study.seed, e.study.training.precision
+    return generate(load_model(e.results, name), *how)
+
+
 def random_background(e: Evidence) -> Found:
     """Distance of decoded random latents' smooth part to the nearest measured one.
 
     Over that of measured ones to those of other grains. Baseline: what is no background, the nearer
     of noise about the mean pattern and of its negative.
     """
-    network, _ = _network(e)
+    _, name = _network(e)
     view, points, grain, _ = _sample(e, roles.decoded_scan(e.study))
-    random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
+    random = _random(e, name)[:, view.mask]
     real = _patterns(e, PREPROCESSED, view, points)
-    noise = np.random.default_rng(e.study.seed).standard_normal(random[:, view.mask].shape)
+    noise = np.random.default_rng(e.study.seed).standard_normal(random.shape)
     noise = real.mean() + real.std() * noise
-    sets = real, random[:, view.mask], noise, np.tile(-real.mean(axis=0), (_DECODED, 1))
+    sets = real, random, noise, np.tile(-real.mean(axis=0), (_DECODED, 1))
     smooth = [_smooth(of, view.mask) for of in sets]
     own, *offs = (pairwise_distances(of, smooth[0]) for of in smooth)
     own = np.median(np.where(grain[:, np.newaxis] == grain, np.inf, own).min(axis=1))
@@ -287,15 +296,13 @@ def random_decodes(e: Evidence) -> Found:
     """Per cent of decoded random latents that index as decoded patterns, the baseline, do."""
     network, name = _network(e)
     view, points, _, _ = _sample(e, roles.decoded_scan(e.study))
-    random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
-    real = _indexed(e, view, decode(network, latents, view.mask, e.study.training.precision))
-    shares = []
-    for xmap in (_indexed(e, view, random), real):
-        enough = xmap.prop["nmatch"] >= np.median(real.prop["nmatch"])
-        index = enough & (xmap.prop["fit"] < _FIT_DEG)
-        shares.append(100 * drawn(len(index)) @ index / len(index))
+    real = decode(network, latents, view.mask, e.study.training.precision)
+    both = _indexed(e, view, np.concatenate([_random(e, name), real])).prop
+    enough = both["nmatch"] >= np.median(both["nmatch"][_DECODED:])
+    hits = np.split(enough & (both["fit"] < _FIT_DEG), [_DECODED])
+    shares = (100 * drawn(len(hit)) @ hit / len(hit) for hit in hits)
     return found(*shares, _DECODED, "random latents", [view.scan])
 
 
@@ -315,8 +322,7 @@ def _banded(e: Evidence, name: str) -> np.ndarray:
     """Which decoded random latents (n,) of a model have peaks above those of noise."""
     view = View.whole(e.results, roles.decoded_scan(e.study))
     phases = np.random.default_rng(e.study.seed).random((_DECODED, *view.mask.shape))
-    network = load_model(e.results, name)
-    random = generate(network, _DECODED, view.mask, e.study.seed, e.study.training.precision)
+    random = _random(e, name)
     noise = np.abs(np.fft.rfft2(random * view.mask)) * np.exp(1j * np.angle(np.fft.rfft2(phases)))
     noise = np.where(view.mask, np.fft.irfft2(noise, view.mask.shape), OUTSIDE).clip(-1, 1)
     both = _indexed(e, view, np.concatenate([random, noise])).prop["pq"]
