@@ -1,4 +1,4 @@
-"""A map that a reader clicks on, in one HTML file: python -m docs.click_page in718_rx --model vae-64.
+"""A map to click on, in one HTML file: python -m docs.click_page in718_rx --model vae-64.
 
 The file holds everything: maps at full resolution, and for every n-th point the measured and the
 decoded pattern as tiles of a WebP picture, with its numbers and its latent vector. It asks no
@@ -35,13 +35,14 @@ from kikuhelpers.study.stages import PREPROCESSING, TRAINING, Job
 TEMPLATE = Path(__file__).with_suffix(".html")
 NAME = "click_page.html"
 EVERY, PIXELS, FEATURES = 3, 60, 4  # points, pixels of a shown pattern, latent maps
-QUALITY = 82  # of WebP, of 100; the page states what it changes
+QUALITY = 60  # of WebP, of 100; the page states what it changes
+_LATENT_PERCENT = 99.5  # of the absolute values: the end of the bars
 _STOPS = 16  # colours of a colour bar
 _LARGEST_SIDE = 16_383  # pixels of a WebP picture
 _MISORIENTATION, _RESIDUAL = "misorientation, decoded to measured (°)", "residual (½Σ²)"
 # Maps of the measured patterns that are shown, with colours, and how many digits of a number.
 _PHYSICAL = {
-    "pq": ("IQ", drawing.QUALITY_COLOURS, 3),
+    "pq": ("IQ", drawing.QUALITY_COLOURS, 0),
     "grod_deg": ("GROD (°)", drawing.ANGLE_COLOURS, 2),
     "kam_deg": ("KAM (°)", drawing.ANGLE_COLOURS, 2),
     "sharpness": ("sharpness (fraction)", drawing.QUALITY_COLOURS, 3),
@@ -96,7 +97,6 @@ def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixe
     data = {
         "shape": view.shape,
         "step_um": view.step_um,
-        "bar_um": drawing._bar_length_um(view.shape[1] * view.step_um),
         "rows": rows.tolist(),
         "columns": columns.tolist(),
         "pixels": pixels,
@@ -122,7 +122,8 @@ def _filled(data: dict, said: dict) -> str:
 def _said(results: Results, view: View, model: str, every: int, pixels: int, worst: float) -> dict:
     study, records = results.study, results.all_records()
     card, of = results.model(model).card, study.model(model)
-    made = {stage: records[job]["commit"] for stage, job in _jobs(view.scan, model).items()}
+    jobs = {"patterns": Job(PREPROCESSING, (view.scan,)), "training": Job(TRAINING, (model,))}
+    made = {name: _short(records[job]["commit"]) for name, job in jobs.items()}
     files = results.layout.model_scan(model, view.scan)
     return {
         "title": study.title,
@@ -136,7 +137,7 @@ def _said(results: Results, view: View, model: str, every: int, pixels: int, wor
         "presentations": card["presentations"],
         "trained_on": card["patterns"],
         "made": made,
-        "commit": git_commit(),
+        "commit": _short(git_commit()),
         "archived": not files.latents.is_file(),
         "every": every,
         "pixels": pixels,
@@ -147,11 +148,10 @@ def _said(results: Results, view: View, model: str, every: int, pixels: int, wor
     }
 
 
-def _jobs(scan: str, model: str) -> dict[str, Job]:
-    return {
-        "patterns": Job(PREPROCESSING, (scan,)),
-        "training": Job(TRAINING, (model,)),
-    }
+def _short(commit: str) -> str:
+    """Ten digits of a commit, and whether files differed from it."""
+    digits, plus, changes = commit.partition("+")
+    return digits[:10] + plus + changes
 
 
 def _small(patterns: np.ndarray, pixels: int) -> np.ndarray:
@@ -210,7 +210,9 @@ def _at(title: str, of: tuple, kept) -> dict:
     return {
         "title": title,
         "digits": digits,
-        "values": [round(float(v), digits) if k else None for v, k in zip(here, known, strict=True)],
+        "values": [
+            round(float(v), digits) if k else None for v, k in zip(here, known, strict=True)
+        ],
         "percentiles": [int(s) if k else None for s, k in zip(share, known, strict=True)],
     }
 
@@ -229,9 +231,10 @@ def _order(view: View, model: str) -> list[int]:
 
 
 def _latents(latents: np.ndarray) -> dict:
-    """Latents (rows, columns, D) as bytes: 0 is ``-most``, 255 is ``most``."""
-    most = float(np.nanmax(np.abs(latents))) or 1.0
-    levels = np.round(255 * (np.nan_to_num(latents) / most + 1) / 2).astype(np.uint8)
+    """Latents (rows, columns, D) as bytes: 0 is ``-most``, 255 is ``most`` and what is beyond."""
+    most = float(np.nanpercentile(np.abs(latents), _LATENT_PERCENT)) or 1.0
+    scaled = np.clip(np.nan_to_num(latents) / most, -1, 1)
+    levels = np.round(255 * (scaled + 1) / 2).astype(np.uint8)
     return {"most": most, "bytes": base64.b64encode(levels.tobytes()).decode()}
 
 
