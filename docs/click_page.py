@@ -90,7 +90,7 @@ def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixe
     limits = [float(v) for v in np.percentile(measured[:, inside], drawing.PATTERN_CLIP_PERCENT)]
     tiles, worst = {}, 0.0
     for name, shown in {"measured": measured, "decoded": decoded}.items():
-        tiles[name], error = _tiles(shown, (len(rows), len(columns)), limits, inside)
+        tiles[name], error = tiles_of(shown, (len(rows), len(columns)), limits, inside)
         worst = max(worst, error)
     numbers = _numbers(view, model)
     order = _order(view, model)
@@ -110,11 +110,14 @@ def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixe
         "features": order,
         "starts": _starts(view, model, numbers, kept),
     }
-    return _filled(data, _said(results, view, model, every, pixels, worst))
+    return filled(data, _said(results, view, model, every, pixels, worst))
 
 
-def _filled(data: dict, said: dict) -> str:
-    """Fill the template; no text of a study can become markup or code."""
+def filled(data: dict, said: dict) -> str:
+    """Return the page of ``data`` and of what is ``said`` of it.
+
+    No text of a study can become markup or code.
+    """
     page = Environment(autoescape=True).from_string(TEMPLATE.read_text())
     return page.render(data=data, **said)
 
@@ -161,7 +164,7 @@ def _small(patterns: np.ndarray, pixels: int) -> np.ndarray:
     return np.stack([np.asarray(image.resize(size, Image.Resampling.BOX)) for image in images])
 
 
-def _tiles(patterns: np.ndarray, shape, limits, inside: np.ndarray) -> tuple[str, float]:
+def tiles_of(patterns: np.ndarray, shape, limits, inside: np.ndarray) -> tuple[str, float]:
     """Patterns (n, h, w) as one WebP picture, and the share of the grey scale it is off by.
 
     The share is the root of the mean square inside the screen. Outside it the picture holds the

@@ -11,19 +11,10 @@ import pandas as pd
 import pytest
 
 from kikuhelpers.study import PROJECT_ROOT
+from tests.conftest import run_study
 
 # What archiving may change in the table: float16 ratios, int16 quaternions.
 ARCHIVED_RATIO, ARCHIVED_DEG = 2e-3, 5e-3
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Folder of a finished smoke study."""
-    folder = tmp_path_factory.mktemp("smoke")
-    done = run_study("smoke", folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    (folder / "said.txt").write_text(done.stdout)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +29,6 @@ def rebuilt(smoke):
     done = run_study("smoke", folder, "--figures")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
-
-
-def run_study(study, folder, *more):
-    environment = os.environ | {
-        "KIKUHELPERS_RESULTS": str(folder / "results"),
-        "KIKUHELPERS_FIGURES": str(folder / "figures"),
-        "KIKUHELPERS_ARCHIVE": str(folder / "archive"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "kikuhelpers", study, *more],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_every_notebook_ran(smoke):
@@ -166,3 +142,21 @@ def test_a_wrong_study_is_refused_in_one_sentence(tmp_path):
     assert refused.returncode == 2
     assert len(refused.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_map_to_click_on_is_made_of_it(smoke):
+    roots = {f"KIKUHELPERS_{n.upper()}": str(smoke / n) for n in ("results", "figures", "archive")}
+    command = [sys.executable, "-m", "docs.click_page", "smoke", "--model", "vae-16"]
+    made = subprocess.run(
+        command, env=os.environ | roots, cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    page = (smoke / "results/smoke/click_page.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
+    assert data["shape"] == [16, 16] and len(data["rows"]) == len(data["columns"]) == 5
+    points = 25
+    assert all(len(n["values"]) == len(n["percentiles"]) == points for n in data["numbers"])
+    assert len(data["euler"]) == points and 0 <= data["starts"][0]["point"] < points
+    titles = [shown["title"] for shown in data["maps"]]
+    assert titles[0].startswith("IPF-X") and sum("latent feature" in t for t in titles) >= 1
+    assert "a virtual Kikuchi pattern" in page

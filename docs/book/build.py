@@ -125,11 +125,13 @@ def _contents(caption: str, names, depth: int = 1) -> str:
 def _front(source: Source) -> None:
     parts = [
         "# See microstructure through a neural latent space\n\n"
-        "An EBSD scan is a map of Kikuchi patterns. A variational autoencoder turns each pattern into "
-        "a few numbers; mapped, these show grains, twins and scratches, without any indexing. Here is "
-        "an open, reproducible study of [the paper](https://doi.org/10.1038/s41524-025-01770-8) that "
-        "proposed it: what holds, what does not, and how one knows.\n\n"
-        "**[Click on the measured map](explore.md)**: patterns, what the network keeps of them, and what it leaves.\n"
+        "An EBSD scan is a map of Kikuchi patterns. A variational autoencoder turns each pattern "
+        "into a few numbers; mapped, these show grains, twins and scratches, without any "
+        "indexing. Here is an open, reproducible study of "
+        "[the paper](https://doi.org/10.1038/s41524-025-01770-8) that proposed it: what holds, "
+        "what does not, and how one knows.\n\n"
+        "**[Click on the measured map](explore.md)**: patterns, what the network keeps of them, "
+        "and what it leaves.\n"
     ]
     for picture, text in zip(FRONT, FRONT_TEXTS, strict=True):
         path = PROJECT_ROOT / "figures" / f"{picture}.png"

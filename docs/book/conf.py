@@ -24,7 +24,8 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True  # an attribute that is a property too is described once
 autodoc_typehints = "none"  # the docstrings name shapes and units, which say more
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+# Matplotlib writes the docstring of "set", in roles of its own.
+autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "set"}
 
 html_theme = "furo"
 html_title = "kikuhelpers"

@@ -42,6 +42,9 @@ def broken_links(site: Path) -> list[str]:
             if not target.is_file():
                 found.append(f"{name} links to {address}, which is not there.")
             elif parts.fragment and target in pages:
-                if unquote(parts.fragment) not in pages[target].anchors:
-                    found.append(f"{name} links to {address}: the page has no such place.")
+                found += _lacking(parts.fragment, pages[target], f"{name} links to {address}")
     return found
+
+
+def _lacking(fragment: str, page: _Page, says: str) -> list[str]:
+    return [] if unquote(fragment) in page.anchors else [f"{says}: the page has no such place."]
