@@ -33,7 +33,8 @@ def rebuilt(smoke):
 
 def test_every_notebook_ran(smoke):
     executed = {p.name.split(".")[0] for p in (smoke / "results/smoke/notebooks").iterdir()}
-    assert executed == {p.stem for p in (PROJECT_ROOT / "notebooks").glob("*.ipynb")}
+    stages = {p.stem for p in (PROJECT_ROOT / "notebooks").glob("*.ipynb")} - {"13_explorer"}
+    assert executed == stages
     for path in (smoke / "results/smoke/notebooks").iterdir():
         for cell in nbformat.read(path, as_version=4).cells:
             errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
@@ -60,7 +61,7 @@ def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
     assert re.search(r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train longer", said)
     assert "Look at 08_reindexing.vae-16.wrought: The " in said  # it has learned next to nothing
     assert "Look at 03_indexing.wrought" not in said
-    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\nTo look into it: make lab in .*/05_"
+    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\nTo look into it: make lab in .*/13_"
     assert re.search(last, said)
     runs = json.loads((smoke / "figures/smoke/run.json").read_text())["runs"]
     assert runs["03_indexing.wrought"]["verdict"]["kind"] == "sound"
