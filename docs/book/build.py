@@ -28,8 +28,9 @@ FRONT = ("in718_rx/fig01_overview", "virtual/detection_limits", "in718_rx/fig11_
 FRONT_TEXTS = (
     "A measured pattern becomes an orientation by indexing, or a latent vector by encoding.",
     "Virtual specimens: the weakest effect of which half is found, by method.",
-    "Measured patterns, decoded ones, and the orientations that both are indexed to.",
+    "Orientation and image quality of measured patterns, and of what each network decodes.",
 )
+VERDICTS = ("holds", "holds in part", "does not hold", "cannot be tested here")
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 _HERE = Path(__file__).parent
 
@@ -158,7 +159,7 @@ def _verdicts() -> str:
         table = pd.read_csv(PROJECT_ROOT / "figures" / study / "claims.csv")
         link = f"[{_title(study)}](studies/{study}/claims.md)"
         counts[link] = table["verdict"].value_counts()
-    table = pd.DataFrame(counts).fillna(0).astype(int).T
+    table = pd.DataFrame(counts).reindex(VERDICTS).fillna(0).astype(int).T
     return f"\n## Which claims of the paper hold?\n\n{table.to_markdown()}\n"
 
 
@@ -196,10 +197,10 @@ def _paragraphs(docstring: str) -> list[str]:
     return [part + "\n" for part in docstring.split("\n\n")]
 
 
-def _explore(source: Source) -> list[Path]:
-    """The page that embeds the maps to click on; return the files that it shows."""
+def _explore(source: Source) -> None:
+    """The page that embeds the maps to click on, those that are there."""
     found = {study: root_of("results") / study / CLICK_PAGE for study in STUDIES}
-    parts, there = ["# Click on the map\n"], []
+    parts = ["---\nhide-toc: true\n---\n# Click on the map\n"]
     for study, path in found.items():
         if not path.is_file():
             parts.append(
@@ -208,7 +209,7 @@ def _explore(source: Source) -> list[Path]:
             continue
         to = source.folder / "_extra" / f"click_{study}.html"
         to.parent.mkdir(exist_ok=True)
-        there.append(shutil.copyfile(path, to))
+        shutil.copyfile(path, to)
         parts += [
             f"## {_title(study)}\n",
             f'<p><a href="{to.name}">Open it alone</a>: one file, which works offline and can be '
@@ -216,7 +217,6 @@ def _explore(source: Source) -> list[Path]:
             f'<iframe class="click" src="{to.name}" title="Map to click on"></iframe>\n',
         ]
     source.write("explore", "\n".join(parts))
-    return there
 
 
 def _cite(source: Source) -> None:

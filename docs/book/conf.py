@@ -29,7 +29,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-m
 
 html_theme = "furo"
 html_title = "kikuhelpers"
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_static_path = ["book.css"]
 html_css_files = ["book.css"]
