@@ -114,7 +114,7 @@ function render({ model, el }) {
     ...["k-means", "HDBSCAN"].map((name) => element("option", { value: name }, name)));
   const count = element("input", { test: "cluster-count", type: "number", min: 2, max: 50, value: 8 });
   const probes = element("span", { className: "probes", role: "radiogroup" }, ...["A", "B"].map((name) =>
-    element("button", { onclick: () => { state.active = name; show(...state.probes[name]); }, className: `probe ${name}` }, name)));
+    element("button", { onclick: () => { state.active = name; drawMaps(); show(...state.probes[name]); }, className: `probe ${name}` }, name)));
   const button = (test, text, onclick, title = "") => element("button", { test, onclick, title }, text);
   const box = (title, ...inside) => element("section", {}, element("h4", {}, title), ...inside);
 
@@ -132,13 +132,14 @@ function render({ model, el }) {
     element("div", { className: "tools" },
       box("Path A → B in latent space", player.path.row, pathNumbers),
       box("Line A – B on the map", player.line.row, profile),
-      box("Clusters of the latent vector", element("div", { className: "row" }, method, count,
-        button("clusters", "cluster", cluster), button("save-labels", "labels as CSV", saveLabels))),
-      box("Virtual detector", element("p", { className: "note" },
-        "Drag a box on the measured pattern: the mean of its pixels becomes map B.")),
-      box("Keep", element("div", { className: "row" },
-        button("save-png", "view as PNG", savePng), button("add-point", "add point", addPoint),
-        button("save-points", "points as CSV", savePoints)))));
+      element("div", {},
+        box("Clusters of the latent vector", element("div", { className: "row" }, method, count,
+          button("clusters", "cluster", cluster), button("save-labels", "labels as CSV", saveLabels))),
+        box("Virtual detector", element("p", { className: "note" },
+          "Drag a box on the measured pattern: the mean of its pixels becomes the right map.")),
+        box("Keep", element("div", { className: "row" },
+          button("save-png", "view as PNG", savePng), button("add-point", "add point", addPoint),
+          button("save-points", "points as CSV", savePoints))))));
 
   function mapPanel(side) {
     const canvas = element("canvas", { test: `map-${side}`, tabIndex: 0, width: WIDE, height: WIDE / 2,
@@ -261,6 +262,7 @@ function render({ model, el }) {
       [panel.low.textContent, panel.high.textContent] = answer.limits.map(NUMBER);
     }
     drawMaps();
+    if (state.point) drawNumbers();
     drawn(found);
   }
 
@@ -285,7 +287,7 @@ function render({ model, el }) {
     paintDecoded(answer, buffers.slice(1));
     drawBars();
     setSliders();
-    drawMaps();
+    drawNumbers();
     drawn(found);
   }
 
@@ -406,7 +408,6 @@ function render({ model, el }) {
       for (const name of ["B", "A"]) drawProbe(pen, name, ...at(state.probes[name]));
       scaleBar(pen, canvas, columns * state.step_um, scale / state.step_um);
     }
-    if (state.point) drawNumbers();
     for (const name of ["A", "B"]) probes.querySelector(`.${name}`).setAttribute("aria-pressed", name === state.active);
   }
 
@@ -471,8 +472,10 @@ function render({ model, el }) {
     const { points, um, profiles } = found.answer, [a, b] = [state.probes.A, state.probes.B];
     player.line.step.max = points.length - 1;
     player.line.draw = async (at) => {
-      state.probes = { A: a, B: b };
       drawProfile(um, profiles, at);
+      state.probes[state.active] = points[at];
+      drawMaps();
+      state.probes = { A: a, B: b };
       await show(...points[at]);
     };
     drawProfile(um, profiles, 0);
@@ -569,7 +572,7 @@ function render({ model, el }) {
 
   function savePng() {
     const both = [sides.a, sides.b], [wide, tall] = [sides.a.canvas.width, sides.a.canvas.height], room = 40;
-    const page = element("canvas", { width: 2 * wide + room, height: tall + 2 * room + 360 + room }), pen = page.getContext("2d");
+    const page = element("canvas", { width: 2 * wide + room, height: tall + 2.2 * room + Math.max(400, 24 * numbers.rows.length) }), pen = page.getContext("2d");
     pen.fillStyle = "white";
     pen.fillRect(0, 0, page.width, page.height);
     const say = (text, x, y) => Object.assign(pen, { fillStyle: "black", font: "22px sans-serif", textAlign: "left" }) && pen.fillText(text, x, y);

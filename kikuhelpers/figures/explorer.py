@@ -12,21 +12,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from skimage.draw import line
-from sklearn.cluster import HDBSCAN, KMeans
-from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 from threadpoolctl import ThreadpoolController
 
 from kikuhelpers.figures import drawing
 from kikuhelpers.figures.panels import PHYSICAL_MAPS
-from kikuhelpers.indexing.orientation_maps import (
-    NOT_INDEXED,
-    disorientation_deg,
-    misorientation_map,
-    point_groups,
-)
+from kikuhelpers.indexing import orientation_maps
 from kikuhelpers.latents.coding import decode, load_model
 from kikuhelpers.latents.features import structured_features
 from kikuhelpers.latents.view import View
@@ -42,7 +32,7 @@ Method = Literal["k-means", "HDBSCAN"]
 RGB, IPF, RESIDUAL, AWAY = "latent PCA", "IPF-X", "residual", "misorientation_deg"
 GRAINS, CLUSTERS, DETECTOR = "grain", "clusters", "detector"
 LABEL_COLOURS = "tab20"  # of labels, which have no order; -1 is black
-# Title and colours of the maps that no figure of the paper shows.
+# Title and colours of all maps but those of latent features.
 _TITLES = {
     "fit": ("fit of the bands (°)", drawing.ANGLE_COLOURS),
     "ci": ("CI", drawing.QUALITY_COLOURS),
@@ -143,7 +133,7 @@ class Explorer:
                 return self.view.losses(self.model)
             if name == AWAY:
                 pair = (self.view.orientations(kind) for kind in (PREPROCESSED, self.model))
-                return misorientation_map(*pair).astype(np.float32)
+                return orientation_maps.misorientation_map(*pair).astype(np.float32)
             return self.view.property_map(name).astype(np.float32)
         except (MissingResultError, AttributeError):
             return None
@@ -181,6 +171,8 @@ class Explorer:
 
     @cached_property
     def _principal_colours(self) -> np.ndarray:
+        from sklearn.decomposition import PCA  # seconds: a click does not wait for it
+
         sample = self._sample()
         pca = PCA(min(3, *sample.shape)).fit(sample)
         low, high = np.percentile(pca.transform(sample), drawing.CLIP_PERCENT, axis=0)
@@ -204,11 +196,10 @@ class Explorer:
                 below, known = (values <= value).sum(), np.isfinite(values).sum()
                 numbers[name] = (float(value), 100 * float(below / known))
         euler, place = None, row * self.latents.shape[1] + column
-        if self._xmap is not None and self._xmap.phase_id[place] != NOT_INDEXED:
+        if self._xmap is not None and self._xmap.phase_id[place] != orientation_maps.NOT_INDEXED:
             euler = self._rotations[place].to_euler(degrees=True).ravel().tolist()
-        measured, decoded = to_intensity(self.patterns[row, column]), self.decode(latents)[0]
-        patterns = {"measured": measured, "decoded": decoded}
-        return patterns | {"latents": latents, "euler": euler, "numbers": numbers}
+        found = {"measured": to_intensity(self.patterns[row, column]), "latents": latents}
+        return found | {"decoded": self.decode(latents)[0], "euler": euler, "numbers": numbers}
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Decode latents (D,) or (n, D): (n, h, w) in [-1, 1], black outside the screen.
@@ -218,8 +209,7 @@ class Explorer:
         """
         latents, dimensions = np.atleast_2d(latents).astype(np.float32), self.latents.shape[-1]
         if latents.shape[-1] != dimensions:
-            wrong = latents.shape[-1]
-            raise ExplorerError(f"{self.model} decodes {dimensions} numbers, not {wrong}.")
+            raise ExplorerError(f"{self.model} decodes {dimensions} numbers, not {latents.size}.")
         known = np.nan_to_num(latents)  # of an empty point nothing is known: the mean pattern
         with self._threads.limit(limits=1):
             return decode(self.network, known, self.mask, "float32")
@@ -246,9 +236,9 @@ class Explorer:
         place = point[0] * self.latents.shape[1] + point[1]
         phase, away = self._xmap.phase_id[place], np.full(found.size, np.nan)
         of = found.phase_id == phase
-        if group := point_groups(self._xmap).get(int(phase)):
+        if group := orientation_maps.point_groups(self._xmap).get(int(phase)):
             own = self._rotations[np.full(of.sum(), place)]
-            away[of] = disorientation_deg(found.rotations[of], own, group)
+            away[of] = orientation_maps.disorientation_deg(found.rotations[of], own, group)
         return away
 
     def line(self, start: Point, stop: Point, names: list[str]) -> dict:
@@ -270,10 +260,8 @@ class Explorer:
             raise ExplorerError("The region holds no pixel of the screen: draw it on the pattern.")
         rows, columns = self.patterns.shape[:2]
         every = math.ceil(math.sqrt(rows * columns / _MOST_READ))
-        means = [
-            counts[:, ::every, pixels].mean(axis=-1)
-            for _, counts in chunks("detector", self.patterns[::every])
-        ]
+        read = chunks("detector", self.patterns[::every])
+        means = [counts[:, ::every, pixels].mean(axis=-1) for _, counts in read]
         means = to_intensity(np.concatenate(means))
         self._made[DETECTOR] = np.kron(means, np.ones((every, every), np.float32))[:rows, :columns]
         return self._made[DETECTOR]
@@ -286,20 +274,24 @@ class Explorer:
         learn from 5,000 points; HDBSCAN gives any other point the label of its nearest. With the
         labels comes their adjusted Rand index with the grains, of points in both.
         """
+        from sklearn import cluster, decomposition, metrics, neighbors, pipeline
+
         sample = self._sample()
         if method == "k-means":
             count, seed = min(count, len(sample)), self.results.study.seed
-            found = KMeans(count, n_init=4, random_state=seed).fit(sample).predict
+            found = cluster.KMeans(count, n_init=4, random_state=seed).fit(sample).predict
         else:
-            pca = PCA(min(_CLUSTERED_COMPONENTS, *sample.shape)).fit(sample)
+            pca = decomposition.PCA(min(_CLUSTERED_COMPONENTS, *sample.shape)).fit(sample)
             near, share = pca.transform(sample), round(_SMALLEST * len(sample))
             smallest = min(max(_FEWEST, share), len(sample))
-            labels = HDBSCAN(smallest, copy=True).fit_predict(near)
-            found = make_pipeline(pca, KNeighborsClassifier(1).fit(near, labels)).predict
+            labels = cluster.HDBSCAN(smallest, copy=True).fit_predict(near)
+            nearest = neighbors.KNeighborsClassifier(1).fit(near, labels)
+            found = pipeline.make_pipeline(pca, nearest).predict
         labels = self._made[CLUSTERS] = self._of_points(found, -1).astype(int)
         grains = self.maps.get(GRAINS, np.full(labels.shape, -1))
         both = (grains >= 0) & (labels >= 0)
-        return labels, adjusted_rand_score(grains[both], labels[both]) if both.any() else None
+        pair = grains[both], labels[both]
+        return labels, metrics.adjusted_rand_score(*pair) if both.any() else None
 
     def _check(self, *points: Point) -> None:
         shape = self.latents.shape[:2]
