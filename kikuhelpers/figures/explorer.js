@@ -1,4 +1,4 @@
-// The front end of explorer.py: draws what it answers, and asks for more. Nothing comes from a
+// The front end of explorer_widget.py: draws what it answers, and asks for more. Nothing comes from a
 // network; all pictures are bytes from the kernel, painted on plain canvases.
 //
 // A question is {ask, id, ...}, an answer {ask, id, ms, ...} with pictures as buffers. While one
@@ -15,7 +15,7 @@ const SLIDERS = 8, FRAMES = 25, WIDE = 1000, FRAME_MS = 160, LATENT_RANGE = 4;
 const COLOURS = { A: "#ff9f1c", B: "#3fd0ff" };
 const NUMBER = (x) =>
   x === null || x === undefined || Number.isNaN(x) ? "–"
-    : Math.abs(x) >= 1000 ? Math.round(x).toLocaleString("en") : String(Number(x.toPrecision(3)));
+    : Math.abs(x) >= 1000 ? Math.round(x).toLocaleString("en") : String(Number(x.toPrecision(3))).replace("-", "−");
 
 function element(tag, given = {}, ...children) {
   const made = document.createElement(tag);
@@ -97,24 +97,24 @@ function render({ model, el }) {
   }
   const sides = Object.fromEntries(["a", "b"].map((side) => [side, mapPanel(side)]));
   const patterns = {};
-  for (const [name, title] of [["measured", "measured"], ["decoded", "decoded"], ["difference", "decoded − measured"]]) {
+  for (const [name, title] of [["measured", "measured"], ["decoded", "decoded"], ["difference", "difference"]]) {
     const canvas = element("canvas", { test: `pattern-${name}`, width: 360, height: 360 });
     const caption = element("figcaption", {}, title);
     patterns[name] = { canvas, caption, title, figure: element("figure", {}, caption, canvas) };
   }
   const grey = element("p", { className: "note" });
   const numbers = element("table", { test: "numbers", className: "numbers" });
-  const bars = element("canvas", { test: "latents", width: 1400, height: 200, tabIndex: 0,
+  const bars = element("canvas", { test: "latents", width: 1000, height: 190, tabIndex: 0,
     title: "the latent vector; click a bar for a slider and its map" });
   const sliders = element("div", { className: "sliders" });
-  const profile = element("canvas", { test: "profile", width: 900, height: 260 });
+  const profile = element("canvas", { test: "profile", width: 700, height: 200 });
   const pathNumbers = element("p", { test: "path-numbers", className: "note" });
   const player = { path: playerOf("path"), line: playerOf("line") };
   const method = element("select", { test: "cluster-method" },
     ...["k-means", "HDBSCAN"].map((name) => element("option", { value: name }, name)));
   const count = element("input", { test: "cluster-count", type: "number", min: 2, max: 50, value: 8 });
   const probes = element("span", { className: "probes", role: "radiogroup" }, ...["A", "B"].map((name) =>
-    element("button", { onclick: () => { state.active = name; show(...state.probes[name]); }, className: `probe ${name}` }, name)));
+    element("button", { onclick: () => { state.active = name; drawMaps(); show(...state.probes[name]); }, className: `probe ${name}` }, name)));
   const button = (test, text, onclick, title = "") => element("button", { test, onclick, title }, text);
   const box = (title, ...inside) => element("section", {}, element("h4", {}, title), ...inside);
 
@@ -124,21 +124,22 @@ function render({ model, el }) {
       element("label", {}, "probe", probes), status, ms),
     element("div", { className: "maps" }, sides.a.figure, sides.b.figure),
     element("div", { className: "here" },
-      element("div", {}, element("div", { className: "patterns" }, ...Object.values(patterns).map((p) => p.figure)), grey),
+      element("div", {}, element("div", { className: "patterns" }, ...Object.values(patterns).map((p) => p.figure)), grey,
+        box("Latent vector", bars, sliders, element("div", { className: "row" },
+          button("reset", "as encoded", () => show(...state.probes[state.active])),
+          button("random", "random decode", random, "decode a latent vector drawn from N(0, 1)")))),
       numbers),
-    box("Latent vector", bars, sliders, element("div", { className: "row" },
-      button("reset", "as encoded", () => show(...state.probes[state.active])),
-      button("random", "random decode", random, "decode a latent vector drawn from N(0, 1)"))),
     element("div", { className: "tools" },
       box("Path A → B in latent space", player.path.row, pathNumbers),
       box("Line A – B on the map", player.line.row, profile),
-      box("Clusters of the latent vector", element("div", { className: "row" }, method, count,
-        button("clusters", "cluster", cluster), button("save-labels", "labels as CSV", saveLabels))),
-      box("Virtual detector", element("p", { className: "note" },
-        "Drag a box on the measured pattern: the mean of its pixels becomes map B.")),
-      box("Keep", element("div", { className: "row" },
-        button("save-png", "view as PNG", savePng), button("add-point", "add point", addPoint),
-        button("save-points", "points as CSV", savePoints)))));
+      element("div", {},
+        box("Clusters of the latent vector", element("div", { className: "row" }, method, count,
+          button("clusters", "cluster", cluster), button("save-labels", "labels as CSV", saveLabels))),
+        box("Virtual detector", element("p", { className: "note" },
+          "Drag a box on the measured pattern: the mean of its pixels becomes the right map.")),
+        box("Keep", element("div", { className: "row" },
+          button("save-png", "view as PNG", savePng), button("add-point", "add point", addPoint),
+          button("save-points", "points as CSV", savePoints))))));
 
   function mapPanel(side) {
     const canvas = element("canvas", { test: `map-${side}`, tabIndex: 0, width: WIDE, height: WIDE / 2,
@@ -175,6 +176,7 @@ function render({ model, el }) {
     step.addEventListener("input", () => made.draw?.(Number(step.value)));
     play.addEventListener("click", async () => {
       if (made.timer) return halt(made);
+      rest();
       if (!(await made.load())) return;
       let at = 0;
       play.textContent = "■ stop";
@@ -213,7 +215,7 @@ function render({ model, el }) {
     const found = await asked({ ask: "open", ...choice });
     if (!found) return fillChoosers();
     const first = !state.shape, { answer, buffers } = found;
-    Object.values(player).forEach(halt);
+    rest();
     Object.assign(state, answer, { mask: bytes(buffers[0]) });
     const [rows, columns] = state.shape, third = (n, of) => Math.floor((n * of) / 3);
     state.probes = { A: [third(rows, 1), third(columns, 1)], B: [third(rows, 2), third(columns, 2)] };
@@ -260,10 +262,14 @@ function render({ model, el }) {
       [panel.low.textContent, panel.high.textContent] = answer.limits.map(NUMBER);
     }
     drawMaps();
+    if (state.point) drawNumbers();
     drawn(found);
   }
 
+  const rest = () => Object.values(player).forEach(halt);
+
   function moveTo(row, column) {
+    rest();
     const [rows, columns] = state.shape, inside = (n, of) => Math.min(of - 1, Math.max(0, n));
     state.probes[state.active] = [inside(row, rows), inside(column, columns)];
     drawMaps();
@@ -279,10 +285,9 @@ function render({ model, el }) {
     [root.dataset.row, root.dataset.column] = [answer.row, answer.column];
     paintPattern("measured", bytes(buffers[0]));
     paintDecoded(answer, buffers.slice(1));
-    drawNumbers();
     drawBars();
     setSliders();
-    drawMaps();
+    drawNumbers();
     drawn(found);
   }
 
@@ -292,7 +297,7 @@ function render({ model, el }) {
     const left = Array.isArray(answer.left) ? answer.left[frame] : answer.left;
     paintPattern("difference", cut(buffers[1]), `½Σ² ${NUMBER(left)}`);
     const [low, high] = answer.limits.map(NUMBER);
-    grey.textContent = `One grey scale: ${low} to ${high} (0.5 to 99.5 % of the measured pattern); the difference as wide about 0.`;
+    grey.textContent = `One grey scale: ${low} to ${high} (0.5 to 99.5 % of the measured pattern); the difference, decoded − measured, as wide about 0.`;
   }
 
   function paintPattern(name, values, note = "") {
@@ -304,19 +309,20 @@ function render({ model, el }) {
   }
 
   // ------------------------------------------------------------ latent vector
-  async function decode() {
+  async function decode(note = "changed") {
     const found = await asked({ ask: "decode", latents: state.vector });
     if (!found) return;
-    paintDecoded(found.answer, found.buffers, "changed");
+    paintDecoded(found.answer, found.buffers, note);
     drawBars();
     drawn(found);
   }
 
-  async function random() {
-    const seed = Math.floor(Math.random() * 1e6), found = await asked({ ask: "random", seed });
-    if (!found) return;
-    paintDecoded(found.answer, found.buffers, `from N(0, 1), seed ${seed}`);
-    drawn(found);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+
+  function random() {
+    state.vector = state.vector.map(normal);
+    setSliders();
+    decode("drawn from N(0, 1)");
   }
 
   function fillSliders() {
@@ -365,7 +371,7 @@ function render({ model, el }) {
     const area = bars.getBoundingClientRect(), x = ((event.clientX - area.left) / area.width) * bars.width - 60;
     const feature = state.ranked[Math.floor((x / (bars.width - 60)) * state.ranked.length)];
     if (feature === undefined) return;
-    if (!state.slid.includes(feature)) state.slid[SLIDERS - 1 < state.slid.length ? SLIDERS - 1 : state.slid.length - 1] = feature;
+    if (!state.slid.includes(feature)) state.slid[state.slid.length - 1] = feature;
     setSliders();
     drawBars();
     chooseMap("a", `${state.model}, feature ${feature}`);
@@ -375,7 +381,7 @@ function render({ model, el }) {
   function drawNumbers() {
     const { row, column, euler, numbers: found } = state.point, um = [column, row].map((n) => NUMBER(n * state.step_um));
     const line = (name, value, share) => element("tr", {}, element("th", {}, name), element("td", {}, value),
-      element("td", {}, share === undefined ? "" : element("meter", { min: 0, max: 100, value: share }), share === undefined ? "" : `${share.toFixed(0)} %`));
+      element("td", {}, ...(share === undefined ? [] : [element("i", { style: `--share: ${share}%` }), `${share.toFixed(0)} %`])));
     const body = [line(`point ${state.active}`, `row ${row}, column ${column}`), line("x right, y down", `${um.join(", ")} µm`),
       line("Euler angles (°)", euler ? euler.map((x) => x.toFixed(1)).join(", ") : "not indexed")];
     for (const [name, pair] of Object.entries(found)) {
@@ -402,7 +408,6 @@ function render({ model, el }) {
       for (const name of ["B", "A"]) drawProbe(pen, name, ...at(state.probes[name]));
       scaleBar(pen, canvas, columns * state.step_um, scale / state.step_um);
     }
-    if (state.point) drawNumbers();
     for (const name of ["A", "B"]) probes.querySelector(`.${name}`).setAttribute("aria-pressed", name === state.active);
   }
 
@@ -467,8 +472,10 @@ function render({ model, el }) {
     const { points, um, profiles } = found.answer, [a, b] = [state.probes.A, state.probes.B];
     player.line.step.max = points.length - 1;
     player.line.draw = async (at) => {
-      state.probes = { A: a, B: b };
       drawProfile(um, profiles, at);
+      state.probes[state.active] = points[at];
+      drawMaps();
+      state.probes = { A: a, B: b };
       await show(...points[at]);
     };
     drawProfile(um, profiles, 0);
@@ -507,13 +514,13 @@ function render({ model, el }) {
     const area = measured.getBoundingClientRect(), [rows, columns] = state.pixels;
     return [Math.round(((event.clientY - area.top) / area.height) * rows), Math.round(((event.clientX - area.left) / area.width) * columns)];
   };
-  measured.addEventListener("pointerdown", (event) => { measured.setPointerCapture(event.pointerId); state.corner = pixel(event); });
+  measured.addEventListener("pointerdown", (event) => { rest(); measured.setPointerCapture(event.pointerId); state.corner = pixel(event); });
   measured.addEventListener("pointerup", async (event) => {
     const [a, b] = [state.corner, pixel(event)];
     const ends = [0, 1].map((i) => [Math.min(a[i], b[i]), Math.max(a[i], b[i], Math.min(a[i], b[i]) + 1)]);
     const box = [ends[0][0], ends[1][0], ends[0][1], ends[1][1]];
     status.textContent = "reading the patterns ...";
-    const found = await asked({ ask: "detector", box });
+    const found = await asked({ ask: "detector", top: box[0], left: box[1], bottom: box[2], right: box[3] });
     if (!found) return;
     const pen = measured.getContext("2d"), scale = measured.width / state.pixels[1];
     outlined(pen, () => { pen.beginPath(); pen.rect(box[1] * scale, box[0] * scale, (box[3] - box[1]) * scale, (box[2] - box[0]) * scale); }, COLOURS.A, 2);
@@ -528,6 +535,7 @@ function render({ model, el }) {
   }
 
   async function cluster() {
+    rest();
     status.textContent = "clustering ...";
     const found = await asked({ ask: "clusters", method: method.value, count: Number(count.value) });
     if (!found) return;
@@ -564,7 +572,7 @@ function render({ model, el }) {
 
   function savePng() {
     const both = [sides.a, sides.b], [wide, tall] = [sides.a.canvas.width, sides.a.canvas.height], room = 40;
-    const page = element("canvas", { width: 2 * wide + room, height: tall + 2 * room + 360 + room }), pen = page.getContext("2d");
+    const page = element("canvas", { width: 2 * wide + room, height: tall + 2.2 * room + Math.max(400, 24 * numbers.rows.length) }), pen = page.getContext("2d");
     pen.fillStyle = "white";
     pen.fillRect(0, 0, page.width, page.height);
     const say = (text, x, y) => Object.assign(pen, { fillStyle: "black", font: "22px sans-serif", textAlign: "left" }) && pen.fillText(text, x, y);
@@ -581,7 +589,7 @@ function render({ model, el }) {
   }
 
   open({});
-  return () => { Object.values(player).forEach(halt); stop(); };
+  return () => { rest(); stop(); };
 }
 
 export default { render };

@@ -9,13 +9,11 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.indexing.hough import index_patterns
 from kikuhelpers.indexing.orientation_maps import (
     ipf_colours,
     principal_rotation_deg,
     rotation_vectors_deg,
 )
-from kikuhelpers.indexing.pattern_centre import detector_of
 from kikuhelpers.patterns.up2 import HALF_RANGE, to_counts, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.runs.results import Results, with_rows_and_columns
@@ -153,6 +151,9 @@ class View:
 
     def index(self, patterns: np.ndarray) -> CrystalMap:
         """Index patterns (n, h, w) in [-1, 1] as if the camera had taken them on this scan."""
+        from kikuhelpers.indexing.hough import index_patterns  # kikuchipy takes seconds
+        from kikuhelpers.indexing.pattern_centre import detector_of
+
         study, files = self.results.study, self.results.scan(self.scan)
         card, middle = files.card, tuple(files.pattern_centre["pattern_centre"])
         detector, _ = detector_of(study.scan(self.scan), card)
