@@ -26,6 +26,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update", "--di
 PHONE = {"width": 390, "height": 844}
 HOSTILE = "</script><script>document.body.dataset.hit = 1</script><img src=x onerror='alert(1)'>"
 PATTERNS = ("measured", "decoded", "difference")
+ANSWERED = "[data-testid=ms][data-count]"
 EXPLORER = PROJECT_ROOT / "notebooks" / "13_explorer.ipynb"
 
 pytestmark = [
@@ -222,7 +223,10 @@ def lab(smoke, tmp_path):
         pytest.skip("no notebooks/13_explorer.ipynb")
     notebook = nbformat.read(EXPLORER, as_version=4)
     parameters = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    parameters.source = 'study_name, scan, model, overrides = "smoke", "wrought", "vae-16", {}'
+    given = {"study_name": "smoke", "scan": "wrought", "model": "vae-16", "overrides": {}}
+    parameters.source = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+    # A notebook that names no kernel asks for one when it is run.
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
     nbformat.write(notebook, tmp_path / "explorer.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -266,9 +270,10 @@ class Explorer:
 
     def __init__(self, page):
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
+        page.get_by_text("| Idle").wait_for(timeout=120_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_selector("[data-testid=ms][data-count]", timeout=180_000)
+        page.wait_for_selector(ANSWERED, state="attached", timeout=180_000)
         self.page, self.root = page, page.locator("[data-row]").first
         self.part = self.root.get_by_test_id
 
