@@ -1,6 +1,8 @@
 # make study      run the quick study (STUDY=in718_rx for another): it trains what it says
 # make test       run all tests, the smoke study among them
-# make lab        open JupyterLab on the notebooks
+# make lab        open JupyterLab on copies of the notebooks (results/notebooks/)
+# make click      a map to click on, one HTML file: STUDY=in718_rx, its patterns must be there
+# make book       build the book, a static site: results/book/index.html
 # make figures    make a study's tables and figures from its results and, where these are
 #                 missing, from data/archive: nothing is trained
 # make figure FIG=5  one figure alone, likewise (STUDY=in718_rx for another study)
@@ -14,7 +16,9 @@ STUDY ?= quick
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test lab figures figure archive bench gpu-check gpu-train lock
+COPIES := $(patsubst notebooks/%,results/notebooks/%,$(wildcard notebooks/*.ipynb))
+
+.PHONY: study test lab click book figures figure archive bench gpu-check gpu-train lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -40,8 +44,21 @@ gpu-check: .venv/installed
 gpu-train: .venv/installed
 	$(BIN)/python -m benchmarks.gpu_train
 
-lab: .venv/installed
-	$(BIN)/jupyter lab notebooks
+lab: .venv/installed $(COPIES)
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/results/notebooks
+
+# Opening a notebook changes its file: so git's own is never opened. A copy older than git's
+# notebook gives way to it, and stays beside it.
+results/notebooks/%.ipynb: notebooks/%.ipynb
+	@mkdir -p $(@D)
+	@[ ! -e $@ ] || mv $@ $(basename $@).before.ipynb
+	@cp $< $@
+
+click: .venv/installed
+	$(BIN)/python -m docs.click_page $(STUDY)
+
+book: .venv/book
+	$(BIN)/python -m docs.book.build
 
 lock: .venv/installed
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v -i '^nvidia\|^triton' > requirements.lock
@@ -50,4 +67,8 @@ lock: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/book: docs/requirements.lock .venv/installed
+	$(BIN)/pip install --quiet --no-deps -r docs/requirements.lock
 	touch $@

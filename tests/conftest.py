@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,3 +130,26 @@ def load_truth(path: Path) -> SimpleNamespace:
 def virtual_scan(**changes) -> VirtualData:
     settings = {"source": "virtual", "specimen": {"alloy": "wrought"}, "map_shape": (4, 5)}
     return VirtualData.model_validate(settings | changes)
+
+
+def run_study(study, folder, *more):
+    """Run a study as its command does, with all that it writes in a folder."""
+    roots = ("results", "figures", "archive")
+    environment = os.environ | {f"KIKUHELPERS_{n.upper()}": str(folder / n) for n in roots}
+    return subprocess.run(
+        [sys.executable, "-m", "kikuhelpers", study, *more],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """Folder of a finished smoke study."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = run_study("smoke", folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    (folder / "said.txt").write_text(done.stdout)
+    return folder

@@ -136,7 +136,7 @@ def assert_read_back(results, folder, kind, ending):
         turned = found.rotations[of]
         if ending == "ctf":  # from Oxford's frames
             hexagonal = 30 if phase.name == "Laves" else 0
-            turned = turned * Rotation.from_axes_angles(Z, -90, degrees=True)
+            turned = turned * Rotation.from_axes_angles(Z, 90, degrees=True)
             turned = Rotation.from_axes_angles(Z, hexagonal, degrees=True) * turned
         assert_same(turned, expected.rotations[of])
     assert (found.dx, found.dy) == pytest.approx((STEP_UM, STEP_UM))
@@ -161,11 +161,11 @@ def test_both_files_show_one_crystal_on_one_map(folder):
     ang, ctf = (orix.io.load(folder / f"preprocessed.orientations.{e}") for e in ("ang", "ctf"))
     nickel = (ctf.phase_id == 1) & ctf.is_indexed
     laves = ctf.phase_id == 2
-    for x, y in ((X, Y), (Y, -X), (Z, Z)):  # of the .ctf file's sample, and of the .ang file's
+    for x, y in ((X, -Y), (Y, X), (Z, Z)):  # of the .ctf file's sample, and of the .ang file's
         np.testing.assert_allclose(
             (ctf.rotations[nickel] * x).data, (ang.rotations[nickel] * y).data, atol=1e-4
         )
-    found, expected = in_mtex(ctf, X), in_mtex(ang, X + Y)
+    found, expected = in_mtex(ctf, X), in_mtex(ang, X - Y)
     assert_same(found[nickel], expected[nickel])
     # A hexagonal crystal's x is a in .ang files, and a* in .ctf files: 30 degrees from there.
     a_star = Vector3d([np.cos(np.pi / 6), 0.5, 0])

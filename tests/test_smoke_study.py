@@ -13,19 +13,10 @@ import pytest
 from kikuhelpers.__main__ import main
 from kikuhelpers.study import PROJECT_ROOT
 from kikuhelpers.study.load import root_of
+from tests.conftest import run_study
 
 # What archiving may change in the table: float16 ratios, int16 quaternions.
 ARCHIVED_RATIO, ARCHIVED_DEG = 2e-3, 5e-3
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """Folder of a finished smoke study."""
-    folder = tmp_path_factory.mktemp("smoke")
-    done = run_study("smoke", folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    (folder / "said.txt").write_text(done.stdout)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +33,10 @@ def rebuilt(smoke):
     return folder
 
 
-def run_study(study, folder, *more):
-    environment = os.environ | {
-        "KIKUHELPERS_RESULTS": str(folder / "results"),
-        "KIKUHELPERS_FIGURES": str(folder / "figures"),
-        "KIKUHELPERS_ARCHIVE": str(folder / "archive"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "kikuhelpers", study, *more],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_every_notebook_ran(smoke):
     executed = {p.name.split(".")[0] for p in (smoke / "results/smoke/notebooks").iterdir()}
-    assert executed == {p.stem for p in (PROJECT_ROOT / "notebooks").glob("*.ipynb")}
+    stages = {p.stem for p in (PROJECT_ROOT / "notebooks").glob("*.ipynb")} - {"13_explorer"}
+    assert executed == stages
     for path in (smoke / "results/smoke/notebooks").iterdir():
         for cell in nbformat.read(path, as_version=4).cells:
             errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
@@ -86,7 +63,7 @@ def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
     assert re.search(r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train longer", said)
     assert "Look at 08_reindexing.vae-16.wrought: The " in said  # it has learned next to nothing
     assert "Look at 03_indexing.wrought" not in said
-    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\nTo look into it: make lab in .*/05_"
+    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\nTo look into it: make lab in .*/13_"
     assert re.search(last, said)
     runs = json.loads((smoke / "figures/smoke/run.json").read_text())["runs"]
     assert runs["03_indexing.wrought"]["verdict"]["kind"] == "sound"
@@ -177,3 +154,21 @@ def test_a_wrong_study_is_refused_in_one_sentence(tmp_path):
     assert refused.returncode == 2
     assert len(refused.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_map_to_click_on_is_made_of_it(smoke):
+    roots = {f"KIKUHELPERS_{n.upper()}": str(smoke / n) for n in ("results", "figures", "archive")}
+    command = [sys.executable, "-m", "docs.click_page", "smoke", "--model", "vae-16"]
+    made = subprocess.run(
+        command, env=os.environ | roots, cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    page = (smoke / "results/smoke/click_page.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
+    assert data["shape"] == [16, 16] and len(data["rows"]) == len(data["columns"]) == 5
+    points = 25
+    assert all(len(n["values"]) == len(n["percentiles"]) == points for n in data["numbers"])
+    assert len(data["euler"]) == points and 0 <= data["starts"][0]["point"] < points
+    titles = [shown["title"] for shown in data["maps"]]
+    assert titles[0].startswith("IPF-X") and sum("latent feature" in t for t in titles) >= 1
+    assert "a virtual Kikuchi pattern" in page

@@ -1,7 +1,7 @@
 """A scan, or a region of it, as tables and figures see it: maps, latents and patterns by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ from kikuhelpers.indexing.orientation_maps import (
     principal_rotation_deg,
     rotation_vectors_deg,
 )
-from kikuhelpers.patterns.up2 import HALF_RANGE, to_intensity
+from kikuhelpers.patterns.up2 import HALF_RANGE, to_counts, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.runs.results import Results, with_rows_and_columns
 from kikuhelpers.study import PREPROCESSED
@@ -148,6 +148,18 @@ class View:
         """One pattern (h, w) in [-1, 1], by its row and column in the box."""
         place = self.rows[0] + row, self.columns[0] + column
         return to_intensity(self.results.pattern(kind, self.scan, *place))
+
+    def index(self, patterns: np.ndarray) -> CrystalMap:
+        """Index patterns (n, h, w) in [-1, 1] as if the camera had taken them on this scan."""
+        from kikuhelpers.indexing.hough import index_patterns  # kikuchipy takes seconds
+        from kikuhelpers.indexing.pattern_centre import detector_of
+
+        study, files = self.results.study, self.results.scan(self.scan)
+        card, middle = files.card, tuple(files.pattern_centre["pattern_centre"])
+        detector, _ = detector_of(study.scan(self.scan), card)
+        detector = replace(detector, pattern_centre=middle, screen_um=np.inf)
+        indexing = study.indexing_of(self.scan, card.get("file", {}).get("phases"))
+        return index_patterns(to_counts(patterns)[np.newaxis], self.mask, detector, indexing, 1.0)
 
     def typical_point(self, model: str) -> tuple[int, int]:
         """Point (row, column) whose loss is the median of the indexed points."""

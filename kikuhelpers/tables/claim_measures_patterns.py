@@ -1,7 +1,6 @@
 """Measures of claims that look at patterns: measured, decoded, drawn at random, between two."""
 
 from bisect import bisect_left
-from dataclasses import replace
 from functools import cache
 from io import BytesIO
 
@@ -10,12 +9,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from sklearn.metrics import pairwise_distances
 
-from kikuhelpers.indexing.hough import index_patterns
-from kikuhelpers.indexing.pattern_centre import detector_of
 from kikuhelpers.latents.coding import decode, generate, load_model
 from kikuhelpers.latents.features import standardised_in_grains
 from kikuhelpers.latents.view import View
-from kikuhelpers.patterns.up2 import to_counts, to_intensity
+from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
@@ -242,16 +239,6 @@ def unseen_points(e: Evidence, role: str) -> Found:
     return found(100 * (sums[0] / sums[1] - 1), 0.0, count, "grains", [view.scan])
 
 
-def _indexed(e: Evidence, view: View, patterns: np.ndarray):
-    """The orientation map of patterns (n, height, width), as if the camera had taken them."""
-    card, centre = (getattr(e.results.scan(view.scan), n) for n in ("card", "pattern_centre"))
-    detector, _ = detector_of(e.study.scan(view.scan), card)
-    detector = replace(detector, pattern_centre=tuple(centre["pattern_centre"]), screen_um=np.inf)
-    indexing = e.study.indexing_of(view.scan, card.get("file", {}).get("phases"))
-    counts = to_counts(patterns).reshape(2, -1, *patterns.shape[1:])  # a map has two axes
-    return index_patterns(counts, view.mask, detector, indexing, 1.0)
-
-
 @cache  # several claims look through it
 def _network(e: Evidence):
     """The largest conventional VAE whose weights are there, and its name."""
@@ -299,7 +286,7 @@ def random_decodes(e: Evidence) -> Found:
     points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     real = decode(network, latents, view.mask, e.study.training.precision)
-    both = _indexed(e, view, np.concatenate([_random(e, name), real])).prop
+    both = view.index(np.concatenate([_random(e, name), real])).prop
     enough = both["nmatch"] >= np.median(both["nmatch"][_DECODED:])
     hits = np.split(enough & (both["fit"] < _FIT_DEG), [_DECODED])
     shares = (100 * drawn(len(hit)) @ hit / len(hit) for hit in hits)
@@ -325,7 +312,7 @@ def _banded(e: Evidence, name: str) -> np.ndarray:
     random = _random(e, name)
     noise = np.abs(np.fft.rfft2(random * view.mask)) * np.exp(1j * np.angle(np.fft.rfft2(phases)))
     noise = np.where(view.mask, np.fft.irfft2(noise, view.mask.shape), OUTSIDE).clip(-1, 1)
-    both = _indexed(e, view, np.concatenate([random, noise])).prop["pq"]
+    both = view.index(np.concatenate([random, noise])).prop["pq"]
     return both[:_DECODED] > np.quantile(both[_DECODED:], _ABOVE_NOISE)
 
 
@@ -345,7 +332,7 @@ def interpolated(e: Evidence, role: str) -> Found:
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     some = [latents[ends[0]], latents[ends[1]], (latents[ends[0]] + latents[ends[1]]) / 2]
     first, last, middle = (decode(network, z, view.mask, e.study.training.precision) for z in some)
-    together = _indexed(e, view, np.concatenate([first, middle, (first + last) / 2]))
+    together = view.index(np.concatenate([first, middle, (first + last) / 2]))
     own, *others = np.split(together.prop["nmatch"], 3)
     sets = [bands >= np.quantile(own, _OWN) for bands in others]
     hits = [drawn(count) @ np.bincount(grain[ends[0]], hit, count) for hit in (*sets, None)]

@@ -1,7 +1,8 @@
 """Orientations as a Channel Text File (.ctf) of Oxford Instruments; orix reads but writes none.
 
-Frames: in this package and in .ang files the sample's x runs down the map, y to its right and z out
-of the surface; in .ctf files x runs to the right, y up the map and z out. A hexagonal or trigonal
+Frames: in this package and in .ang files the sample's x points up the map, y to its left and z out
+of the surface (docs/conventions.md); in .ctf files x points to the right, y up the map and z out. A
+hexagonal or trigonal
 crystal has x along a in the former and along a* (Y||b) in .ctf files. The Euler angles are turned
 accordingly, so that both files show one crystal on one map, as the readers of MTEX 5 take them;
 orix takes the angles as they stand (docs/interchange.md).
@@ -17,7 +18,7 @@ from kikuhelpers.indexing.orientation_maps import NOT_INDEXED
 from kikuhelpers.runs.files import written_aside
 
 _LAUE = (1, 3, 16, 75, 89, 143, 149, 168, 177, 195, 207)  # first space group of Laue groups 1 to 11
-_PHI1_DEG, _PHI2_HEXAGONAL_DEG = -90.0, 30.0  # from an .ang file's to a .ctf file's
+_PHI1_DEG, _PHI2_HEXAGONAL_DEG = 90.0, 30.0  # from an .ang file's to a .ctf file's
 _HEAD = (
     "Channel Text File\nPrj\t{title}\nAuthor\tkikuhelpers\nJobMode\tGrid\nXCells\t{columns}\n"
     "YCells\t{rows}\nXStep\t{step:.6f}\nYStep\t{step:.6f}\nAcqE1\t0\nAcqE2\t0\nAcqE3\t0\n"

@@ -1,0 +1,301 @@
+"""Point at a map and see its patterns: a scan through a model, asked point by point.
+
+What is at this point, what does this latent vector decode to, which clusters are there: answered
+from the results of a study, without a browser (:mod:`kikuhelpers.figures.explorer_widget`).
+"""
+
+import math
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from skimage.draw import line
+from threadpoolctl import ThreadpoolController
+
+from kikuhelpers.figures import drawing
+from kikuhelpers.figures.panels import PHYSICAL_MAPS
+from kikuhelpers.indexing import orientation_maps
+from kikuhelpers.latents.coding import decode, load_model
+from kikuhelpers.latents.features import structured_features
+from kikuhelpers.latents.view import View
+from kikuhelpers.patterns.streaming import chunks
+from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.study import PREPROCESSED
+
+Point = tuple[int, int]  # row and column
+Method = Literal["k-means", "HDBSCAN"]
+
+RGB, IPF, RESIDUAL, AWAY = "latent PCA", "IPF-X", "residual", "misorientation_deg"
+GRAINS, CLUSTERS, DETECTOR = "grain", "clusters", "detector"
+LABEL_COLOURS = "tab20"  # of labels, which have no order; -1 is black
+# Title and colours of all maps but those of latent features.
+_TITLES = {
+    "fit": ("fit of the bands (°)", drawing.ANGLE_COLOURS),
+    "ci": ("CI", drawing.QUALITY_COLOURS),
+    AWAY: ("misorientation, decoded to measured (°)", drawing.ANGLE_COLOURS),
+    RESIDUAL: ("residual (½Σ²)", "magma"),
+    **PHYSICAL_MAPS,
+    "noise": ("noise (half range = 1)", drawing.QUALITY_COLOURS),
+    "noise_counts": ("noise (counts) camera's scale", drawing.QUALITY_COLOURS),
+    GRAINS: ("grains", LABEL_COLOURS),
+    CLUSTERS: ("clusters of the latent vector", LABEL_COLOURS),
+    DETECTOR: ("virtual detector: mean of its pixels, −1 to 1", drawing.QUALITY_COLOURS),
+    RGB: ("first three principal components of the latent vector", ""),
+    IPF: (drawing.IPF_X, ""),
+}
+_SAMPLE = 5_000  # points that clusters and principal components are found from
+_CLUSTERED_COMPONENTS = 8  # principal components in which HDBSCAN measures density
+_FEWEST, _SMALLEST = 20, 0.01  # points of a cluster of HDBSCAN, and their share of the sample
+_MOST_READ = 60_000  # patterns that a virtual detector reads: of a larger map every n-th point
+_STOPS = 16  # colours of a colour bar, between which the front end interpolates
+
+
+class ExplorerError(SentenceError):
+    """A question that the explorer cannot answer."""
+
+
+class Explorer:
+    """A scan seen through a model: maps, points, decoded patterns, paths, regions, clusters.
+
+    The scan's preprocessed patterns must be there, all else may be archived. StudyError or
+    MissingResultError where the study has no such scan or model, or a result is not there.
+
+    Attributes
+    ----------
+    maps : dict
+        Scalar maps (rows, columns) float32 that the results hold, by name; NaN for no value.
+    ranked : list of int
+        Active latent features, most spatial structure first
+        (:func:`~kikuhelpers.latents.features.structured_features`).
+    """
+
+    def __init__(self, results: Results, scan: str, model: str):
+        self.results, self.scan, self.model = results, scan, model
+        self.patterns = results.patterns(PREPROCESSED, scan)
+        self.network, self._threads = load_model(results, model), ThreadpoolController()
+        self.view = View.whole(results, scan)
+        self.mask, self.latents = self.view.mask, self.view.latents(model)
+        active = int(self.view.features(model)["active"].sum()) or self.latents.shape[-1]
+        choices = structured_features(self.view, model, active)
+        self.ranked = [choice.index for choice in choices]
+        self._features = {choice.name: choice for choice in choices}
+        self.maps = {name: found for name in _TITLES if (found := self._scalar(name)) is not None}
+        self._made: dict[str, np.ndarray] = {}  # maps that the reader asked for
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Title of each map by name, in the order of a menu."""
+        names = [RGB, *[IPF] * (self._xmap is not None), *self.maps, *self._made]
+        features = {name: f"{name}: {choice.reason}" for name, choice in self._features.items()}
+        return features | {name: " ".join(_TITLES[name][0].split()) for name in names}
+
+    def map(self, name: str) -> np.ndarray:
+        """A map by its name in ``titles``: (rows, columns), or (rows, columns, 3) of colours."""
+        if name in self._features:
+            index = self._features[name].index
+            parts = [np.array(part[..., index]) for _, part in chunks("latents", self.latents)]
+            return np.concatenate(parts)
+        if name == RGB:
+            return self._principal_colours
+        if name == IPF and self._xmap is not None:
+            return self.view.ipf_x()
+        if name in self.maps or name in self._made:
+            return (self.maps | self._made)[name]
+        raise ExplorerError(f"There is no map '{name}' of {self.model} on {self.scan}.")
+
+    def image(self, name: str) -> tuple[np.ndarray, dict]:
+        """A map as colours (rows, columns, 3) uint8, and the colour bar's ``limits``, ``stops``."""
+        values = self.map(name)
+        if values.ndim == 3:
+            return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8), {}
+        _, look = _TITLES.get(name, ("", drawing.LATENT_COLOURS))
+        colours, known = colormaps[look], np.isfinite(values)
+        if look == LABEL_COLOURS:
+            known, bar = values >= 0, {}
+            scaled = np.where(known, values, 0).astype(int) % colours.N
+        else:
+            low, high = drawing.clip_limits(values)
+            if look == drawing.DIFFERENCE_COLOURS:
+                low, high = -max(-low, high), max(-low, high)
+            stops = [to_hex(colour) for colour in colours(np.linspace(0, 1, _STOPS))]
+            scaled, bar = (values - low) / (high - low), {"limits": [low, high], "stops": stops}
+        rgb = colours(np.where(known, scaled, 0), bytes=True)[..., :3]
+        return np.where(known[..., np.newaxis], rgb, np.uint8(0)), bar
+
+    def _scalar(self, name: str) -> np.ndarray | None:
+        """A map of numbers; None where the results, or orix's map of orientations, lack it."""
+        try:
+            if name == RESIDUAL:
+                return self.view.losses(self.model)
+            if name == AWAY:
+                pair = (self.view.orientations(kind) for kind in (PREPROCESSED, self.model))
+                return orientation_maps.misorientation_map(*pair).astype(np.float32)
+            return self.view.property_map(name).astype(np.float32)
+        except (MissingResultError, AttributeError):
+            return None
+
+    @cached_property
+    def _xmap(self):
+        """Orientations of the measured patterns; None without any."""
+        try:
+            return self.view.orientations()
+        except MissingResultError:
+            return None
+
+    @cached_property
+    def _rotations(self):
+        return self._xmap.rotations  # of all points; orix copies them each time it is asked
+
+    def _sample(self) -> np.ndarray:
+        """Active latents (n, features) of points spread evenly over the map."""
+        size = self.latents.shape[0] * self.latents.shape[1]
+        places = np.linspace(0, size - 1, min(size, _SAMPLE)).astype(int)
+        found = self.latents[np.unravel_index(places, self.latents.shape[:2])][:, self.ranked]
+        return found[np.isfinite(found[:, 0])]
+
+    def _of_points(self, work, nothing) -> np.ndarray:
+        """``work`` of the active latents (n, features) of all points, ``nothing`` of empty ones."""
+        found = []
+        for _, part in chunks("latents", self.latents):
+            flat = np.array(part).reshape(-1, part.shape[-1])[:, self.ranked]
+            there = np.isfinite(flat[:, 0])
+            known = work(np.where(there[:, np.newaxis], flat, 0))
+            there = there.reshape(-1, *(1,) * (known.ndim - 1))
+            found.append(np.where(there, known, nothing))
+        whole = np.concatenate(found)
+        return whole.reshape(*self.latents.shape[:2], *whole.shape[1:])
+
+    @cached_property
+    def _principal_colours(self) -> np.ndarray:
+        from sklearn.decomposition import PCA  # seconds: a click does not wait for it
+
+        sample = self._sample()
+        pca = PCA(min(3, *sample.shape)).fit(sample)
+        low, high = np.percentile(pca.transform(sample), drawing.CLIP_PERCENT, axis=0)
+        scale = np.maximum(high - low, np.finfo(np.float32).tiny)
+        colours = self._of_points(lambda flat: (pca.transform(flat) - low) / scale, 0)
+        missing = ((0, 0), (0, 0), (0, 3 - colours.shape[-1]))
+        return np.pad(np.clip(colours, 0, 1), missing).astype(np.float32)
+
+    def at(self, row: int, column: int) -> dict:
+        """What is at a point.
+
+        ``measured`` and ``decoded`` pattern (h, w) in [-1, 1]; ``latents`` (D,); ``euler``, Bunge's
+        angles in degrees, or None; ``numbers``: the value of each of ``maps`` and its percentile
+        in the map, or None.
+        """
+        self._check((row, column))
+        latents = self.latents[row, column].astype(np.float32)
+        numbers = dict.fromkeys(self.maps)
+        for name, values in self.maps.items():
+            if np.isfinite(value := values[row, column]):
+                below, known = (values <= value).sum(), np.isfinite(values).sum()
+                numbers[name] = (float(value), 100 * float(below / known))
+        euler, place = None, row * self.latents.shape[1] + column
+        if self._xmap is not None and self._xmap.phase_id[place] != orientation_maps.NOT_INDEXED:
+            euler = self._rotations[place].to_euler(degrees=True).ravel().tolist()
+        found = {"measured": to_intensity(self.patterns[row, column]), "latents": latents}
+        return found | {"decoded": self.decode(latents)[0], "euler": euler, "numbers": numbers}
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Decode latents (D,) or (n, D): (n, h, w) in [-1, 1], black outside the screen.
+
+        In float32 and by one thread: on busy cores two took 3 to 10 times as long for one
+        pattern of a 64-D model, and bfloat16 2 to 4 times.
+        """
+        latents, dimensions = np.atleast_2d(latents).astype(np.float32), self.latents.shape[-1]
+        if latents.shape[-1] != dimensions:
+            raise ExplorerError(f"{self.model} decodes {dimensions} numbers, not {latents.size}.")
+        known = np.nan_to_num(latents)  # of an empty point nothing is known: the mean pattern
+        with self._threads.limit(limits=1):
+            return decode(self.network, known, self.mask, "float32")
+
+    def path(self, start: Point, stop: Point, count: int) -> tuple[np.ndarray, dict]:
+        """Decode the straight way between the latents of two points, and index what is decoded.
+
+        Patterns (count, h, w), first and last those of the points; and ``fit``, ``ci``, and
+        ``from_start``, ``from_stop``, degrees away from the points' measured orientations, each
+        (count,), NaN without a solution. {} where the scan has no orientations.
+        """
+        self._check(start, stop)
+        share = np.linspace(0, 1, count, dtype=np.float32)[:, np.newaxis]
+        latents = (1 - share) * self.latents[start] + share * self.latents[stop]
+        patterns = self.decode(latents)
+        if self._xmap is None:
+            return patterns, {}
+        found = self.view.index(patterns)
+        numbers = {n: np.where(found.is_indexed, found.prop[n], np.nan) for n in ("fit", "ci")}
+        ends = {"from_start": start, "from_stop": stop}
+        return patterns, numbers | {name: self._away_deg(found, p) for name, p in ends.items()}
+
+    def _away_deg(self, found, point: Point) -> np.ndarray:
+        place = point[0] * self.latents.shape[1] + point[1]
+        phase, away = self._xmap.phase_id[place], np.full(found.size, np.nan)
+        of = found.phase_id == phase
+        if group := orientation_maps.point_groups(self._xmap).get(int(phase)):
+            own = self._rotations[np.full(of.sum(), place)]
+            away[of] = orientation_maps.disorientation_deg(found.rotations[of], own, group)
+        return away
+
+    def line(self, start: Point, stop: Point, names: list[str]) -> dict:
+        """The ``points`` (n, 2) of a line, ``um`` from its start, ``profiles`` of scalar maps."""
+        self._check(start, stop)
+        points = np.stack(line(*start, *stop), axis=1)
+        um = np.hypot(*(points - points[0]).T) * self.view.step_um
+        maps = {name: found for name in names if (found := self.map(name)).ndim == 2}
+        profiles = {name: values[tuple(points.T)] for name, values in maps.items()}
+        return {"points": points, "um": um, "profiles": profiles}
+
+    def detector(self, pixels: np.ndarray) -> np.ndarray:
+        """Mean intensity (rows, columns) of the pixels (h, w) bool of each pattern on the screen.
+
+        Of more than 60,000 points every n-th row and column is read, and stands for the next ones.
+        """
+        pixels = pixels & self.mask
+        if not pixels.any():
+            raise ExplorerError("The region holds no pixel of the screen: draw it on the pattern.")
+        rows, columns = self.patterns.shape[:2]
+        every = math.ceil(math.sqrt(rows * columns / _MOST_READ))
+        read = chunks("detector", self.patterns[::every])
+        means = [counts[:, ::every, pixels].mean(axis=-1) for _, counts in read]
+        means = to_intensity(np.concatenate(means))
+        self._made[DETECTOR] = np.kron(means, np.ones((every, every), np.float32))[:rows, :columns]
+        return self._made[DETECTOR]
+
+    def clusters(self, method: Method, count: int) -> tuple[np.ndarray, float | None]:
+        """Cluster the active latents: labels (rows, columns) int from 0, -1 for none.
+
+        k-means makes ``count`` clusters. HDBSCAN finds their number in eight principal components
+        (a cluster has 20 points and 1 % of them at least) and calls what lies between none. Both
+        learn from 5,000 points; HDBSCAN gives any other point the label of its nearest. With the
+        labels comes their adjusted Rand index with the grains, of points in both.
+        """
+        from sklearn import cluster, decomposition, metrics, neighbors, pipeline
+
+        sample = self._sample()
+        if method == "k-means":
+            count, seed = min(count, len(sample)), self.results.study.seed
+            found = cluster.KMeans(count, n_init=4, random_state=seed).fit(sample).predict
+        else:
+            pca = decomposition.PCA(min(_CLUSTERED_COMPONENTS, *sample.shape)).fit(sample)
+            near, share = pca.transform(sample), round(_SMALLEST * len(sample))
+            smallest = min(max(_FEWEST, share), len(sample))
+            labels = cluster.HDBSCAN(smallest, copy=True).fit_predict(near)
+            nearest = neighbors.KNeighborsClassifier(1).fit(near, labels)
+            found = pipeline.make_pipeline(pca, nearest).predict
+        labels = self._made[CLUSTERS] = self._of_points(found, -1).astype(int)
+        grains = self.maps.get(GRAINS, np.full(labels.shape, -1))
+        both = (grains >= 0) & (labels >= 0)
+        pair = grains[both], labels[both]
+        return labels, metrics.adjusted_rand_score(*pair) if both.any() else None
+
+    def _check(self, *points: Point) -> None:
+        shape = self.latents.shape[:2]
+        for point in points:
+            if not all(0 <= n < size for n, size in zip(point, shape, strict=True)):
+                where, size = "row {}, column {}".format(*point), "{} x {}".format(*shape)
+                raise ExplorerError(f"There is no {where} in a map of {size} points.")
