@@ -242,7 +242,7 @@ def _last_words(results: Results) -> list[str]:
     if study.models:
         of |= {"model": next(iter(study.models)), "scan": study.mapped_scans[0]}
     notebook = "13_explorer" if study.models else "10_virtual_specimens"
-    look = f"To look into it: make lab in {PROJECT_ROOT}, then notebooks/{notebook}.ipynb with "
+    look = f"To look into it: make lab in {PROJECT_ROOT}, then {notebook}.ipynb with "
     look += ", ".join(f'{name} = "{value}"' for name, value in of.items())
     return [*warnings, *where, look]
 
