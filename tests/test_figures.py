@@ -485,3 +485,11 @@ def test_the_drawn_layers_are_those_of_the_network(dimension):
     for part, layers in ((model.encoder, encoder), (model.decoder, decoder)):
         assert sum(layer.parameters for layer in layers) == count_parameters(part)
     assert layer_text(encoder[0]).startswith(f"{dimension // 4} × 56²\nconv 9×9 /2")
+
+
+def test_a_box_in_a_field_lies_in_that_field():
+    field = View(None, "am", (10, 30), (40, 60))
+    box = panels.box_around(field, (10, 10), (5, 5))
+    assert (box.rows, box.columns) == ((18, 23), (48, 53))
+    corner = panels.box_around(field, (0, 19), (5, 5))
+    assert (corner.rows, corner.columns) == ((10, 15), (55, 60))

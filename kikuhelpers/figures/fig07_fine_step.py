@@ -28,14 +28,17 @@ def draw(results: Results) -> style.PaperFigure:
     zoom = _zoom(field, spots)
     latent = (cells, rotation, spots)
     physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
-    rows = [("A", field, latent), ("B", field, physical)]
-    rows += [("C", zoom, latent), ("D", zoom, physical)]
+    lines = [("A", field, latent), ("B", field, physical)]
+    lines += [("C", zoom, latent), ("D", zoom, physical)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
-    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows, bars=True)
+    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", lines, bars=True)
     for words, line in zip(_ROWS, axes, strict=True):
         line[0].set_ylabel(words, fontsize=style.SMALL_PT)
     for ax in [*axes[0, : len(latent)], *axes[1]]:
-        drawing.draw_box(ax, zoom.rows, zoom.columns)
+        rows, columns = np.subtract(
+            [zoom.rows, zoom.columns], [[field.rows[0]], [field.columns[0]]]
+        )
+        drawing.draw_box(ax, rows, columns)
     return figure
 
 

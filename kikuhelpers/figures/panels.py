@@ -194,9 +194,10 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
 
 
 def box_around(scan: View, middle: Sequence[float], size: Point) -> View:
-    """View of a box of a size around a point of a whole scan, moved and cut to lie in it."""
+    """View of a box of a size around a point of a view, moved and cut to lie in it."""
     size = np.minimum(size, scan.shape)
     first = np.clip(np.round(middle - (size - 1) / 2).astype(int), 0, scan.shape - size)
+    first += (scan.rows[0], scan.columns[0])
     ends = zip(first.tolist(), (first + size).tolist(), strict=True)
     return View(scan.results, scan.scan, *ends)
 
