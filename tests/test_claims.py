@@ -669,14 +669,14 @@ def test_bands_stand_out_from_noise_of_their_spectrum(monkeypatch):
     evidence = decoded_at(view, monkeypatch, preprocessed=np.zeros((*SHAPE, 40, 40)))
     evidence.study.training, evidence.study.seed = SimpleNamespace(precision="float32"), 0
 
-    def peaks(e, view, some):
+    def peaks(some):
         steps = np.abs(np.diff(some.mean(axis=1), axis=-1)).max(axis=-1)
         return SimpleNamespace(prop={"pq": steps})
 
     monkeypatch.setattr(patterns, "load_model", lambda results, name: name)
     monkeypatch.setattr(patterns, "generate", lambda network, *asked: of[network])
     monkeypatch.setattr(patterns.roles, "decoded_scan", lambda study: "am")
-    monkeypatch.setattr(patterns, "_indexed", peaks)
+    monkeypatch.setattr(view, "index", peaks, raising=False)
     found = patterns.banded_decodes(evidence, "beta_low", bands=True)
     assert found.value > 90 and found.baseline < 20
     none = patterns.banded_decodes(evidence, "beta_low", bands=False)
