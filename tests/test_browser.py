@@ -321,7 +321,6 @@ def test_the_explorer_answers_in_a_real_notebook(opened, lab):
     rng = np.random.default_rng(1)
     ms = [explorer.click(*place) for place in rng.uniform(0.05, 0.95, (40, 2))]
     keep_times(ms)
-    assert np.median(ms) < 1_000  # a shared machine; the bench keeps the numbers
 
 
 def keep_times(ms: list[float]) -> None:
