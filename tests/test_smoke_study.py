@@ -63,7 +63,8 @@ def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
     assert re.search(r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train longer", said)
     assert "Look at 08_reindexing.vae-16.wrought: The " in said  # it has learned next to nothing
     assert "Look at 03_indexing.wrought" not in said
-    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\nTo look into it: make lab in .*, then 13_"
+    last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\n"
+    last += r"To look into it: make lab in .*, then 13_explorer.ipynb with study_name = "
     assert re.search(last, said)
     runs = json.loads((smoke / "figures/smoke/run.json").read_text())["runs"]
     assert runs["03_indexing.wrought"]["verdict"]["kind"] == "sound"
