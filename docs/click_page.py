@@ -15,43 +15,33 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 from PIL import Image
 
 from kikuhelpers.figures import drawing
-from kikuhelpers.indexing.orientation_maps import misorientation_map
-from kikuhelpers.latents.coding import decode, load_model
-from kikuhelpers.latents.features import structured_features
+from kikuhelpers.figures.explorer import AWAY, IPF, RESIDUAL, Explorer
+from kikuhelpers.latents.coding import decode
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.provenance import git_commit
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import PREPROCESSED, load_study
+from kikuhelpers.study import load_study
 from kikuhelpers.study.stages import PREPROCESSING, TRAINING, Job
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 NAME = "click_page.html"
-EVERY, PIXELS, FEATURES = 3, 60, 4  # points, pixels of a shown pattern, latent maps
+EVERY, PIXELS, FEATURES = 3, 60, 4  # points, side of a shown pattern, latent maps
 QUALITY = 60  # of WebP, of 100; the page states what it changes
 _LATENT_PERCENT = 99.5  # of the absolute values: the end of the bars
-_STOPS = 16  # colours of a colour bar
 _LARGEST_SIDE = 16_383  # pixels of a WebP picture
-_MISORIENTATION, _RESIDUAL = "misorientation, decoded to measured (°)", "residual (½Σ²)"
-# Maps of the measured patterns that are shown, with colours, and how many digits of a number.
-_PHYSICAL = {
-    "pq": ("IQ", drawing.QUALITY_COLOURS, 0),
-    "grod_deg": ("GROD (°)", drawing.ANGLE_COLOURS, 2),
-    "kam_deg": ("KAM (°)", drawing.ANGLE_COLOURS, 2),
-    "sharpness": ("sharpness (fraction)", drawing.QUALITY_COLOURS, 3),
-    "ci": ("CI", drawing.QUALITY_COLOURS, 2),
-    "fit": ("fit of the bands (°)", drawing.ANGLE_COLOURS, 2),
-}
+# Numbers and maps of the measured and the decoded patterns, in the order of the page, with digits.
+_DIGITS = {"pq": 0, RESIDUAL: 1, "grod_deg": 2, "kam_deg": 2, "sharpness": 3, "ci": 2, "fit": 2}
+_DIGITS |= {AWAY: 2}
+_FIRST_MAPS = (IPF, "pq", RESIDUAL)  # before the latent features
 
 
-def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixels: int = PIXELS):
+def click_page(results: Results, scan: str, model: str, every: int = EVERY):
     """Return the page as text.
 
     Parameters
@@ -62,8 +52,6 @@ def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixe
         Names in the study; the scan's preprocessed patterns must be there.
     every
         Patterns are kept of every so-many-th row and column of the map.
-    pixels
-        Side of a kept pattern: the mean of the pixels that fall into one.
 
     Raises
     ------
@@ -72,45 +60,44 @@ def click_page(results: Results, scan: str, model: str, every: int = EVERY, pixe
     MissingResultError
         A result is not there.
     """
-    view = View.whole(results, scan)
+    explorer = Explorer(results, scan, model)
+    view = explorer.view
     rows, columns = (np.arange(size)[every // 2 :: every] for size in view.shape)
-    if max(len(rows), len(columns)) * pixels > _LARGEST_SIDE:
+    if max(len(rows), len(columns)) * PIXELS > _LARGEST_SIDE:
         raise SentenceError(
-            f"{len(rows)} x {len(columns)} patterns of {pixels} pixels are more than a WebP "
+            f"{len(rows)} x {len(columns)} patterns of {PIXELS} pixels are more than a WebP "
             f"picture holds ({_LARGEST_SIDE} a side): take a larger --every."
         )
     kept = np.ix_(rows, columns)
-    latents = np.array(view.latents(model)[kept], np.float32)
+    latents = np.array(explorer.latents[kept], np.float32)
     flat = np.nan_to_num(latents.reshape(-1, latents.shape[-1]))
-    network, precision = load_model(results, model), results.study.training_of(model).precision
-    decoded = _small(decode(network, flat, view.mask, precision), pixels)
-    patterns = results.patterns(PREPROCESSED, scan)
-    measured = np.concatenate([to_intensity(patterns[row, columns]) for row in rows])
-    measured, inside = _small(measured, pixels), _small(view.mask[None], pixels)[0] > 0.5
+    precision = results.study.training_of(model).precision
+    decoded = _small(decode(explorer.network, flat, view.mask, precision))
+    measured = np.concatenate([to_intensity(explorer.patterns[row, columns]) for row in rows])
+    measured, inside = _small(measured), _small(view.mask[None])[0] > 0.5
     limits = [float(v) for v in np.percentile(measured[:, inside], drawing.PATTERN_CLIP_PERCENT)]
     tiles, worst = {}, 0.0
     for name, shown in {"measured": measured, "decoded": decoded}.items():
         tiles[name], error = tiles_of(shown, (len(rows), len(columns)), limits, inside)
         worst = max(worst, error)
-    numbers = _numbers(view, model)
-    order = _order(view, model)
+    numbers = [name for name in _DIGITS if name in explorer.maps]
     data = {
         "shape": view.shape,
         "step_um": view.step_um,
         "rows": rows.tolist(),
         "columns": columns.tolist(),
-        "pixels": pixels,
+        "pixels": PIXELS,
         "limits": limits,
         "inside": "".join("01"[int(i)] for i in inside.ravel()),
         "tiles": tiles,
-        "maps": _maps(view, model, numbers),
-        "numbers": [_at(*of, kept) for of in numbers.items()],
+        "maps": _maps(explorer, numbers),
+        "numbers": [_at(explorer, name, kept) for name in numbers],
         "euler": _euler(view, kept),
-        "latents": _latents(latents[..., order]),
-        "features": order,
-        "starts": _starts(view, model, numbers, kept),
+        "latents": _latents(latents[..., explorer.ranked]),
+        "features": explorer.ranked,
+        "starts": _starts(explorer, kept),
     }
-    return filled(data, _said(results, view, model, every, pixels, worst))
+    return filled(data, _said(results, view, model, every, worst))
 
 
 def filled(data: dict, said: dict) -> str:
@@ -122,7 +109,7 @@ def filled(data: dict, said: dict) -> str:
     return page.render(data=data, **said)
 
 
-def _said(results: Results, view: View, model: str, every: int, pixels: int, worst: float) -> dict:
+def _said(results: Results, view: View, model: str, every: int, worst: float) -> dict:
     study, records = results.study, results.all_records()
     card, of = results.model(model).card, study.model(model)
     jobs = {"patterns": Job(PREPROCESSING, (view.scan,)), "training": Job(TRAINING, (model,))}
@@ -143,7 +130,7 @@ def _said(results: Results, view: View, model: str, every: int, pixels: int, wor
         "commit": _short(git_commit()),
         "archived": not files.latents.is_file(),
         "every": every,
-        "pixels": pixels,
+        "pixels": PIXELS,
         "pattern_shape": view.mask.shape,
         "map_shape": view.shape,
         "step_um": view.step_um,
@@ -157,9 +144,9 @@ def _short(commit: str) -> str:
     return digits[:10] + plus + changes
 
 
-def _small(patterns: np.ndarray, pixels: int) -> np.ndarray:
-    """Mean of the pixels of patterns (n, h, w) that fall into each of ``pixels`` x ``pixels``."""
-    size = (pixels, pixels)
+def _small(patterns: np.ndarray) -> np.ndarray:
+    """Mean of the pixels of patterns (n, h, w) that fall into each of 60 x 60."""
+    size = (PIXELS, PIXELS)
     images = (Image.fromarray(np.asarray(pattern, np.float32)) for pattern in patterns)
     return np.stack([np.asarray(image.resize(size, Image.Resampling.BOX)) for image in images])
 
@@ -192,26 +179,15 @@ def _as_address(picture: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 
-def _numbers(view: View, model: str) -> dict[str, tuple[np.ndarray, str, int]]:
-    """Maps of numbers by title, with the colours that show each and its digits."""
-    found = {}
-    for name, (title, colours, digits) in _PHYSICAL.items():
-        found[title] = view.property_map(name), colours, digits
-    found[_RESIDUAL] = view.losses(model), "magma", 1
-    pair = (view.orientations(kind) for kind in (PREPROCESSED, model))
-    found[_MISORIENTATION] = misorientation_map(*pair), drawing.ANGLE_COLOURS, 2
-    return found
-
-
-def _at(title: str, of: tuple, kept) -> dict:
+def _at(explorer: Explorer, name: str, kept) -> dict:
     """A number at the kept points, with its percentile among all points of the map."""
-    values, _, digits = of
+    values, digits = explorer.maps[name], _DIGITS[name]
     finite = np.sort(values[np.isfinite(values)])
     here = values[kept].ravel()
     share = 100 * np.searchsorted(finite, here, "right") / max(len(finite), 1)
     known = np.isfinite(here)
     return {
-        "title": title,
+        "title": explorer.titles[name],
         "digits": digits,
         "values": [
             round(float(v), digits) if k else None for v, k in zip(here, known, strict=True)
@@ -227,12 +203,6 @@ def _euler(view: View, kept) -> list:
     return [[round(float(a), 1) for a in three] if there else None for three, there in pairs]
 
 
-def _order(view: View, model: str) -> list[int]:
-    """Active latent features, most spatial structure first."""
-    active = int(view.features(model)["active"].sum()) or 1
-    return [choice.index for choice in structured_features(view, model, active)]
-
-
 def _latents(latents: np.ndarray) -> dict:
     """Latents (rows, columns, D) as bytes: 0 is ``-most``, 255 is ``most`` and what is beyond."""
     most = float(np.nanpercentile(np.abs(latents), _LATENT_PERCENT)) or 1.0
@@ -241,24 +211,14 @@ def _latents(latents: np.ndarray) -> dict:
     return {"most": most, "bytes": base64.b64encode(levels.tobytes()).decode()}
 
 
-def _maps(view: View, model: str, numbers: dict) -> list[dict]:
+def _maps(explorer: Explorer, numbers: list[str]) -> list[dict]:
     """Maps as pictures: IPF, numbers, and the latent features of most spatial structure."""
-    ipf = np.round(255 * np.clip(view.ipf_x(), 0, 1)).astype(np.uint8)
-    found = [{"title": drawing.IPF_X, "image": _map(ipf), "note": "orientation, TSL colour key"}]
-    shown = {title: (values, colours, "") for title, (values, colours, _) in numbers.items()}
-    features = {
-        f"latent feature {one.index}": (one.map_of(view), drawing.LATENT_COLOURS, one.reason)
-        for one in structured_features(view, model, FEATURES)
-    }
-    first = {name: shown.pop(name) for name in ("IQ", _RESIDUAL)}
-    for title, (values, colours, note) in (first | features | shown).items():
-        low, high = drawing.clip_limits(values)
-        scaled, look = (values - low) / (high - low), colormaps[colours]
-        rgb = look(np.nan_to_num(scaled), bytes=True)[..., :3]
-        rgb = np.where(np.isfinite(values)[..., None], rgb, np.uint8(0))
-        stops = [to_hex(colour) for colour in look(np.linspace(0, 1, _STOPS))]
-        found.append({"title": title, "note": note, "image": _map(rgb)})
-        found[-1] |= {"limits": [low, high], "stops": stops}
+    features, found = list(explorer.titles)[:FEATURES], []
+    first = [name for name in _FIRST_MAPS if name in explorer.titles]
+    for name in dict.fromkeys([*first, *features, *numbers]):
+        rgb, bar = explorer.image(name)
+        title, _, note = explorer.titles[name].partition(": ")
+        found.append({"title": title, "note": note, "image": _map(rgb)} | bar)
     return found
 
 
@@ -266,19 +226,19 @@ def _map(rgb: np.ndarray) -> str:
     return _as_address(_webp(Image.fromarray(rgb), lossless=True))
 
 
-def _starts(view: View, model: str, numbers: dict, kept) -> list[dict]:
+def _starts(explorer: Explorer, kept) -> list[dict]:
     """Points worth a look, each chosen by a measure among the kept points."""
-    residual, kam = numbers[_RESIDUAL][0][kept], numbers["KAM (°)"][0][kept]
-    away, iq = numbers[_MISORIENTATION][0][kept], numbers["IQ"][0][kept]
     measures = {
-        "median residual": -np.abs(residual - np.nanmedian(residual)),
-        "highest residual": residual,
-        "highest IQ": iq,
-        "lowest IQ": -iq,
-        "highest KAM": kam,
-        "decoded farthest off": away,
+        "median residual": (RESIDUAL, lambda values: -np.abs(values - np.nanmedian(values))),
+        "highest residual": (RESIDUAL, np.positive),
+        "highest IQ": ("pq", np.positive),
+        "lowest IQ": ("pq", np.negative),
+        "highest KAM": ("kam_deg", np.positive),
+        "decoded farthest off": (AWAY, np.positive),
     }
-    known = {name: values for name, values in measures.items() if np.isfinite(values).any()}
+    here = {name: explorer.maps[name][kept] for name in _DIGITS if name in explorer.maps}
+    known = {n: of(here[name]) for n, (name, of) in measures.items() if name in here}
+    known = {n: values for n, values in known.items() if np.isfinite(values).any()}
     return [{"title": name, "point": int(np.nanargmax(v))} for name, v in known.items()]
 
 
@@ -288,7 +248,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="vae-64")
     parser.add_argument("--scan", help="by default the study's first one")
     parser.add_argument("--every", type=int, default=EVERY, help="keep every n-th row and column")
-    parser.add_argument("--pixels", type=int, default=PIXELS, help="side of a shown pattern")
     return parser.parse_args()
 
 
@@ -297,7 +256,7 @@ def main() -> None:
     options = _options()
     results = Results(load_study(options.study), archive=True)
     scan = options.scan or next(iter(results.study.scans))
-    page = click_page(results, scan, options.model, options.every, options.pixels)
+    page = click_page(results, scan, options.model, options.every)
     path = results.layout.folder / NAME
     with written_aside(path) as temporary:
         temporary.write_text(page)

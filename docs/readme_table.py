@@ -22,7 +22,7 @@ _TEN = [
     ("virtual", "universal_encoder"),
 ]
 _HEADS = ["The paper's claim", "verdict", "patterns", "ours [95 %]", "baseline", "of what"]
-_BETWEEN = re.compile(r"(?<=<!-- claims -->\n).*?(?=<!-- end of claims -->)", re.S)
+_BETWEEN = re.compile(r"(?<=<!-- claims -->\n\n).*?(?=\n<!-- end of claims -->)", re.S)
 
 
 def table() -> str:

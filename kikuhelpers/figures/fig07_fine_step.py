@@ -26,19 +26,17 @@ def draw(results: Results) -> style.PaperFigure:
     rotation = rotation_feature(field, model, {cells.index})
     spots = spot_feature(field, model)
     zoom = _zoom(field, spots)
+    box = np.subtract([zoom.rows, zoom.columns], [field.rows[:1], field.columns[:1]])
     latent = (cells, rotation, spots)
     physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
-    lines = [("A", field, latent), ("B", field, physical)]
-    lines += [("C", zoom, latent), ("D", zoom, physical)]
+    rows = [("A", field, latent), ("B", field, physical)]
+    rows += [("C", zoom, latent), ("D", zoom, physical)]
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
-    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", lines, bars=True)
+    figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows, bars=True)
     for words, line in zip(_ROWS, axes, strict=True):
         line[0].set_ylabel(words, fontsize=style.SMALL_PT)
     for ax in [*axes[0, : len(latent)], *axes[1]]:
-        rows, columns = np.subtract(
-            [zoom.rows, zoom.columns], [[field.rows[0]], [field.columns[0]]]
-        )
-        drawing.draw_box(ax, rows, columns)
+        drawing.draw_box(ax, *box)
     return figure
 
 

@@ -283,7 +283,7 @@ def random_decodes(e: Evidence) -> Found:
     """Per cent of decoded random latents that index as decoded patterns, the baseline, do."""
     network, name = _network(e)
     view, points, _, _ = _sample(e, roles.decoded_scan(e.study))
-    points = points[::2][: len(points) // 4 * 2]  # an even number, for a map of two rows
+    points = points[::2][: len(points) // 4 * 2]  # every second one, an even number
     latents = np.array([view.latents(name)[r, c] for r, c in points], np.float32)
     real = decode(network, latents, view.mask, e.study.training.precision)
     both = view.index(np.concatenate([_random(e, name), real])).prop

@@ -12,6 +12,8 @@ outside of pores; the error to the truth of virtual scans (their matrix alone); 
 training had converged. Intervals and differences are of :mod:`kikuhelpers.tables.intervals`.
 """
 
+from operator import methodcaller
+
 import numpy as np
 import pandas as pd
 from orix.crystal_map import CrystalMap
@@ -246,17 +248,17 @@ def in_latex(printed: pd.DataFrame, caption: str) -> str:
 
     All its columns are wider than a page, so the ratios stand in a second table below.
     """
-    printed = printed.rename(columns=_escaped).map(_escaped)
+    escaped = methodcaller("translate", _IN_LATEX)
+    printed = printed.rename(columns=escaped).map(escaped)
     ratios = printed.columns.str.contains("ratio|truth")
-    upper, lower = printed.loc[:, ~ratios], printed.loc[:, ratios | (printed.columns == "model")]
-    how = {"index": False, "longtable": True}
-    tables = upper.to_latex(caption=_escaped(caption), column_format="l" + "r" * 7, **how)
-    tables += lower.to_latex(column_format="l" + "r" * (lower.shape[1] - 1), **how)
+    parts = {escaped(caption): ~ratios, None: ratios | (printed.columns == "model")}
+    tables = "".join(
+        printed.loc[:, part].to_latex(
+            index=False, longtable=True, caption=above, column_format="l" + "r" * (part.sum() - 1)
+        )
+        for above, part in parts.items()
+    )
     return f"{{\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{tables}}}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_IN_LATEX)
 
 
 def title_of(study: Study) -> str:
