@@ -28,6 +28,7 @@ from kikuhelpers.runs.provenance import git_commit
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import load_study
 from kikuhelpers.study.stages import PREPROCESSING, TRAINING, Job
+from kikuhelpers.tables.table1 import title_of
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 NAME = "click_page.html"
@@ -116,7 +117,7 @@ def _said(results: Results, view: View, model: str, every: int, worst: float) ->
     made = {name: _short(records[job]["commit"]) for name, job in jobs.items()}
     files = results.layout.model_scan(model, view.scan)
     return {
-        "title": study.title,
+        "title": title_of(study),
         "study": study.name,
         "scan": view.scan,
         "is_virtual": view.is_virtual,

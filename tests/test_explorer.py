@@ -213,6 +213,7 @@ def test_one_grey_scale_holds_for_all_three_patterns(explorer, widget):
 
 def test_the_front_end_gets_what_it_opens_with(widget):
     said, [mask] = widget.answer({"ask": "open", "id": "a/1"})
+    assert said["label"] == "virtual wrought alloy", "a virtual specimen is named so"
     assert (said["id"], said["scan"], said["model"]) == ("a/1", SCAN, MODEL)
     assert said["models"] == [MODEL], "the other one was not trained"
     assert said["shape"] == list(SHAPE) and said["step_um"] == STEP_UM

@@ -173,3 +173,4 @@ def test_a_map_to_click_on_is_made_of_it(smoke):
     titles = [shown["title"] for shown in data["maps"]]
     assert titles[0].startswith("IPF-X") and any("vae-16, feature" in t for t in titles)
     assert "a virtual Kikuchi pattern" in " ".join(page.split())
+    assert re.search("<h1>.*virtual specimens.*</h1>", page)

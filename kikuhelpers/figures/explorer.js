@@ -9,7 +9,8 @@
 // latents (the bars), slider-0 ... slider-7, reset, random, play-path, path-step, path-numbers,
 // play-line, line-step, profile, clusters, cluster-method, cluster-count, save-png, add-point,
 // save-points, save-labels, status, ms. `ms` reads "41 ms (kernel 23 ms)" and has data-count, the
-// number of answers drawn so far; the root has data-row, data-column of the point that is shown.
+// number of answers drawn so far; specimen says what the scan is of, and if it is virtual; the root
+// has data-row, data-column of the point that is shown.
 
 const SLIDERS = 8, FRAMES = 25, WIDE = 1000, FRAME_MS = 160, LATENT_RANGE = 4;
 const COLOURS = { A: "#ff9f1c", B: "#3fd0ff" };
@@ -89,7 +90,7 @@ function render({ model, el }) {
   // ------------------------------------------------------------ pieces
   const status = element("span", { test: "status", className: "status", role: "status" });
   const ms = element("span", { test: "ms", className: "ms", title: "from the question to the picture" });
-  const choosers = {};
+  const specimen = element("strong", { test: "specimen" }), choosers = {};
   for (const kind of ["study", "scan", "model"]) {
     const change = () => open({ [kind]: choosers[kind].value, ...(kind === "study" ? {} : {
       scan: choosers.scan.value, model: choosers.model.value }) });
@@ -121,7 +122,7 @@ function render({ model, el }) {
   root.append(
     element("header", {},
       ...Object.entries(choosers).map(([kind, chooser]) => element("label", {}, kind, chooser)),
-      element("label", {}, "probe", probes), status, ms),
+      element("label", {}, "probe", probes), specimen, status, ms),
     element("div", { className: "maps" }, sides.a.figure, sides.b.figure),
     element("div", { className: "here" },
       element("div", {}, element("div", { className: "patterns" }, ...Object.values(patterns).map((p) => p.figure)), grey,
@@ -219,6 +220,7 @@ function render({ model, el }) {
     Object.assign(state, answer, { mask: bytes(buffers[0]) });
     const [rows, columns] = state.shape, third = (n, of) => Math.floor((n * of) / 3);
     state.probes = { A: [third(rows, 1), third(columns, 1)], B: [third(rows, 2), third(columns, 2)] };
+    specimen.textContent = state.label;
     fillChoosers();
     fillSliders();
     const names = Object.keys(answer.maps), second = ["IPF-X", "pq"].find((n) => names.includes(n));
@@ -578,7 +580,7 @@ function render({ model, el }) {
     const say = (text, x, y) => Object.assign(pen, { fillStyle: "black", font: "22px sans-serif", textAlign: "left" }) && pen.fillText(text, x, y);
     both.forEach(({ canvas, name, limits }, i) => {
       pen.drawImage(canvas, i * (wide + room), room);
-      say(state.maps[name] + (limits ? ` (${limits.map(NUMBER).join(" to ")})` : ""), i * (wide + room), 28);
+      say(`${state.label}: ${state.maps[name]}` + (limits ? ` (${limits.map(NUMBER).join(" to ")})` : ""), i * (wide + room), 28);
     });
     Object.values(patterns).forEach(({ canvas, caption }, i) => {
       pen.drawImage(canvas, i * 400, tall + 2.5 * room);

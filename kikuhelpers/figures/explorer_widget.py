@@ -72,7 +72,7 @@ class ExplorerWidget(anywidget.AnyWidget):
             self.explorer = Explorer(results, scan, model or next(iter(usable), ""))
         now, there = self.explorer, root_of("results")
         files = sorted(path.stem for path in (PROJECT_ROOT / "studies").glob("*.yaml"))
-        chosen = {"study": source, "scan": now.scan, "model": now.model}
+        chosen = {"study": source, "scan": now.scan, "model": now.model, "label": now.view.label}
         choices = {"studies": [name for name in files if (there / name).is_dir()], "scans": names}
         choices |= {"models": _usable(results, now.scan), "maps": now.titles, "ranked": now.ranked}
         grid = {"shape": now.view.shape, "step_um": now.view.step_um, "pixels": now.mask.shape}
