@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from scipy.ndimage import find_objects, gaussian_filter, median_filter
-from scipy.stats import kurtosis
+from scipy.stats import kurtosis, rankdata, zscore
 
 from kikuhelpers.latents.view import View
 from kikuhelpers.study.models import ACTIVE_VARIANCE
@@ -183,15 +183,19 @@ def feature_measures(latents: np.ndarray, maps: dict[str, np.ndarray], grains: n
         ``active``, ``moran_i`` (spatial structure, 0 for none), ``rho_<name>`` (absolute Spearman
         correlation with each map), ``rho_orientation`` (share of the variance between grains).
     """
-    flat = latents.reshape(-1, latents.shape[-1])
+    tables = [_measures_of(block, maps, grains) for block in _blocks(latents)]
+    return pd.concat(tables, ignore_index=True).rename_axis("feature").reset_index()
+
+
+def _measures_of(block: np.ndarray, maps: dict[str, np.ndarray], grains: np.ndarray):
+    flat = block.reshape(-1, block.shape[-1])
     there = np.isfinite(flat[:, 0])
     flat = flat[there]
     variance = flat.var(axis=0)
     measures = {
-        "feature": np.arange(flat.shape[1]),
         "variance": variance,
         "active": variance > ACTIVE_VARIANCE,
-        "moran_i": morans_i(latents),
+        "moran_i": morans_i(block),
         **{f"rho_{n}": rank_correlation(flat, v.ravel()[there]) for n, v in maps.items()},
         "rho_orientation": variance_between(flat, grains.ravel()[there]),
     }
@@ -211,13 +215,12 @@ def likeness(latents: np.ndarray) -> float:
     float
         Median absolute correlation of their pairs over the points; 0 with fewer than two.
     """
-    flat = latents.reshape(-1, latents.shape[-1])
-    flat = flat[np.isfinite(flat[:, 0])]
-    variance = flat.var(axis=0)
+    variance = np.concatenate([np.nanvar(block, axis=(0, 1)) for block in _blocks(latents)])
     largest = [i for i in np.argsort(-variance)[:LARGEST] if variance[i] > ACTIVE_VARIANCE]
     if len(largest) < 2:
         return 0.0
-    related = np.abs(np.corrcoef(flat[:, largest].T))
+    flat = latents[..., largest].reshape(-1, len(largest))
+    related = np.abs(np.corrcoef(flat[np.isfinite(flat[:, 0])].T))
     return float(np.median(related[np.triu_indices(len(largest), 1)]))
 
 
@@ -242,9 +245,9 @@ def rank_correlation(features: np.ndarray, values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     if known.sum() < 3 or np.ptp(values[known]) == 0:
         return np.full(features.shape[1], np.nan)
+    ranks, of_values = (rankdata(x[known], axis=0) for x in (features, values))
     with np.errstate(invalid="ignore"):  # a feature without variance
-        rho = pd.DataFrame(features[known]).corrwith(pd.Series(values[known]), method="spearman")
-    return rho.abs().fillna(0).to_numpy()
+        return np.abs(np.nan_to_num(zscore(of_values) @ zscore(ranks) / len(ranks)))
 
 
 def variance_between(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -268,11 +271,16 @@ def _means_by_label(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
 
 def _over_features(view: View, model: str, measure: Callable, grains: np.ndarray | None = None):
     """Measure (rows, columns, some features) of every feature, inside the grains if given."""
-    latents, scores = view.latents(model), []
+    blocks = _blocks(view.latents(model))
+    if grains is not None:
+        blocks = (standardised_in_grains(block, grains) for block in blocks)
+    return np.concatenate([measure(block) for block in blocks])
+
+
+def _blocks(latents: np.ndarray):
+    """Yield some features of latents (rows, columns, D) at a time, in memory."""
     for start in range(0, latents.shape[-1], BLOCK):
-        maps = np.array(latents[..., start : start + BLOCK])
-        scores.append(measure(maps if grains is None else standardised_in_grains(maps, grains)))
-    return np.concatenate(scores)
+        yield np.array(latents[..., start : start + BLOCK])
 
 
 def _best(view: View, model: str, score: np.ndarray, measure: str, taken: Collection[int] = ()):
