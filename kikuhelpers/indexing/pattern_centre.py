@@ -64,9 +64,8 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
         found[name], sources[name] = next(pair for pair in said if pair[0] is not None)
     centre = found["pattern_centre"]
     if isinstance(centre, PatternCentre):
-        how = {"px_size": centre.pixel_um} if centre.pixel_um else {}
-        how |= {"pc": centre.values, "convention": centre.convention}
-        camera = EBSDDetector(card["pattern_shape"], **how)
+        how = {"px_size": centre.pixel_um or 1.0, "convention": centre.convention}
+        camera = EBSDDetector(card["pattern_shape"], pc=centre.values, **how)
         try:
             centre = plausible(camera.pc[0].tolist(), advice="check its three numbers and pixel_um")
         except ValueError as error:

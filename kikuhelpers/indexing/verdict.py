@@ -60,9 +60,8 @@ def judge(
     indexer = band_indexer(mask.shape, detector, settings)
     noise, confidence_of_noise = solve(fill_outside(drawn, mask), indexer, settings)
     there = collected(xmap)
-    confidence, bands, peaks = (
-        float(np.median(xmap.prop[name][there])) for name in ("ci", "nmatch", "pq")
-    )
+    medians = (np.median(xmap.prop[name][there]) for name in ("ci", "nmatch", "pq"))
+    confidence, bands, peaks = map(float, medians)
     ratio = peaks / float(np.median(noise["pq"]))
     found = f"median confidence {confidence:.2f}, {bands:.0f} of {settings.bands} bands"
     if confidence >= SOUND_CONFIDENCE and bands >= SOUND_SHARE_OF_BANDS * settings.bands:

@@ -9,11 +9,7 @@ import pandas as pd
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.indexing.orientation_maps import (
-    ipf_colours,
-    principal_rotation_deg,
-    rotation_vectors_deg,
-)
+from kikuhelpers.indexing import orientation_maps
 from kikuhelpers.patterns.up2 import HALF_RANGE, to_counts, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.runs.results import Results, with_rows_and_columns
@@ -97,7 +93,8 @@ class View:
             return self.property_map("pq") / (HALF_RANGE * self.property_map("noise"))
         if name == "rotation_deg":
             grains = self.orientations().get_map_data("grain")
-            return self.crop(principal_rotation_deg(self._rotation_vectors, grains))
+            turn = orientation_maps.principal_rotation_deg(self._rotation_vectors, grains)
+            return self.crop(turn)
         return self.crop(self.orientations(kind).get_map_data(name).astype(float))
 
     def truth(self, name: str) -> np.ndarray:
@@ -119,10 +116,17 @@ class View:
         """(rows, columns) int, -1 where there is no grain."""
         return self.property_map("grain").astype(int)
 
+    def crystals(self) -> np.ndarray:
+        """(rows, columns) labels: true grains and lamellae, or the grains of a measured scan."""
+        if not self.is_virtual:
+            return self.grains()
+        labels = np.unique(self.truth("grain") + 1j * self.truth("twin"), return_inverse=True)[1]
+        return np.where(self.truth("phase") == PHASES.index("Ni"), labels, -1)
+
     @cached_property
     def _rotation_vectors(self) -> np.ndarray:
         xmap = self.orientations()
-        return rotation_vectors_deg(xmap, xmap.get_map_data("grain"))
+        return orientation_maps.rotation_vectors_deg(xmap, xmap.get_map_data("grain"))
 
     def rotation_vectors(self) -> np.ndarray:
         """Rotation from the grain's mean orientation, (rows, columns, 3) degrees, sample frame."""
@@ -130,7 +134,7 @@ class View:
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""
-        return self.crop(ipf_colours(self.orientations(kind)))
+        return self.crop(orientation_maps.ipf_colours(self.orientations(kind)))
 
     def latents(self, model: str) -> np.ndarray:
         """Latent means of the box, (rows, columns, D), mapped from file."""

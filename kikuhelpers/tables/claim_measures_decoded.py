@@ -7,6 +7,7 @@ from kikuhelpers.indexing.orientation_maps import collected
 from kikuhelpers.study import NETWORK_INPUT_PX, PREPROCESSED
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.intervals import lattice_labels
+from kikuhelpers.tables.scores import areas
 from kikuhelpers.tables.table1 import compare_maps
 from kikuhelpers.training.convergence import still_falling
 
@@ -63,23 +64,19 @@ def survivors(e: Evidence, model: str) -> Found:
     """AUC of the share of training patterns, grains that survive against lost; lattices drawn."""
     rows = e.table("orientation_shares")
     rows = rows[rows["model"] == e.model(model)]
-    before = [e.results.orientations(PREPROCESSED, scan) for scan in e.study.decoded_scans]
-    places = [
-        (s, g) for s, x in zip(e.study.decoded_scans, before, strict=True) for g in x.prop["grain"]
-    ]
-    lattices = dict(zip(places, lattice_labels(before, e.study.indexing.grain_deg), strict=True))
+    before = {s: e.results.orientations(PREPROCESSED, s) for s in e.study.decoded_scans}
+    places = [(scan, grain) for scan, xmap in before.items() for grain in xmap.prop["grain"]]
+    lattices = lattice_labels([*before.values()], e.study.indexing.grain_deg)
+    lattices = dict(zip(places, lattices, strict=True))
     unit = [lattices[place] for place in zip(rows["scan"], rows["grain"], strict=True)]
     unit = np.unique(unit, return_inverse=True)[1]
     kept = (rows["misorientation_deg_q50"] <= e.study.tables.wrong_deg).to_numpy()
     if min(kept.sum(), (~kept).sum()) < _FEWEST_GRAINS:
         raise Untestable(f"{_FEWEST_GRAINS} grains that survive, and as many that are lost")
-    times, areas = drawn(unit.max() + 1)[:, unit], []
-    for values in rows[["share_pct", "points"]].to_numpy(float).T:
-        wins = np.sign(values[kept][:, np.newaxis] - values[~kept]) / 2 + 0.5
-        won = ((times[:, kept] @ wins) * times[:, ~kept]).sum(axis=1)
-        pairs = times[:, kept].sum(axis=1) * times[:, ~kept].sum(axis=1)
-        areas.append(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
-    return found(*areas, unit.max() + 1, "lattices", e.study.decoded_scans)
+    times, columns = drawn(unit.max() + 1)[:, unit].T, ["share_pct", "points"]
+    sets = [times * part[:, np.newaxis] for part in (kept, ~kept)]
+    auc, of_sizes = (areas(values, *sets)[0] for values in rows[columns].to_numpy(float).T)
+    return found(auc, of_sizes, unit.max() + 1, "lattices", e.study.decoded_scans)
 
 
 def noise_features(e: Evidence) -> Found:

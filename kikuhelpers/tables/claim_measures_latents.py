@@ -7,35 +7,21 @@ is what the baseline offers.
 import numpy as np
 from orix.quaternion import Rotation
 from scipy.ndimage import median_filter
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from skimage.transform import downscale_local_mean
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.image import grid_to_graph
+from sklearn.metrics.cluster import contingency_matrix
 from sklearn.neighbors import NearestNeighbors
 
-from kikuhelpers.indexing.orientation_maps import (
-    disorientation_deg,
-    point_groups,
-    rotation_vectors_deg,
-    surroundings_deg,
-)
+from kikuhelpers.indexing import orientation_maps
 from kikuhelpers.latents.features import cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.study import PREPROCESSED, roles
 from kikuhelpers.tables.claim_measures_tables import detection
-from kikuhelpers.tables.evidence import (
-    DRAWS,
-    Evidence,
-    Found,
-    Untestable,
-    crystals_of,
-    drawn,
-    found,
-    halves,
-    view_of,
-)
+from kikuhelpers.tables.evidence import DRAWS, Evidence, Found, Untestable, drawn, found, halves
 from kikuhelpers.tables.intervals import Resamples
 from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, Judge, areas, interval
 from kikuhelpers.tables.targets import targets_of
@@ -55,7 +41,7 @@ def _units(view: View) -> tuple[np.ndarray, int, str]:
     if len(np.unique(units)) < 2 * FEWEST_CLUSTERS:
         rows, columns = (np.arange(n) * BLOCKS // n for n in view.shape)
         units, word = BLOCKS * rows[:, np.newaxis] + columns, "blocks of the map"
-    units = np.unique(units, return_inverse=True)[1].reshape(view.shape)
+    units = np.unique(units, return_inverse=True)[1]
     return units, units.max() + 1, word
 
 
@@ -72,7 +58,7 @@ def _features(view: View, model: str) -> np.ndarray:
 def _field(view: View, name: str) -> np.ndarray:
     """A field of the truth, the place, or a physical map, (rows, columns, k), not standardised."""
     if name == "rotation":
-        values = rotation_vectors_deg(view.true_orientations(), crystals_of(view))
+        values = orientation_maps.rotation_vectors_deg(view.true_orientations(), view.crystals())
     elif name == "place":
         values = np.stack(np.indices(view.shape), axis=-1).astype(float)
     else:
@@ -85,7 +71,7 @@ class _Shares:
     """Share of the variance of maps (rows, columns, D) inside crystals that fields explain."""
 
     def __init__(self, view: View, maps: np.ndarray, names, inside: np.ndarray):
-        crystals, (units, self.count, self.word) = crystals_of(view), _units(view)
+        crystals, (units, self.count, self.word) = view.crystals(), _units(view)
         fields = [standardised_in_grains(_field(view, name), crystals) for name in names]
         self.columns, start = {}, 0
         for name, field in zip(names, fields, strict=True):
@@ -110,10 +96,10 @@ def explained_by(e: Evidence, role, fields, given=(), fine=False, how="more", wh
 
     ``how`` is "more", "both" (the least of what each of two adds to the other), or "correlation".
     """
-    view, names, shares = view_of(e, role, fine), [*fields, *given], []
-    inside = crystals_of(view) >= 0
+    view, names, shares = e.view(role, fine), [*fields, *given], []
+    inside = view.crystals() >= 0
     if where == "interiors":
-        inside &= standardised_in_grains(_field(view, "density"), crystals_of(view))[..., 0] < 0
+        inside &= standardised_in_grains(_field(view, "density"), view.crystals())[..., 0] < 0
     for maps in (_features(view, e.model("largest")), _field(view, "iq_counts")):
         of = _Shares(view, maps, names, inside)
         chooses, times, count = halves(of.count)
@@ -135,9 +121,9 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
 
     Information of Gaussians, from correlations inside crystals with density, strain and rotation.
     """
-    view, gaps, names = view_of(e, role), [], ("density", "strain", "rotation")
+    view, gaps, names = e.view(role), [], ("density", "strain", "rotation")
     for model in (one, other):
-        of = _Shares(view, _features(view, e.model(model)), names, crystals_of(view) >= 0)
+        of = _Shares(view, _features(view, e.model(model)), names, view.crystals() >= 0)
         times = drawn(of.count)
         variance = np.einsum("rkk->rk", np.tensordot(times, of.xx, 1))[..., np.newaxis]
         rho2 = np.tensordot(times, of.xy, 1) ** 2 / (variance * (times @ of.yy)[:, np.newaxis])
@@ -148,8 +134,8 @@ def disentanglement(e: Evidence, role: str, one: str, other: str) -> Found:
 
 def grain_share(e: Evidence, role: str) -> Found:
     """Share of a feature's variance between grains; beside it mean intensity and IQ."""
-    view, shares = view_of(e, role), []
-    crystals = crystals_of(view)
+    view, shares = e.view(role), []
+    crystals = view.crystals()
     units = np.unique(crystals[crystals >= 0], return_inverse=True)[1]
     physics = np.concatenate([_field(view, name) for name in ("mean_counts", "pq")], axis=-1)
     for maps in (_features(view, e.model("largest")), physics):
@@ -174,8 +160,8 @@ def segmentation(e: Evidence, role: str, against: str) -> Found:
     Pieces by Ward's criterion; the baseline cuts mean intensity and contrast, or as many principal
     components of the patterns, in the same way.
     """
-    view, model = view_of(e, role), e.model("largest")
-    crystals, ways = crystals_of(view), [_features(view, model)]
+    view, model = e.view(role), e.model("largest")
+    crystals, ways = view.crystals(), [_features(view, model)]
     if against == "pca":
         patterns = to_intensity(e.results.patterns(PREPROCESSED, view.scan))
         small = downscale_local_mean(patterns, (1, 1, _SUMMED, _SUMMED)).reshape(crystals.size, -1)
@@ -190,9 +176,7 @@ def segmentation(e: Evidence, role: str, against: str) -> Found:
     times = drawn(units.max() + 1)
     for maps in ways:
         pieces = cut.fit_predict(maps.reshape(inside.size, -1))[inside]
-        cells = np.zeros((units.max() + 1, pieces.max() + 1))
-        np.add.at(cells, (units, pieces), 1)
-        rands.append(_rand_index(times, cells))
+        rands.append(_rand_index(times, contingency_matrix(units, pieces)))
     return found(*rands, units.max() + 1, "grains", [view.scan])
 
 
@@ -215,7 +199,7 @@ def cell_shape(e: Evidence, role: str, what: str) -> Found:
     """
     shapes, scans = [], [s for s in roles.scored_scans(e.study) if e.is_of(s, role, False)]
     for view in (View.whole(e.results, scan) for scan in scans):
-        crystals, choice = crystals_of(view), cell_feature(view, e.model("largest"))
+        crystals, choice = view.crystals(), cell_feature(view, e.model("largest"))
         maps = [np.array(choice.map_of(view), float)[..., np.newaxis]]
         maps = np.concatenate([*maps, _field(view, "iq_counts"), _field(view, "density")], axis=-1)
         maps = standardised_in_grains(maps, crystals)
@@ -225,15 +209,14 @@ def cell_shape(e: Evidence, role: str, what: str) -> Found:
     count, values = len(shapes), []
     if count < FEWEST_CLUSTERS:
         raise Untestable(f"{FEWEST_CLUSTERS} grains of {_SMALLEST_GRAIN} points with cells")
-    (size, angle), times = np.array(shapes).transpose(2, 1, 0), drawn(count).astype(int)
+    size, angle = np.array(shapes).transpose(2, 1, 0)
+    sets = [np.repeat(np.arange(count), times) for times in drawn(count).astype(int)]
     for way in (0, 1):
         off = np.abs((angle[way] - angle[2] + 90) % 180 - 90)
-        drawn_sets = (np.repeat(np.arange(count), some) for some in times)
-        ranks = (
-            np.corrcoef(rankdata(size[way][i]), rankdata(size[2][i]))[0, 1] for i in drawn_sets
-        )
-        sets = (np.median(np.repeat(off, some)) for some in times)
-        values.append(np.fromiter(ranks if what == "size" else sets, float))
+        if what == "size":
+            values.append([spearmanr(size[way][i], size[2][i]).statistic for i in sets])
+        else:
+            values.append([np.median(off[i]) for i in sets])
     return found(*values, count, "grains", scans)
 
 
@@ -257,23 +240,20 @@ def nearest_orientation(e: Evidence, role: str) -> Found:
 
     Every second point of the map is known; the others ask. The baseline is their own indexing.
     """
-    view = view_of(e, role)
-    z, hough, true = (
-        _features(view, e.model("largest")),
-        view.orientations(),
-        view.true_orientations(),
-    )
+    view = e.view(role)
+    hough, true = view.orientations(), view.true_orientations()
     known = np.indices(view.shape).sum(axis=0).ravel() % 2 == 0
     asking = ~known & (hough.phase_id >= 0) & (true.phase_id >= 0)
     known &= hough.phase_id >= 0
-    z, group = z.reshape(len(known), -1), point_groups(hough)[0]
+    z, group = _features(view, e.model("largest")), orientation_maps.point_groups(hough)[0]
+    z = z.reshape(len(known), -1)
     near = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(z[known])
     nearest = np.flatnonzero(known)[near.kneighbors(z[asking], return_distance=False)[:, 0]]
     units, count, word = _units(view)
     draws, medians = Resamples(units.ravel()[asking], e.study.seed), []
     for points in (nearest, np.flatnonzero(asking)):
         turns = Rotation(hough.rotations.data[points]), Rotation(true.rotations.data[asking])
-        off = disorientation_deg(*turns, group)
+        off = orientation_maps.disorientation_deg(*turns, group)
         resampled = draws.quantiles(off, [0.5])[:DRAWS, 0]
         medians.append(np.append(np.median(off), resampled))
     return found(*medians, count, word, [view.scan])
@@ -285,8 +265,8 @@ def mixed_points(e: Evidence, role: str, beyond: str) -> Found:
     Sides are the points two steps to the left and right; beyond the "line" between both the mean of
     two patterns would lie, too. Baseline: low IQ / noise or, if better, the largest PCA.
     """
-    view, inner = view_of(e, role), slice(2, -2)
-    crystals, share = crystals_of(view), view.truth("own_share")[:, inner]
+    view, inner = e.view(role), slice(2, -2)
+    crystals, share = view.crystals(), view.truth("own_share")[:, inner]
     one, own, other = (crystals[:, part] for part in (slice(None, -4), inner, slice(4, None)))
     counts = (np.minimum(one, other) >= 0) & ((own == one) | (own == other))
     marked = counts & (one != other) & (share < _MIXED)
@@ -321,7 +301,7 @@ def twins_in_orientations(e: Evidence) -> Found:
     latents, others = detection(e, "twins", "wrought"), []
     for view in (View.whole(e.results, scan) for scan in latents.scans):
         (target,) = [target for target in targets_of(view) if target.name == "twins"]
-        turn = np.nan_to_num(surroundings_deg(view.orientations(), _AROUND))
+        turn = np.nan_to_num(orientation_maps.surroundings_deg(view.orientations(), _AROUND))
         area = Judge(target).scores(turn)["AUC"]
         others.append((area.value, *interval(area.resampled)))
     turn, low, high = np.mean(others, axis=0)
@@ -344,11 +324,8 @@ def drift(e: Evidence, one: str, other: str) -> Found:
         maps = [view.latents(e.model(name))[box].astype(float) for view in views]
         apart = ((maps[0] - maps[1]) ** 2).sum(axis=-1)
         spread = sum(((m - m.mean(axis=(0, 1))) ** 2).sum(axis=-1) for m in maps)
-        sums = [
-            drawn(count) @ np.bincount(units[box].ravel(), v.ravel(), count)
-            for v in (apart, spread)
-        ]
-        ratios.append(sums[0] / sums[1])
+        sums = (np.bincount(units[box].ravel(), v.ravel(), count) for v in (apart, spread))
+        ratios.append(np.divide(*(drawn(count) @ of_units for of_units in sums)))
     return found(*ratios, count, word, pairs[0])
 
 
@@ -357,7 +334,7 @@ def line_repeatability(e: Evidence, role: str, against) -> Found:
 
     The upper half chooses the feature, and the baseline's map. Blocks of columns are drawn.
     """
-    view, best = view_of(e, role), []
+    view, best = e.view(role), []
     if view.is_virtual:
         raise Untestable("a measured map, whose scratches run along its rows or columns")
     grains, features = view.grains(), _features(view, e.model("largest"))

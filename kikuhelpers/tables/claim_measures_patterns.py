@@ -14,17 +14,8 @@ from kikuhelpers.latents.features import standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
-from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
-from kikuhelpers.tables.evidence import (
-    Evidence,
-    Found,
-    Untestable,
-    crystals_of,
-    drawn,
-    found,
-    view_of,
-)
+from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.training.sample import sample_points
 
 _MOST, _DECODED = 300, 150  # patterns that are looked at; that are decoded for it
@@ -59,8 +50,8 @@ def _patterns(e: Evidence, kind: str, view: View, points: np.ndarray) -> np.ndar
 
 def across_walls(e: Evidence, role: str) -> Found:
     """Difference of two patterns with a wall under one, over that of two of one interior."""
-    view = view_of(e, role)
-    crystals = crystals_of(view)
+    view = e.view(role)
+    crystals = view.crystals()
     density = standardised_in_grains(np.log(view.truth("density")), crystals)
     contrast = standardised_in_grains(view.property_map("std_counts"), crystals)
     if contrast[density > _WALL].mean() > contrast[density < 0].mean() - _LOWER:
@@ -68,7 +59,7 @@ def across_walls(e: Evidence, role: str) -> Found:
     one, other = (slice(None), slice(_APART, None)), (slice(None), slice(None, -_APART))
     same = (crystals[one] == crystals[other]) & (crystals[other] >= 0)
     same &= density[other] < 0
-    means, grain = [], np.unique(crystals, return_inverse=True)[1].reshape(view.shape)[other]
+    means, grain = [], np.unique(crystals, return_inverse=True)[1][other]
     times = drawn(grain.max() + 1)
     for there in (density[one] <= 0, density[one] > _WALL):
         pairs = np.argwhere(same & there)
@@ -218,7 +209,7 @@ def unseen_points(e: Evidence, role: str) -> Found:
 
     Of neighbours in a row and a grain one was drawn and the other not.
     """
-    name, view = e.model("d64"), view_of(e, role)
+    name, view = e.model("d64"), e.view(role)
     network, grains = load_model(e.results, name), view.grains()
     shown = np.zeros(view.shape, bool)
     shown.ravel()[sample_points(e.study, view.scan, view.shape)] = True
@@ -243,10 +234,8 @@ def unseen_points(e: Evidence, role: str) -> Found:
 def _network(e: Evidence):
     """The largest conventional VAE whose weights are there, and its name."""
     for name in reversed(roles.vaes(e.study)):
-        try:
+        if e.results.has(e.results.layout.model(name).weights):
             return load_model(e.results, name), name
-        except MissingResultError:
-            continue
     raise Untestable("the weights of a VAE")
 
 
@@ -322,7 +311,7 @@ def interpolated(e: Evidence, role: str) -> Found:
     The baseline is the mean of the two decoded patterns.
     """
     network, name = _network(e)
-    view, points, grain, count = _sample(e, view_of(e, role).scan)
+    view, points, grain, count = _sample(e, e.view(role).scan)
     rng = np.random.default_rng(e.study.seed)
     ends = rng.integers(0, len(points), (2, 4 * _DECODED))
     ends = ends[:, grain[ends[0]] != grain[ends[1]]][:, :_DECODED]

@@ -95,11 +95,9 @@ def table1_number(e: Evidence, model: str, number: str) -> Found:
     of = [ends[ends["model"].isin(names)] for names in (rows["model"], [plain])]
     (low, high), (under, over) = ((part["low"].min(), part["high"].max()) for part in of)
     other = table.loc[table["model"] == plain, number].mean()
-    said = (
-        f"{rows['lattices'].iloc[0]} lattices; trainings: {len(rows)}",
-        tuple(e.study.decoded_scans),
-    )
-    return Found(rows[number].mean(), low, high, other, low - over, high - under, *said)
+    numbers = rows[number].mean(), low, high, other, low - over, high - under
+    units = f"{rows['lattices'].iloc[0]} lattices; trainings: {len(rows)}"
+    return Found(*numbers, units, tuple(e.study.decoded_scans))
 
 
 def table1_difference(e: Evidence, number: str, one: str, other: str) -> Found:

@@ -62,22 +62,6 @@ def found(values, others, count: int, units: str, scans=()) -> Found:
     return Found(values[0], *ends[0], others[0], *ends[1], f"{count} {units}", tuple(scans))
 
 
-def view_of(e: "Evidence", role: str, fine: bool = False) -> View:
-    """The first scan of a role, or the AM scan of a finer step."""
-    scan = roles.fine_scan(e.study) if fine else roles.scan_of(e.study, role)
-    if scan is None:
-        raise Untestable(f"a map of {role}{' at a finer step' * fine}")
-    return View.whole(e.results, scan)
-
-
-def crystals_of(view: View) -> np.ndarray:
-    """(rows, columns) labels: true grains and lamellae, or the grains of a measured scan."""
-    if not view.is_virtual:
-        return view.grains()
-    labels = np.unique(view.truth("grain") + 1j * view.truth("twin"), return_inverse=True)[1]
-    return np.where(view.truth("phase") == 0, labels.reshape(view.shape), -1)
-
-
 class Evidence:
     """The results of a study as measures read them."""
 
@@ -85,6 +69,13 @@ class Evidence:
         self.results, self.study = results.complete(), results.study
         figures = results.layout.figures
         self.table = cache(lambda name: self.results.open(figures / f"{name}.csv"))
+
+    def view(self, role: str, fine: bool = False) -> View:
+        """The first scan of a role, or the AM scan of a finer step."""
+        scan = roles.fine_scan(self.study) if fine else roles.scan_of(self.study, role)
+        if scan is None:
+            raise Untestable(f"a map of {role}{' at a finer step' * fine}")
+        return View.whole(self.results, scan)
 
     def is_of(self, scan: str, role: str, fine: bool | None) -> bool:
         """Whether a scan has a role ("": any) and, if asked, a finer step than the role's first."""

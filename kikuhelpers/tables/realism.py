@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy.fft
+from scipy.ndimage import mean
 from scipy.stats import wasserstein_distance
 from sklearn.decomposition import PCA
 
@@ -21,8 +22,7 @@ from kikuhelpers.study import PREPROCESSED
 
 _COMPONENTS = 20
 _SAMPLE = 6000  # patterns drawn at random; enough for the first eigenvalues to 2 %
-_HALF_NYQUIST = 0.25  # cycles per pixel
-_RING = 0.025  # width of a ring in frequency, cycles per pixel
+_RING, _RINGS = 0.025, 10  # width of rings in frequency, cycles per pixel; to half of Nyquist's
 # Maps whose distributions are compared, by their names in the table. "noise" is on [-1, 1].
 _MAPS = {"noise": "noise", "pq": "pq", "sharpness": "sharpness", "fit": "fit", "KAM": "kam_deg"}
 _IN_DEGREES = ("fit", "KAM")
@@ -74,12 +74,10 @@ def _power_spectrum(patterns: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray,
     for chunk in np.array_split(patterns, max(1, len(patterns) // 512)):
         inside = np.where(mask, chunk - chunk[:, mask].mean(axis=1)[:, None, None], 0)
         total += (np.abs(scipy.fft.rfft2(inside)) ** 2).sum(axis=0)
-    rows, columns = (np.fft.fftfreq(mask.shape[0]), np.fft.rfftfreq(mask.shape[1]))
-    ring = (np.hypot(rows[:, np.newaxis], columns) / _RING).astype(int)
-    rings = round(_HALF_NYQUIST / _RING)
-    inside = (ring < rings) & (ring + rows[:, np.newaxis] ** 2 + columns**2 > 0)
-    power = np.bincount(ring[inside], total[inside]) / np.bincount(ring[inside])
-    return (np.arange(rings) + 0.5) * _RING, power / (len(patterns) * mask.sum())
+    rows, columns = np.fft.fftfreq(mask.shape[0]), np.fft.rfftfreq(mask.shape[1])
+    ring, rings = (np.hypot(rows[:, np.newaxis], columns) / _RING).astype(int), np.arange(_RINGS)
+    ring[0, 0] = -1  # the mean of a pattern is in no ring
+    return (rings + 0.5) * _RING, mean(total, ring, rings) / (len(patterns) * mask.sum())
 
 
 def compare(

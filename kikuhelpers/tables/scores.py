@@ -187,6 +187,19 @@ def domain_areas(values: np.ndarray, crystals: np.ndarray, labels: np.ndarray) -
     return 0.5 + np.abs(found - 0.5)
 
 
+def single_scores(maps: np.ndarray, target: Target) -> np.ndarray:
+    """The AUC (D,) of each of some standardised maps (rows, columns, D), whatever its sign."""
+    if target.domains is not None:
+        inside = target.crystals >= 0
+        crystals = target.crystals[inside]
+        labels = labels_in(crystals, target.domains[inside])[:, None]
+        return np.array([domain_areas(one, crystals, labels).mean() for one in maps[inside].T])
+    known = (target.marked | target.plain) & (target.crystals >= 0)
+    marked, ranks = target.marked[known], rankdata(maps[known], axis=0)
+    apart = ranks[marked].mean(axis=0) - ranks[~marked].mean(axis=0)
+    return 0.5 + np.abs(apart) / len(ranks)
+
+
 def interval(resampled: np.ndarray) -> tuple[float, float]:
     """Ends of the 95 % interval of resampled values."""
     return tuple(float(end) for end in np.nanquantile(resampled, INTERVAL))

@@ -33,12 +33,11 @@ def targets_of(view: View) -> list[Target]:
     own = view.truth("phase") == PHASES.index("Ni")
     grains = view.truth("grain").astype(int)
     crystals = np.unique(grains + 1j * view.truth("twin"), return_inverse=True)[1]
-    crystals = crystals.reshape(view.shape)
     inside = np.where(own, crystals, -1)
     # Electrons from beyond a boundary say nothing of the dislocations here.
     same = (grain == grains[..., None]) & (twin == view.truth("twin")[..., None])
     same &= phase == PHASES.index("Ni")
-    domains = np.unique(view.truth("domain"), return_inverse=True)[1].reshape(view.shape)
+    domains = np.unique(view.truth("domain"), return_inverse=True)[1]
     within, targets = np.where(own, domains, -1), []  # rotation is no wall
     for name in _WALLS:
         if name in settings.effects:

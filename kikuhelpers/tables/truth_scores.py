@@ -9,21 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from kikuhelpers.latents import features
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
-from kikuhelpers.tables.scores import (
-    Judge,
-    Target,
-    domain_areas,
-    interval,
-    labels_in,
-    probe,
-    verdict,
-)
+from kikuhelpers.tables.scores import Judge, Target, interval, probe, single_scores, verdict
 from kikuhelpers.tables.targets import FALSE_ALARMS, FEWEST_POINTS, ideal_detection, targets_of
 
 SMOOTHINGS = (0, 1, 2)  # points, standard deviation of a Gaussian
@@ -32,14 +23,12 @@ BINS, IDEAL_POINTS = 7, 12  # of the strength; points of each for the ideal obse
 IDEAL, BLIND, TOLD = "ideal observer", "feature chosen blind", "best feature, told by the truth"
 ON_OTHERS = "feature chosen on other specimens"
 # Property of a view: its name in the table. Those on the camera's scale come first.
-CAMERA = {
+PHYSICAL = {
     "iq_counts": "IQ, camera's scale",
     "std_counts": "standard deviation, camera's scale",
     "mean_counts": "mean intensity, camera's scale",
     "noise_counts": "noise, camera's scale",
     "sharpness_map": "sharpness, camera's scale",
-}
-PHYSICAL = CAMERA | {
     "iq_per_noise": "IQ / noise",
     "fit": "fit",
     "ci": "CI",
@@ -175,19 +164,6 @@ def _filled(maps: np.ndarray) -> np.ndarray:
     masked = np.ma.masked_invalid(maps)
     medians = np.ma.median(masked, axis=(0, 1)) if masked.mask.any() else 0
     return np.where(masked.mask, np.ma.filled(medians, 0), maps)
-
-
-def single_scores(maps: np.ndarray, target: Target) -> np.ndarray:
-    """The AUC (D,) of each of some standardised maps (rows, columns, D), whatever its sign."""
-    if target.domains is not None:
-        inside = target.crystals >= 0
-        crystals = target.crystals[inside]
-        labels = labels_in(crystals, target.domains[inside])[:, None]
-        return np.array([domain_areas(one, crystals, labels).mean() for one in maps[inside].T])
-    known = (target.marked | target.plain) & (target.crystals >= 0)
-    marked, ranks = target.marked[known], rankdata(maps[known], axis=0)
-    apart = ranks[marked].mean(axis=0) - ranks[~marked].mean(axis=0)
-    return 0.5 + np.abs(apart) / len(ranks)
 
 
 def _compared(keys: Sequence[tuple], scores: Sequence[dict], target: Target) -> Iterator[dict]:
