@@ -6,6 +6,7 @@ system's and dies with its process, and incomplete outputs are made again. Jobs 
 the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
+``python -m kikuhelpers verify quick`` reads every file of a study and says which are damaged.
 ``python -m kikuhelpers export quick am`` writes a scan for other programs (docs/interchange.md).
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--figure 5`` draws this
@@ -64,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _look(*arguments.jobs)
         if arguments.study == "export":
             return _export(arguments.to, *arguments.jobs)
+        if arguments.study == "verify":
+            return _verify(*arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)
@@ -149,6 +152,20 @@ def _export(to: Path | None, name: str = "quick", *scans: str) -> int:
         export(results, scan, folder := to / scan if to else results.layout.export(scan))
         print(f"Exported: {folder}")
     return 0
+
+
+def _verify(name: str = "quick") -> int:
+    """Print which files of the jobs that have run are damaged; 1 if one is."""
+    results, faults = Results(load_study(name)), []
+    for job in jobs_of(results.study):
+        ran = results.layout.record(job.stage, *job.parts).is_file()
+        for path in results.layout.outputs(job) if ran else ():
+            faults.append(results.fault(path))
+            print("faulty  " + faults[-1] if faults[-1] else f"ok      {path}")
+    faulty = sum(map(bool, faults))
+    older = sum("schema" not in record for record in results.all_records().values())
+    print(f"{len(faults)} files, {faulty} faulty; of {older} older jobs both ends of files count.")
+    return int(faulty > 0)
 
 
 def _job(study, name: str) -> Job:

@@ -95,6 +95,11 @@ def write_scan(path: Path, patterns: np.ndarray, step_um: float = 1.0) -> None:
         writer.append(patterns.reshape(-1, *patterns.shape[2:]))
 
 
+# What the cards of a training and of a scan must hold, where a test asks for no more.
+MODEL_CARD = {"presentations": 64, "seconds": 1.0, "last": {}}
+SCAN_CARD = {"map_shape": (4, 5), "pattern_shape": (120, 120), "step_um": 1.0, "sha256": "0"}
+
+
 def stamp(study: Study, stage: str, *parts: str) -> None:
     """Write the record of a job, so that its results, made by hand, count as the study's."""
     Record(Results(study), Job(stage, parts)).close()
@@ -105,7 +110,8 @@ def stand_in(study: Study, stage: str, *parts: str) -> None:
     for path in Layout(study).outputs(Job(stage, parts)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.write_text(json.dumps({"sha256": "0", "name": path.name, "of": [stage, *parts]}))
+            card = SCAN_CARD | MODEL_CARD
+            path.write_text(json.dumps(card | {"name": path.name, "of": [stage, *parts]}))
     stamp(study, stage, *parts)
 
 

@@ -23,7 +23,7 @@ from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, StudyError
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import load_study
 from kikuhelpers.training.vae import KikuchiVAE
-from tests.conftest import screen, stamp, write_scan
+from tests.conftest import SCAN_CARD, screen, stamp, write_scan
 
 SHAPE, STEP_UM, OFF_DEG = (16, 16), 6.0, 1.5
 SCAN, MODEL = "wrought", "vae-16"
@@ -68,7 +68,7 @@ def make_results(study) -> Results:
     files, seen = layout.scan(SCAN), layout.model_scan(MODEL, SCAN)
     rng = np.random.default_rng(0)
     counts = to_counts(rng.uniform(-1, 1, (*SHAPE, 120, 120)) * mask)
-    save_json(files.card, {"map_shape": SHAPE, "pattern_shape": [120, 120], "sha256": "0"})
+    save_json(files.card, SCAN_CARD | {"map_shape": SHAPE})
     save_array(files.mask, mask)
     write_scan(files.preprocessed, counts, STEP_UM)
     scale = np.ones(SHAPE, [(name, np.float32) for name in MAPS])

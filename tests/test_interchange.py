@@ -27,7 +27,7 @@ from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import jobs_of
 from kikuhelpers.tables import interchange
-from tests.conftest import make_study, stand_in, write_scan
+from tests.conftest import MODEL_CARD, SCAN_CARD, make_study, stand_in, write_scan
 
 SHAPE, STEP_UM, PX = (4, 5), 0.3, 60
 NOT_INDEXED, LAVES = [3, 17], [0, 8, 9]  # flat indices; all others are Ni
@@ -61,8 +61,8 @@ def made_up():
     baselines = {"pca-4": {"method": "pca", "components": 4}}
     study = make_study(scans=scans, baselines=baselines)
     layout, scan = Layout(study), Layout(study).scan("wrought")
-    save_json(scan.card, {"map_shape": SHAPE, "pattern_shape": [PX, PX], "sha256": "0"})
-    save_json(layout.model("vae-16").card, {"seconds": 1.0})
+    save_json(scan.card, SCAN_CARD | {"map_shape": SHAPE})
+    save_json(layout.model("vae-16").card, MODEL_CARD)
     save_json(scan.pattern_centre, {"pattern_centre": CENTRE})
     camera_scale = np.zeros(SHAPE, [(name, "f4") for name in MAPS])
     for name in MAPS:

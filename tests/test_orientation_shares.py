@@ -16,7 +16,7 @@ from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
 from kikuhelpers.tables import orientation_shares
 from kikuhelpers.tables.orientation_shares import _lost_grains, _share_table, save_share_table
-from tests.conftest import make_study, stamp
+from tests.conftest import MODEL_CARD, make_study, stamp
 
 COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]
 TURNS = np.repeat([COMMON, RARE, ALONE, COMMON], 5)  # columns of a map of 4 rows
@@ -77,8 +77,8 @@ def test_the_lost_grain_is_counted(finished):
 def complete(finished):
     """The same with all files by which a model counts as finished, after 1000 presentations."""
     files = Layout(finished).model("vae-16")
-    save_json(files.card, {})
-    files.history.write_text("presentations\n500\n1000\n")
+    save_json(files.card, MODEL_CARD)
+    files.history.write_text("presentations,loss,reconstruction,kl\n500,3,2,1\n1000,3,2,1\n")
     losses = Layout(finished).model_scan("vae-16", "wrought").pattern_loss
     save_array(losses, np.zeros((4, 20), np.float32))
     stamp(finished, TRAINING, "vae-16")

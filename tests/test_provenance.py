@@ -11,7 +11,7 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import load_study
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import DATA, PREPROCESSING, TRAINING, Job
-from tests.conftest import make_study, stamp, stand_in
+from tests.conftest import MODEL_CARD, make_study, stamp, stand_in
 
 MODELS = {"a": {"latent_dim": 16}, "b": {"latent_dim": 16}}
 
@@ -23,7 +23,7 @@ def trained():
     stand_in(study, DATA, "wrought")
     stand_in(study, PREPROCESSING, "wrought")
     for name, seconds in (("a", 5000.0), ("b", 0.0)):
-        save_json(Layout(study).model(name).card, {"seconds": seconds})
+        save_json(Layout(study).model(name).card, MODEL_CARD | {"seconds": seconds})
         stand_in(study, TRAINING, name)
     return study
 

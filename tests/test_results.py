@@ -25,7 +25,15 @@ from kikuhelpers.study.stages import (
     TRAINING,
     Job,
 )
-from tests.conftest import make_study, screen, stamp, stand_in, write_scan
+from tests.conftest import (
+    MODEL_CARD,
+    SCAN_CARD,
+    make_study,
+    screen,
+    stamp,
+    stand_in,
+    write_scan,
+)
 
 MODELS = {"a": {"latent_dim": 16}, "b": {"latent_dim": 16, "beta": 50}}
 SHAPE = (4, 5)
@@ -40,7 +48,7 @@ def study():
     stand_in(study, INDEXING, "wrought")
     for name in study.models:
         files = Layout(study).model_scan(name, "wrought")
-        save_json(Layout(study).model(name).card, {"name": name})
+        save_json(Layout(study).model(name).card, MODEL_CARD | {"name": name})
         stand_in(study, TRAINING, name)
         save_array(files.latents, np.full((*SHAPE, 16), ord(name), np.float32))
         save_array(files.pattern_loss, np.full(SHAPE, ord(name), np.float32))
@@ -52,20 +60,20 @@ def study():
 def give_scan(study, seed=0):
     """Write a scan, its card and its preprocessed patterns."""
     files = Layout(study).scan("wrought")
-    patterns = np.random.default_rng(seed).integers(0, 65536, (*SHAPE, 6, 7), np.uint16)
+    patterns = np.random.default_rng(seed).integers(0, 65536, (*SHAPE, 120, 120), np.uint16)
     for path in (files.raw, files.preprocessed):
         write_scan(path, patterns)
-    save_array(files.mask, screen()[:6, :7])
-    save_json(files.card, {"sha256": f"scan {seed}"})
+    save_array(files.mask, screen())
+    save_json(files.card, SCAN_CARD | {"sha256": f"scan {seed}"})
     stand_in(study, DATA, "wrought")
 
 
 def test_what_is_the_studys_is_opened_by_name(study):
     results = Results(study)
-    assert results.model("b").card == {"name": "b"}
+    assert results.model("b").card["name"] == "b"
     assert results.scan("wrought").card["sha256"] == "scan 0"
     assert (results.model_scan("a", "wrought").latents == ord("a")).all()
-    assert results.scan("wrought").raw.shape == (*SHAPE, 6, 7)
+    assert results.scan("wrought").raw.shape == (*SHAPE, 120, 120)
     pattern = results.pattern(PREPROCESSED, "wrought", 3, 4)
     np.testing.assert_array_equal(pattern, results.patterns(PREPROCESSED, "wrought")[3, 4])
     assert list(results.shown) == ["preprocessed/wrought/3/4"]
@@ -100,7 +108,7 @@ def test_results_of_other_settings_are_not_read(study, changes, jobs):
 def test_settings_that_a_result_does_not_depend_on_may_change(study):
     other = make_study(models=MODELS, title="Another", tables={"wrong_deg": 5})
     results = Results(other)
-    assert results.model("a").card == {"name": "a"}
+    assert results.model("a").card["name"] == "a"
     assert (results.model_scan("b", "wrought").latents == ord("b")).all()
 
 
@@ -142,7 +150,7 @@ def test_results_of_a_replaced_scan_are_not_read(study):
 def test_the_file_behind_a_link_may_not_change(tmp_path, study):
     """A user's UP2 file is linked: what lies there now must be what the card says."""
     raw = Layout(study).scan("wrought").raw
-    patterns = np.zeros((*SHAPE, 6, 7), np.uint16)
+    patterns = np.zeros((*SHAPE, 120, 120), np.uint16)
     write_scan(tmp_path / "other.up2", patterns)
     raw.unlink()
     raw.symlink_to(tmp_path / "other.up2")
@@ -156,7 +164,7 @@ def test_the_step_is_the_studys_or_the_cards(tmp_path):
     with pytest.raises(MissingResultError, match=r"01_diffraction_data\.mine"):
         Results(study).step_um("mine")
     files = Layout(study).scan("mine")
-    save_json(files.card, {"step_um": 0.25, "sha256": "0"})
+    save_json(files.card, SCAN_CARD | {"step_um": 0.25})
     stand_in(study, DATA, "mine")
     assert Results(study).step_um("mine") == 0.25
     stated = make_study(scans={"mine": scan | {"data": scan["data"] | {"step_um": 3.0}}})
@@ -234,7 +242,7 @@ def smoke():
     study = load_study("smoke")
     give_scan(study)
     stand_in(study, PREPROCESSING, "wrought")
-    save_json(Layout(study).model("vae-16").card, {"of": "the study"})
+    save_json(Layout(study).model("vae-16").card, MODEL_CARD | {"of": "the study"})
     stand_in(study, TRAINING, "vae-16")
     return study
 
@@ -247,19 +255,19 @@ def test_overridden_results_go_to_a_folder_of_their_own(smoke):
     layout = Layout(changed)
     assert layout.folder.name == layout.figures.name == changed.name
     results = Results(changed)
-    assert results.patterns(PREPROCESSED, "wrought").shape == (*SHAPE, 6, 7), "the original's"
+    assert results.patterns(PREPROCESSED, "wrought").shape == (*SHAPE, 120, 120), "the original's"
     with pytest.raises(MissingResultError, match="notebook 04_training on vae-16, with the same"):
         _ = results.model("vae-16").card
     with pytest.raises(MissingResultError, match=r"kikuhelpers smoke 03_indexing\.wrought$"):
         _ = results.scan("wrought").pattern_centre
-    save_json(layout.model("vae-16").card, {"of": "the override"})
+    save_json(layout.model("vae-16").card, MODEL_CARD | {"of": "the override"})
     record = begin(changed, TRAINING, "vae-16")
     record.close()
     written = load_json(layout.record(TRAINING, "vae-16"))
     assert written["overrides"] == overrides
     assert written["study"]["training"]["batch_size"] == 4
-    assert Results(changed).model("vae-16").card == {"of": "the override"}
-    assert Results(smoke).model("vae-16").card == {"of": "the study"}
+    assert Results(changed).model("vae-16").card["of"] == "the override"
+    assert Results(smoke).model("vae-16").card["of"] == "the study"
     after = {path: path.read_bytes() for path in Layout(smoke).folder.rglob("*.*")}
     assert before == after, "the study's own results are as they were"
 

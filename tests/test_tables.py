@@ -36,7 +36,14 @@ from kikuhelpers.tables.table1 import (
     table1,
 )
 from kikuhelpers.tables.table2 import table2
-from tests.conftest import make_study, stamp, stand_in, with_training_patterns
+from tests.conftest import (
+    MODEL_CARD,
+    SCAN_CARD,
+    make_study,
+    stamp,
+    stand_in,
+    with_training_patterns,
+)
 from tests.test_intervals import strips
 from tests.test_training import give_sample
 
@@ -136,9 +143,10 @@ def finished():
             save_array(layout.model_scan(name, "wrought").pattern_loss, losses)
     last = {"loss": 30.0, "reconstruction": 28.0, "kl": 2.0, "active_units": 0.6}
     for name in study.models:
-        card = {"settings": study.model(name).model_dump(), "presentations": 64, "last": last}
-        save_json(layout.model(name).card, card)
+        card = {"settings": study.model(name).model_dump(), "last": last}
+        save_json(layout.model(name).card, MODEL_CARD | card)
         falling = {"loss": 100.0 - np.arange(20), "presentations": np.arange(20)}
+        falling |= {"reconstruction": 90.0 - np.arange(20), "kl": 10.0}
         pd.DataFrame(falling | {"learning_rate": 0.001}).to_csv(layout.model(name).history)
     give_truth(layout)
     give_records(study)
@@ -148,7 +156,7 @@ def finished():
 def give_truth(layout):
     """The truth of the four points: turned by half a degree, the last one a particle."""
     card, path = layout.scan("wrought").card, layout.scan("wrought").truth
-    save_json(card, {"map_shape": [2, 2], "sha256": "0"})
+    save_json(card, SCAN_CARD | {"map_shape": [2, 2]})
     with h5py.File(path, "w") as file:
         file.attrs["map_shape"] = (2, 2)
         file["rotation"] = Rotation.from_axes_angles([0, 0, 1], [0.5] * 4, degrees=True).data
@@ -279,7 +287,7 @@ def test_table2_is_the_papers():
 def test_differences_are_paired_by_lattice(finished):
     """Six strips are six lattices: a model that is worse by as much in each is surely worse."""
     layout, turns = Layout(finished), np.array([0, 20, 40, 10, 30, 55])
-    save_json(layout.scan("wrought").card, {"map_shape": [4, 30], "sha256": "0"})
+    save_json(layout.scan("wrought").card, SCAN_CARD | {"map_shape": [4, 30]})
     layout.scan("wrought").truth.unlink()
     with h5py.File(layout.scan("wrought").truth, "w") as file:
         file.attrs["map_shape"] = (4, 30)

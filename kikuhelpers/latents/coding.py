@@ -19,6 +19,7 @@ from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, to_intensity
 from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
+from kikuhelpers.runs.errors import readable
 from kikuhelpers.runs.files import save_array, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
@@ -46,7 +47,8 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
     """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
-    model.load_state_dict(results.model(name).weights)
+    with readable(f"{results.layout.model(name).weights}"):
+        model.load_state_dict(results.model(name).weights)
     return on_device(model).eval()
 
 
@@ -88,7 +90,7 @@ def encode(
             with arithmetic(precision):
                 mean, _ = model.encode(intensity_on_device(counts))
             out[here] = np.where(is_empty(counts)[:, np.newaxis], np.nan, mean.cpu().numpy())
-    return np.load(path, mmap_mode="r") if path else latents
+    return np.load(path, mmap_mode="r", allow_pickle=False) if path else latents
 
 
 def intensity_on_device(counts: np.ndarray) -> Tensor:

@@ -30,9 +30,10 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
+from kikuhelpers.runs.errors import readable
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study import roles
-from kikuhelpers.study.layout import Layout
+from kikuhelpers.study.layout import RECORD, Layout, check
 from kikuhelpers.study.models import ACTIVE_VARIANCE
 from kikuhelpers.study.stages import Job, jobs_of
 
@@ -47,6 +48,7 @@ _OF_DECODED = ("pq", "cm", "ci", "sharpness")
 _OF_MAPPED = (*_OF_DECODED, "grain", "grod_deg", "kam_deg", "fit", "noise")
 _LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+_REMEDY = "check it out again, or remove it"
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
 
 Arrays = dict[str, np.ndarray]
@@ -69,9 +71,12 @@ class Archive:
 
     def record(self, job: Job) -> dict | None:
         """Return the record of an archived job of the study's present settings, or None."""
-        found = _members(self.file_of(job), f"record/{job}/")
-        record = json.loads(found["text"].tobytes()) if found else {}
-        same = record.get("fingerprint") == self.layout.dependencies.fingerprint(job)
+        path = self.file_of(job)
+        if not (found := _members(path, f"record/{job}/")):
+            return None
+        with readable(f"The record of {job} in {path}", _REMEDY):
+            record = check(json.loads(found["text"].tobytes()), RECORD)
+        same = record["fingerprint"] == self.layout.dependencies.fingerprint(job)
         return record if same else None
 
     def shown_patterns(self) -> Arrays:
@@ -294,6 +299,6 @@ def _members(path: Path, prefix: str = "") -> Arrays:
     """Read the arrays of a file whose names begin with a prefix, without that prefix."""
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as file:
+    with readable(str(path), _REMEDY), np.load(path, allow_pickle=False) as file:
         names = [name for name in file.files if name.startswith(prefix)]
         return {name.removeprefix(prefix): file[name] for name in names}

@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-_DIGEST_BYTES = 1 << 20
+_BLOCK_BYTES, _BLOCKS = 1 << 20, 64  # that a digest reads at most
 
 
 def temporary_name(path: Path) -> Path:
@@ -46,7 +47,7 @@ def readable_json(path: str | Path) -> dict:
     """Read JSON; {} where the file is not there or is broken."""
     try:
         content = load_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -57,15 +58,28 @@ def save_array(path: str | Path, array: np.ndarray) -> None:
         np.save(temporary, array, allow_pickle=False)
 
 
-def digest(path: str | Path) -> str:
-    """Return a hash of a file's size, first and last MiB: to tell files apart, at any size."""
-    size = Path(path).stat().st_size
+def digest(path: str | Path, blocks: int = _BLOCKS) -> str:
+    """Return a hash of a file's size and of 64 MiB spread evenly over it: all of a smaller file."""
+    at = Path(path).stat()
+    times = at.st_ino, at.st_mtime_ns, at.st_ctime_ns  # others, once a file has changed
+    return _digest(Path(path), min(blocks, 2 + at.st_size // _BLOCK_BYTES), at.st_size, times)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, blocks: int, size: int, times: tuple[int, ...]) -> str:
     hashed = hashlib.sha256(str(size).encode())
-    with Path(path).open("rb") as file:
-        hashed.update(file.read(_DIGEST_BYTES))
-        file.seek(max(0, size - _DIGEST_BYTES))
-        hashed.update(file.read())
+    with path.open("rb") as file:
+        for start in np.linspace(0, max(0, size - _BLOCK_BYTES), blocks, dtype=int).tolist():
+            file.seek(start)
+            hashed.update(file.read(_BLOCK_BYTES))
     return hashed.hexdigest()
+
+
+def whole_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file that :func:`digest` reads in part; "" of a smaller one."""
+    with Path(path).open("rb") as file:
+        large = os.fstat(file.fileno()).st_size > _BLOCKS * _BLOCK_BYTES
+        return hashlib.file_digest(file, "sha256").hexdigest() if large else ""
 
 
 def _plain(value: Any) -> Any:

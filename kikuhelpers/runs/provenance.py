@@ -17,10 +17,10 @@ from pathlib import Path, PurePath
 
 import psutil
 
-from kikuhelpers.runs.files import digest, load_json, save_json
+from kikuhelpers.runs.files import digest, readable_json, save_json, whole_digest
 from kikuhelpers.runs.results import MissingResultError, Results, name_of
 from kikuhelpers.study import Study, StudyError
-from kikuhelpers.study.layout import GATHERED
+from kikuhelpers.study.layout import GATHERED, SCHEMAS
 from kikuhelpers.study.load import PROJECT_ROOT
 from kikuhelpers.study.stages import CLAIMS, TRAINING, Job, plain
 
@@ -46,16 +46,21 @@ class Record:
         """Write the record, and what else was found; return the seconds since the job began."""
         layout, dependencies = self.layout, self.layout.dependencies
         _, needed = dependencies.of(self.job)
-        outputs = [path for path in layout.outputs(self.job) if path.name not in GATHERED]
-        scans = {name: layout.scan(name).card for name in dependencies.scans_behind(self.job)}
+        made = [p for p in layout.outputs(self.job) if p.name not in GATHERED and p.is_file()]
+        outputs = {name_of(layout, self.job, path): path for path in made}
+        cards = {n: readable_json(layout.scan(n).card) for n in dependencies.scans_behind(self.job)}
+        scans = {name: card["sha256"] for name, card in cards.items() if card.get("sha256")}
+        whole = {layout.scan(name).raw: sha256 for name, sha256 in scans.items()}
         seconds = round(time.monotonic() - self._start, 1)
         record = {
+            "schema": SCHEMAS[-1],
             "notebook": self.job.stage,
             "parts": self.job.parts,
             "fingerprint": dependencies.fingerprint(self.job),
             "inputs": {str(job): dependencies.fingerprint(job) for job in needed},
-            "scans": {n: load_json(card)["sha256"] for n, card in scans.items() if card.is_file()},
-            "outputs": {name_of(layout, self.job, p): digest(p) for p in outputs if p.is_file()},
+            "scans": scans,
+            "outputs": {name: digest(path) for name, path in outputs.items()},
+            "sha256": {n: s for n, p in outputs.items() if (s := whole.get(p) or whole_digest(p))},
             "study": self.layout.study.model_dump(),
             "overrides": self.layout.study.origin.overrides or {},
             "seed": self.layout.study.seed,

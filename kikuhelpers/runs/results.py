@@ -2,8 +2,9 @@
 
 A job leaves a record beside its results (:mod:`kikuhelpers.runs.provenance`): the fingerprint
 of all settings that they depend on, the SHA-256 of the scans that they come from, and a digest
-of each file. A result that is missing, of other settings, or of another model is never read: a
-sentence says which command makes it.
+of each file. A result that is missing, damaged, of other settings, or of another model is never
+read: a sentence says which command makes it. Nothing in a file can run: no pickle is read, no link
+of HDF5 followed to another file.
 """
 
 import shlex
@@ -16,14 +17,14 @@ import pandas as pd
 
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.archive import Archive
-from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import digest, load_json, readable_json, written_aside
+from kikuhelpers.runs.errors import UnusableError, readable
+from kikuhelpers.runs.files import digest, load_json, readable_json, whole_digest, written_aside
 from kikuhelpers.study import Study
-from kikuhelpers.study.layout import GATHERED, Layout
-from kikuhelpers.study.stages import DATA, Job, jobs_of
+from kikuhelpers.study.layout import GATHERED, RECORD, Layout, check
+from kikuhelpers.study.stages import DATA, TRAINING, Job, jobs_of
 
 
-class MissingResultError(SentenceError):
+class MissingResultError(UnusableError):
     """A result that is not there, or not of the study's settings.
 
     ``what`` is wrong, without the command; ``jobs`` make the result.
@@ -151,7 +152,9 @@ class Results:
             try:
                 self.shown[name] = np.array(self.patterns(kind, scan)[row, column])
             except MissingResultError:
-                archived = self._archive.shown_patterns() if self._archive else {}
+                made = self.layout.maker(self.layout.patterns(kind, scan))
+                there = self._archive and self._archive.record(made)
+                archived = self._archive.shown_patterns() if there else {}
                 if name not in archived:
                     raise
                 self.shown[name] = archived[name]
@@ -166,8 +169,9 @@ class Results:
         name, study = name_of(self.layout, job, path), self.layout.study
         if not path.is_file():
             raise MissingResultError(f"{name} of study '{study.name}' is not there yet", study, job)
-        recorded = self.record(job)["outputs"].get(name)
-        if path.name not in GATHERED and recorded != digest(path):
+        record = self.record(job)
+        found = digest(path) if "schema" in record else digest(path, blocks=2)
+        if path.name not in GATHERED and record["outputs"].get(name) != found:
             what = f"{name} of study '{study.name}' is not the file that {job} made"
             raise MissingResultError(what, study, job)
         return path
@@ -179,11 +183,12 @@ class Results:
         path, study = self.layout.record(job.stage, *job.parts), self.layout.study
         if not path.is_file():
             raise MissingResultError(f"{job} has not run yet", study, job)
-        record = readable_json(path)
-        if record.get("fingerprint") != self.layout.dependencies.fingerprint(job):
+        with self._readable(f"The record {path.name}", job):
+            record = check(load_json(path), RECORD)
+        if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
             what = f"The results of {job} were made with other settings than the study's"
             raise MissingResultError(what, study, job)
-        for scan, sha256 in record["scans"].items():
+        for scan, sha256 in record["scans"].items() if job.stage != DATA else ():
             if readable_json(self.layout.scan(scan).card).get("sha256") != sha256:
                 what = f"The results of {job} are of another scan than the present '{scan}'"
                 raise MissingResultError(what, study, Job(DATA, (scan,)), job)
@@ -210,6 +215,20 @@ class Results:
             return str(error)
         return ""
 
+    def fault(self, path: Path) -> str:
+        """Return what is wrong with a result, opened and read whole; "" if nothing is."""
+        job = self.layout.maker(path)
+        name = name_of(self.layout, job, path)
+        try:
+            with self._readable(name, job):
+                self.open(path) if path.suffix in _OPENERS else self.path(path)
+                whole = whole_digest(path)
+                if whole != self.record(job).get("sha256", {}).get(name, whole):
+                    raise ValueError("its SHA-256 is not that of its record")
+        except UnusableError as error:
+            return str(error)
+        return ""
+
     def save_shown(self) -> None:
         """Write the patterns that were shown, so that the archive can keep them."""
         if self.shown:
@@ -218,14 +237,33 @@ class Results:
 
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
-        opener = _OPENERS.get(path.name) or _OPENERS[path.suffix]
-        try:
-            found = opener(self.path(path))
-        except MissingResultError:
-            found = self._archive.find(path) if self._archive else None
-            if found is None:
-                raise
-        return with_rows_and_columns(found) if path.name == "orientations.h5" else found
+        opener, job = _OPENERS.get(path.name) or _OPENERS[path.suffix], self.layout.maker(path)
+        with self._readable(name_of(self.layout, job, path), job):
+            try:
+                found, name = opener(self.path(path)), path.name
+            except MissingResultError:
+                found = self._archive.find(path) if self._archive else None
+                if found is None:
+                    raise
+                name = path.name.removesuffix(".h5")  # of which not all properties are archived
+            found = with_rows_and_columns(found) if path.name == "orientations.h5" else found
+            return check(found, name, self._sizes(job, path))
+
+    def _readable(self, what: str, job: Job):
+        """Whatever is wrong with a job's file becomes a MissingResultError."""
+        study = self.layout.study
+        what = f"{what} of study '{study.name}'"
+        return readable(what, error=lambda said: MissingResultError(said, study, job))
+
+    def _sizes(self, job: Job, path: Path) -> dict[str, int]:
+        """The sizes by which :func:`~kikuhelpers.study.layout.check` knows a result's shape."""
+        study, scan = self.layout.study, path.parent.name
+        model = study.models.get(job.parts[0]) if job.parts else None
+        scan = model.hold_out.scan if job.stage == TRAINING and model.hold_out else scan
+        sizes = {"D": model.latent_dim} if model else {}
+        if scan in study.scans and path != (card := self.layout.scan(scan).card) and self.has(card):
+            sizes["rows"], sizes["columns"] = self.open(card)["map_shape"]
+        return sizes
 
     def has(self, path: Path) -> bool:
         """Tell whether a result can be opened."""
@@ -259,8 +297,22 @@ def with_rows_and_columns(xmap):
     return xmap
 
 
-def _open_truth(path: Path) -> dict[str, np.ndarray]:
+def _check_links(path: Path) -> Path:
+    """Refuse HDF5 that leads to other files, or unpacks to over twice its size and 64 MB."""
+    links, parts = [], []
     with h5py.File(path) as file:
+        file.visititems_links(lambda _, link: links.append(isinstance(link, h5py.HardLink)))
+        file.visititems(lambda _, part: parts.append(part))
+        sets = [part for part in parts if isinstance(part, h5py.Dataset)]
+        if not all(links) or any(part.external or part.is_virtual for part in sets):
+            raise ValueError("it leads to other files")
+        if sum(part.nbytes for part in sets) > 2 * path.stat().st_size + 64_000_000:
+            raise ValueError("it unpacks to far more than its size")
+    return path
+
+
+def _open_truth(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(_check_links(path)) as file:
         shape = tuple(file.attrs["map_shape"])
         return {name: v[()].reshape(*shape, *v.shape[1:]) for name, v in file.items()}
 
@@ -268,10 +320,11 @@ def _open_truth(path: Path) -> dict[str, np.ndarray]:
 # orix and torch take seconds to import: only whoever opens a file of theirs waits for them.
 _OPENERS = {
     "truth.h5": _open_truth,
-    ".h5": lambda path: import_module("orix.io").load(str(path)),
+    ".h5": lambda path: import_module("orix.io").load(str(_check_links(path))),
     ".up2": open_patterns,
-    "latents.npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
-    ".npy": lambda path: np.load(path, allow_pickle=False),
+    # Mapped first, so that no more is read than the file holds: no pickle, and no archive.
+    "latents.npy": lambda path: np.lib.format.open_memmap(path, mode="r"),
+    ".npy": lambda path: np.array(np.lib.format.open_memmap(path, mode="r")),
     ".json": load_json,
     ".csv": pd.read_csv,
     ".safetensors": lambda path: import_module("safetensors.torch").load_file(path),

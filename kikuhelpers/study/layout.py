@@ -14,10 +14,13 @@
     <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from kikuhelpers.runs.files import readable_json
 from kikuhelpers.study import roles
@@ -44,13 +47,25 @@ from kikuhelpers.study.study import PREPROCESSED, Study, StudyError
 
 FolderOf = Callable[[str], Path]  # the folder of the files that a stage makes
 
+# Text of results that are alike.
+_COUNTS = "Counts = (p + 1) * 32767.5: (rows, columns, 120, 120) uint16"
+_MAP = "CrystalMap of the patterns: (rows, columns) pq, cm, ci, sharpness"
+_LOSS = "Masked half-sum-of-squares: (rows, columns) float32"
+_FEATURES = "Measures of each feature: (D) feature, variance, active, moran_i"
+_LATENTS = "Latent means, or scores: (rows, columns, D) float32"
+_SCALE = "On the camera's scale: (rows, columns) half_range, mean_counts, sharpness_map, std_counts"
+
 
 class made_by:
-    """A file that a stage makes: its path, as an attribute of the files of a scan or model."""
+    """A file that a stage makes: its path, as an attribute of the files of a scan or model.
+
+    What the file holds stands behind the colon of ``text``, and is checked by :func:`check`.
+    """
 
     def __init__(self, stage: str, name: str, text: str, only_where: str = ""):
         self.stage, self.name, self.only_where = stage, name, only_where
-        self.__doc__ = f"{text} Made by notebook {stage}."
+        self.holds = text.partition(": ")[2]
+        self.__doc__ = f"{text}. Made by notebook {stage}."
 
     def __get__(self, files, owner=None):
         return self if files is None else files.folder_of(self.stage) / self.name
@@ -69,25 +84,25 @@ class _Files:
 class ScanFiles(_Files):
     """Files of one scan."""
 
-    raw = made_by(DATA, "scan.up2", "The scan as measured, UP2 version 3.")
-    card = made_by(DATA, "scan.json", "Origin, shapes, step and SHA-256 of the scan.")
-    truth = made_by(DATA, "truth.h5", "Truth of a virtual specimen.", "virtual")
-    brought = made_by(DATA, "brought.npy", "Background that the scan's file brings, counts.", FILE)
-    background = made_by(PREPROCESSING, "background.npy", "Mean pattern, binned, in counts.")
-    mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen, binned shape.")
-    preprocessed = made_by(PREPROCESSING, "preprocessed.up2", "Counts = (p + 1) * 32767.5.")
-    camera_scale = made_by(PREPROCESSING, "camera_scale.npy", "Quality on the camera's scale.")
-    pattern_centre = made_by(INDEXING, "pattern_centre.json", "Calibrated pattern centre.")
-    orientations = made_by(INDEXING, "orientations.h5", "CrystalMap of preprocessed patterns.")
+    raw = made_by(DATA, "scan.up2", "The scan as measured, UP2 version 3: (rows, columns, h, w)")
+    card = made_by(DATA, "scan.json", "The scan: sha256, map_shape[2], pattern_shape[2], step_um")
+    truth = made_by(DATA, "truth.h5", "Truth: (rows, columns) rotation, phase", "virtual")
+    brought = made_by(DATA, "brought.npy", "Background that the scan's file brings", FILE)
+    background = made_by(PREPROCESSING, "background.npy", "Mean in counts: (120, 120) float32")
+    mask = made_by(PREPROCESSING, "mask.npy", "True inside the screen: (120, 120) bool")
+    preprocessed = made_by(PREPROCESSING, "preprocessed.up2", _COUNTS)
+    camera_scale = made_by(PREPROCESSING, "camera_scale.npy", _SCALE)
+    pattern_centre = made_by(INDEXING, "pattern_centre.json", "Calibrated: pattern_centre[3]")
+    orientations = made_by(INDEXING, "orientations.h5", _MAP)
 
 
 class ModelFiles(_Files):
     """Files of one trained model."""
 
-    weights = made_by(TRAINING, "weights.safetensors", "Weights of the network.")
-    card = made_by(TRAINING, "card.json", "Settings, data and outcome of the training.")
-    history = made_by(TRAINING, "history.csv", "Loss history.")
-    held_out = made_by(TRAINING, "held_out.npy", "True for points not seen.", "hold_out")
+    weights = made_by(TRAINING, "weights.safetensors", "Weights of the network")
+    card = made_by(TRAINING, "card.json", "Of the training: presentations, seconds, last{}")
+    history = made_by(TRAINING, "history.csv", "Losses: presentations, loss, reconstruction, kl")
+    held_out = made_by(TRAINING, "held_out.npy", "Not seen: (rows, columns) bool", "hold_out")
 
     @property
     def checkpoint(self) -> Path:
@@ -103,30 +118,67 @@ class ModelFiles(_Files):
 class ModelScanFiles(_Files):
     """Files of one scan seen through one model."""
 
-    latents = made_by(LATENT_MAPS, "latents.npy", "Latent means, (rows, columns, D) float32.")
-    features = made_by(LATENT_MAPS, "features.csv", "Measures of each latent feature.")
-    decoded = made_by(RECONSTRUCTION, "decoded.up2", "Counts = (p + 1) * 32767.5.")
-    pattern_loss = made_by(RECONSTRUCTION, "pattern_loss.npy", "Masked half-sum-of-squares.")
-    residual = made_by(RECONSTRUCTION, "residual.json", "Error on the camera's scale.")
-    generated = made_by(RECONSTRUCTION, "generated.npy", "Patterns from unit-normal noise.")
-    orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of decoded patterns.")
+    latents = made_by(LATENT_MAPS, "latents.npy", _LATENTS)
+    features = made_by(LATENT_MAPS, "features.csv", _FEATURES)
+    decoded = made_by(RECONSTRUCTION, "decoded.up2", _COUNTS)
+    pattern_loss = made_by(RECONSTRUCTION, "pattern_loss.npy", _LOSS)
+    residual = made_by(RECONSTRUCTION, "residual.json", "Errors: mae_counts, mae_camera")
+    generated = made_by(RECONSTRUCTION, "generated.npy", "From noise: (n, 120, 120) float32")
+    orientations = made_by(REINDEXING, "orientations.h5", _MAP)
 
 
 class BaselineScanFiles(_Files):
     """Files of one scan seen through a baseline; the largest PCA stands beside the latents."""
 
-    latents = made_by(BASELINES, "latents.npy", "Scores on the components.", "scored")
-    features = made_by(BASELINES, "features.csv", "Measures of each score.", "scored")
-    decoded = made_by(BASELINES, "decoded.up2", "Patterns as the baseline gives them.")
-    pattern_loss = made_by(BASELINES, "pattern_loss.npy", "Loss of every pattern, as of a model.")
-    orientations = made_by(REINDEXING, "orientations.h5", "CrystalMap of these patterns.")
+    latents = made_by(BASELINES, "latents.npy", _LATENTS, "scored")
+    features = made_by(BASELINES, "features.csv", _FEATURES, "scored")
+    decoded = made_by(BASELINES, "decoded.up2", _COUNTS)
+    pattern_loss = made_by(BASELINES, "pattern_loss.npy", _LOSS)
+    orientations = made_by(REINDEXING, "orientations.h5", _MAP)
 
 
 class SampleFiles(_Files):
     """What is found once of a study's training sample, by its largest PCA."""
 
-    principal_components = made_by(BASELINES, "pca.npz", "Mean, components and variances.")
-    spectrum = made_by(BASELINES, "spectrum.json", "The variances alone.")
+    principal_components = made_by(BASELINES, "pca.npz", "PCA: eigenvalues, mean, components")
+    spectrum = made_by(BASELINES, "spectrum.json", "The variances alone: eigenvalues, total")
+
+
+_KINDS = (ScanFiles, ModelFiles, ModelScanFiles, BaselineScanFiles, SampleFiles)
+_HOLDS = {result.name: result.holds for kind in _KINDS for result in kind.results()}
+RECORD, SCHEMAS = "record", (1, 2)  # of a job; records of the first schema do not say it
+_HOLDS[RECORD] = "fingerprint, scans{}, outputs{}, inputs{}, commit, versions{}, hardware{}, "
+_HOLDS[RECORD] += "seconds, peak_memory_mb"
+
+
+def check(value, name: str, sizes: dict[str, int] | None = None):
+    """Return what a file of a name held; ValueError if that is not what it must hold.
+
+    The text of :class:`made_by` says what: a shape, by numbers and by names of ``sizes``, and names
+    of columns, fields or properties, or the type of an array.
+    """
+    shape, names = re.fullmatch(r"(?:\((.*)\) ?)?(.*)", _HOLDS.get(name, "")).groups()
+    known, mapping, table = value, isinstance(value, dict), hasattr(value, "columns")
+    if isinstance(value, np.ndarray):
+        known = value.dtype.names or (value.dtype.name,)
+    for part, count, inner in re.findall(r"(\w+)(?:\[(\d)\]|(\{\}))?", names):
+        if part not in getattr(known, "prop", known) or (inner and type(value[part]) is not dict):
+            raise ValueError(f"it lacks {part}")
+        if table or count or (mapping and not isinstance(value[part], str | dict)):
+            numbers = np.asarray(value[part], float)
+            if not (table or np.isfinite(numbers).all()) or (count and len(numbers) != int(count)):
+                raise ValueError(f"it holds no {count} numbers as {part}".replace("  ", " "))
+    if mapping and value.get("schema", 1) not in SCHEMAS:
+        raise ValueError(f"another version of kikuhelpers wrote it, of schema {value['schema']}")
+    if table and names and value.empty:
+        raise ValueError("it holds no line")
+    axes = [str((sizes or {}).get(axis, axis)) for axis in shape.split(", ")] if shape else []
+    for part in (value.values() if mapping else [value]) if axes else ():
+        found = part.shape[: len(axes) if table or mapping else None]
+        seen = [str(n) if axis.isdigit() else axis for n, axis in zip(found, axes, strict=False)]
+        if len(found) != len(axes) or seen != axes:
+            raise ValueError(f"its shape is {found}, not ({', '.join(axes)})")
+    return value
 
 
 # Files in the folder of tables and figures, by the notebook that makes them.
@@ -314,5 +366,7 @@ class Layout:
             names += limits if roles.scored_effects(study) else []
             return ["claims.csv", "claims.md", *names]
         drawn = self.figures / "figures.json"
-        pictures = [name for entry in readable_json(drawn).values() for name in entry["files"]]
+        entries = [entry for entry in readable_json(drawn).values() if isinstance(entry, dict)]
+        files = [entry["files"] for entry in entries if isinstance(entry.get("files"), list)]
+        pictures = [str(name) for names in files for name in names]
         return [*pictures, drawn.name, "run.json"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pandas as pd
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from kikuhelpers.runs.errors import readable
 from kikuhelpers.runs.files import save_json, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import StudyError, load_study
@@ -38,10 +38,8 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
     if not model.trained_in:
         if not Path(source).is_file():
             raise StudyError(f"There are no weights {source} of model '{name}': check their path.")
-        try:
+        with readable(source, "copy it again"):
             weights = load_file(source)
-        except SafetensorError as error:
-            raise StudyError(f"{source} holds no weights ({error}): copy it again.") from None
         history = pd.DataFrame([_UNKNOWN])
         card = {"presentations": 0, "last": _UNKNOWN, "seconds": 0.0}
     else:

@@ -9,6 +9,7 @@ import io
 import os
 from pathlib import Path
 
+from kikuhelpers.runs.errors import UnusableError, readable
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import ModelFiles
 
@@ -42,9 +43,13 @@ def load_checkpoint(files: ModelFiles) -> dict | None:
 
     for path in filter(Path.is_file, (files.checkpoint, files.checkpoint_before)):
         digest, _, body = path.read_bytes().partition(b"\n")
-        if hashlib.sha256(body).hexdigest().encode() == digest:
-            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        print(f"{path} is damaged (its SHA-256 differs): it is left aside.")
+        try:
+            with readable(str(path), "it is left aside"):
+                if hashlib.sha256(body).hexdigest().encode() != digest:
+                    raise ValueError("its SHA-256 differs")
+                return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        except UnusableError as damage:
+            print(damage)
     return None
 
 
