@@ -21,11 +21,12 @@ from kikuhelpers.study import PROJECT_ROOT, load_study
 SMALLEST_PT = 6.0
 HIGHEST_MM = 247.0  # a journal's page
 TOUCH_PX = 1.0  # by which boxes of texts may overlap, or leave the canvas
-PAGE, COLUMN = {}, {"figures.width_mm": 89, "figures.panels": ("5A", "7A", "7B")}
+PAGE, COLUMN = {}, {"figures.width_mm": 89, "figures.panels": ("7A", "7B")}
 # Fig. 6 is drawn as Fig. 5 is; the maps of Fig. 4 are not square in the second study.
 READ = [("virtual", number, PAGE) for number in FIGURES if number != 6] + [("in718_rx", 4, PAGE)]
-READ += [("virtual", number, COLUMN) for number in FIGURES if number not in (6, 9)]
-READ += [("in718_rx", number, COLUMN) for number in (4, 11)]
+# Figs. 5, 6 and 9 are folded as Fig. 7 is.
+READ += [("virtual", number, COLUMN) for number in (1, 3, 4, 7, 8, 10, 11)]
+READ += [("in718_rx", 2, COLUMN)]
 COUNTS = np.random.default_rng(0).integers(0, 65536, (120, 120), np.uint16)
 
 

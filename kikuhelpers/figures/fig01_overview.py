@@ -66,8 +66,10 @@ def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarra
         _arrow(figure, 0, left_mm)
     bands, orientation, place = (_tile(figure, 0, left_mm) for left_mm in (48, 96, 145))
 
-    _show(bands, _band_transform(pattern, view.mask), "gray", aspect="auto")
-    bands.set(xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
+    lines = _band_transform(pattern, view.mask)
+    limits = drawing.clip_limits(lines.compressed())
+    drawing.show_pattern(bands, lines.data, ~lines.mask, limits)
+    bands.set(aspect="auto", xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
     drawing.letter(bands, "", "bands: peaks of the Radon transform")
 
     xmap = view.orientations()
@@ -109,19 +111,14 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
     stack, shift = _tile(figure, 1, 140), _SHIFT_MM / _TILE_MM
     stack.set_axis_off()
     side, colours = 1 - shift * (len(chosen) - 1), view.results.study.figures.colours
+    look = colours.get(drawing.LATENT_COLOURS, drawing.LATENT_COLOURS)
     for depth, choice in reversed(list(enumerate(chosen))):
         ax = stack.inset_axes((shift * depth, shift * depth, side, side))
-        look = colours.get(drawing.LATENT_COLOURS, drawing.LATENT_COLOURS)
-        _show(ax, choice.map_of(view), look)
+        values = choice.map_of(view)
+        drawing.show_pattern(ax, values, np.isfinite(values), drawing.clip_limits(values), look)
         for spine in ax.spines.values():
             spine.set(color="white", linewidth=1.2)
         figure.note_choice("1B", choice)
     drawing.mark_point(ax, "", *point)
     numbers = ", ".join(str(choice.index) for choice in chosen)
     ax.set_xlabel(f"maps of features {numbers}")
-
-
-def _show(ax, values: np.ndarray, colours: str, **look) -> None:
-    low, high = drawing.clip_limits(np.ma.compressed(values))
-    ax.imshow(values, cmap=colours, vmin=low, vmax=high, **look)
-    drawing.bare(ax)

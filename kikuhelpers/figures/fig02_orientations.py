@@ -18,7 +18,8 @@ def draw(results: Results) -> style.PaperFigure:
     height, shares = min(height, _TALLEST * _MAP_MM), [1] * len(views) + [_KEY_SHARE]
     shape, width_mm = {"ncols": len(shares), "width_ratios": shares}, results.study.figures.width_mm
     if width_mm < style.PAGE_MM:
-        shape, height = {"nrows": len(shares), "height_ratios": shares}, sum(shares) * (height + 4)
+        heights = [height + 4] * len(views) + [drawing.KEY_MM]
+        shape, height = {"nrows": len(heights), "height_ratios": heights}, sum(heights)
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
     figure = style.new_figure(height + 14, title, width_mm, layout="constrained")
     figure.missing.extend(missing)

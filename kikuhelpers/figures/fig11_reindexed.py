@@ -26,11 +26,12 @@ def draw(results: Results) -> style.PaperFigure:
     tall = min(view.shape[0] / view.shape[1], panels.TALLEST)
     height = 2 * (width * tall + _TITLES_MM) + 6
     if is_narrow := width_mm < style.PAGE_MM:  # the two rows are columns
-        height = len(ratios) * (width * tall + _TITLES_MM) + 6
+        ratios = [width * tall + _TITLES_MM] * (1 + len(models)) + [drawing.KEY_MM]
+        height = sum(ratios) + 6
     title = f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}"
     figure = style.new_figure(height, title, width_mm)
     if is_narrow:
-        upper, lower = figure.subplots(len(ratios), 2).T
+        upper, lower = figure.subplots(len(ratios), 2, height_ratios=ratios).T
     else:
         upper, lower = figure.subplots(2, len(ratios), width_ratios=ratios)
     indexed = {name: view.indexed(name) for name in (PREPROCESSED, *models)}
