@@ -9,6 +9,7 @@ the scan: cell walls are often thinner than a step.
 
 from collections.abc import Sequence
 from string import ascii_uppercase
+from textwrap import fill
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -56,7 +57,7 @@ PHYSICAL_MAPS = {
 }
 # The first four are of stretched patterns; the others stand below, each under its counterpart.
 PAPERS_WAY, ON_CAMERA = tuple(PHYSICAL_MAPS)[:4], tuple(PHYSICAL_MAPS)[4:]
-NARROWEST_MM = 29.5  # a map that has room for its title
+NARROWEST_MM, TITLE_LETTERS = 29.5, 26  # a map and what fits above it in a line
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
@@ -254,15 +255,18 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
     What is ``shown`` is a latent feature or a name of ``PHYSICAL_MAPS``. The panel's letter is
     that of the paper, for example "A.1".
     """
+    settings = view.results.study.figures
     if isinstance(shown, Choice):
         values, colours = shown.map_of(view), drawing.LATENT_COLOURS
-        title = f"{shown.name}\n{shown.reason}"
+        is_narrow = settings.width_mm < style.PAGE_MM
+        reason = fill(shown.reason, TITLE_LETTERS) if is_narrow else shown.reason
+        title = f"{shown.name}\n{reason}"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
     limits = drawing.clip_limits(values)
     if colours == drawing.DIFFERENCE_COLOURS:
         limits = -np.abs(limits).max(), np.abs(limits).max()
-    colours = view.results.study.figures.colours.get(colours, colours)
+    colours = settings.colours.get(colours, colours)
     image = drawing.show_map(ax, values, view.step_um, colours, limits)
     drawing.letter(ax, panel, title)
     if bar:
