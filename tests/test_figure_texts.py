@@ -19,9 +19,14 @@ from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PROJECT_ROOT, load_study
 
 SMALLEST_PT = 6.0
+HIGHEST_MM = 247.0  # a journal's page
 TOUCH_PX = 1.0  # by which boxes of texts may overlap, or leave the canvas
+PAGE, COLUMN = {}, {"figures.width_mm": 89, "figures.panels": ("7A", "7B")}
 # Fig. 6 is drawn as Fig. 5 is; the maps of Fig. 4 are not square in the second study.
-READ = [("virtual", number) for number in FIGURES if number != 6] + [("in718_rx", 4)]
+READ = [("virtual", number, PAGE) for number in FIGURES if number != 6] + [("in718_rx", 4, PAGE)]
+# Figs. 5, 6 and 9 are folded as Fig. 7 is.
+READ += [("virtual", number, COLUMN) for number in (1, 3, 4, 7, 8, 10, 11)]
+READ += [("in718_rx", 2, COLUMN)]
 COUNTS = np.random.default_rng(0).integers(0, 65536, (120, 120), np.uint16)
 
 
@@ -75,21 +80,27 @@ def archived(monkeypatch):
     return results_of
 
 
+def results_of(name: str, changed: dict = PAGE) -> Results:
+    return _results_of(name, tuple(changed.items()))
+
+
 @lru_cache
-def results_of(name: str) -> Results:
-    return Results(load_study(name), archive=True).complete()
+def _results_of(name: str, changed: tuple) -> Results:
+    return Results(load_study(name, dict(changed)), archive=True).complete()
 
 
-@pytest.mark.parametrize(("name", "number"), READ)
-def test_the_figures_can_be_read(archived, name, number):
-    figures = FigureSet(archived(name))
+@pytest.mark.parametrize(("name", "number", "changed"), READ)
+def test_the_figures_can_be_read(archived, name, number, changed):
+    figures = FigureSet(archived(name, changed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kikuhelpers.figures.figure_set.save_figure", lambda *_: ())
         figure = figures.make(number)
     if not figure.axes:
         pytest.skip(figure.missing[0])
     assert faults(figure) == []
-    assert figure.get_figwidth() == pytest.approx(style.PAGE_MM * style.INCH_PER_MM)
+    width_mm, height_mm = figure.get_size_inches() / style.INCH_PER_MM
+    assert width_mm == pytest.approx(style.COLUMN_MM if changed else style.PAGE_MM)
+    assert height_mm <= HIGHEST_MM
 
 
 @pytest.mark.parametrize("name", ["virtual", "in718_rx"])

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import get_args
 
 import matplotlib
 import numpy as np
@@ -39,6 +40,7 @@ from kikuhelpers.latents.features import Choice
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import Study, StudyError, roles
+from kikuhelpers.study import study as study_module
 from kikuhelpers.study.study import Figures
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
@@ -343,6 +345,34 @@ def test_a_missing_role_is_one_sentence(monkeypatch):
     assert missing == ["Fig. 5B, C: this study has no AM scan."]
 
 
+def test_the_study_file_chooses_panel_feature_and_colours(monkeypatch):
+    chosen = {"panels": ("5A", "5C"), "features": {"5A.1": 3}, "colours": {"viridis": "gray_r"}}
+    study = make_study({"w": WROUGHT, "a": AM})
+    study = study.model_copy(update={"figures": Figures(**chosen)})
+    latents = np.random.default_rng(0).standard_normal((4, 5, 16))
+    view = SimpleNamespace(
+        results=SimpleNamespace(study=study), latents=lambda model: latents, step_um=1.0
+    )
+    monkeypatch.setattr(View, "whole", classmethod(lambda cls, results, scan: view))
+    roles_of = {"A": "wrought", "B": "am", "C": "am"}
+    assert list(panels.panel_views(view.results, 5, roles_of)[0]) == ["A", "C"]
+    assert list(panels.panel_views(view.results, 6, roles_of)[0]) == ["A", "B", "C"]
+
+    measured = Choice("vae-16", 1, "Moran's I", 0.5)
+    assert panels.selected(view, "5C.1", measured) is measured
+    choice = panels.selected(view, "5A.1", measured)
+    ax = new_figure(40).subplots()
+    panels.draw_map(ax, "A.1", view, choice)
+    [image] = ax.images
+    np.testing.assert_array_equal(image.get_array(), latents[..., 3])
+    assert image.cmap.name == "gray_r"
+    assert ax.get_title("left").endswith("vae-16, feature 3\nnamed by the study file")
+
+
+def test_colour_maps_to_choose_from_are_those_of_matplotlib():
+    assert set(get_args(study_module._COLOURS)) <= set(matplotlib.colormaps)
+
+
 @pytest.mark.parametrize("module", ["torch", "kikuchipy", "pyebsdindex", "orix"])
 def test_plots_of_the_stages_load_nothing_heavy(module):
     code = f"import sys, kikuhelpers.figures.stages; sys.exit({module!r} in sys.modules)"
@@ -416,6 +446,17 @@ def test_a_small_figure_keeps_the_finest_resolution(tmp_path):
     png, _ = save_figure(figure, tmp_path, "f")
     with Image.open(png) as image:
         assert round(image.info["dpi"][0]) == style.PNG_STEPS[0][0]
+
+
+@pytest.mark.parametrize("width_mm", [style.COLUMN_MM, style.PAGE_MM])
+def test_files_are_as_wide_as_the_journal_prints_them(tmp_path, width_mm):
+    figure = new_figure(40, "narrow", width_mm, layout="none")
+    figure.add_axes((0.4, 0.4, 0.2, 0.2))
+    png, pdf = save_figure(figure, tmp_path, "f")
+    with Image.open(png) as image:
+        assert image.width / image.info["dpi"][0] * 25.4 == pytest.approx(width_mm, abs=0.1)
+    box = re.search(rb"MediaBox \[ 0 0 ([\d.]+)", pdf.read_bytes())
+    assert float(box[1]) / 72 * 25.4 == pytest.approx(width_mm, abs=0.01)
 
 
 def test_the_style_of_the_figures_stays_with_the_figures():

@@ -97,6 +97,20 @@ def test_five_lines_are_a_study(tmp_path):
             | {"figures": {"path_4c": {"scan": "mine", "start": [0, 9], "stop": [0, 2]}}},
             "figures: path_4c ends outside of its map of 5 x 9 points",
         ),
+        (
+            {"figures": {"width_mm": 90}},
+            "figures.width_mm: Input should be 89 or 183",
+        ),
+        (
+            {"figures": {"colours": {"viridis": "jet"}}},
+            "figures.colours.viridis: Input should be 'viridis', 'cividis', 'magma', 'inferno'",
+        ),
+        ({"figures": {"features": {"4C": 1}}}, "figures.features.4C: Input should be '4A', '4B'"),
+        (
+            {"figures": {"features": {"4A": 3, "5A.1": 99}}},
+            "figures: 5A.1 names feature 99, the last is 15",
+        ),
+        ({"figures": {"panels": ["5A", "5D"]}}, "figures.panels.1: Input should be '2A', '2B'"),
         ({"indexing": {"phase": []}}, "indexing.phase: Tuple should have at least 1 item"),
         (
             {"scans": {"v": VIRTUAL | {"preprocessing": {"background_of": "its file"}}}},

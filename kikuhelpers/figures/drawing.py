@@ -21,8 +21,9 @@ _FROM_DARK = colormaps["viridis"]([0, 0.25, 0.5, 0.7, 0.9])
 DIMENSION_COLOURS = dict(zip(LATENT_DIMENSIONS, _FROM_DARK, strict=True))
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
-IPF_X = "IPF-X (X down)"  # as X up, which is where X points: X and -X have one colour
+IPF_X = "IPF-X (X up)"
 
+KEY_MM = 38.0  # height of a colour key with its labels
 _BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
 _OUTLINE = [withStroke(linewidth=1.5, foreground="black")]
 
@@ -128,7 +129,7 @@ def label_log_axis(axis: Axis) -> None:
 def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
     title = rf"$\bf{{{panel}}}$ {text}" if panel else text
-    ax.set_title(title, loc="left", fontsize=size_pt)
+    ax.set_title(title, loc="left", fontsize=size_pt, wrap=True)
 
 
 def add_ipf_key(host: Axes, xmap):

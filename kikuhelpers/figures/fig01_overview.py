@@ -14,8 +14,10 @@ from kikuhelpers.study import roles
 
 STACKED_MAPS = 5
 BRIGHTNESS_PX = 8.0  # standard deviation of the smoothing that leaves brightness only
-_HEIGHT_MM = 92.0
+_HEIGHT_MM = {183: 92.0, 89: 172.0}  # by width
 _TILE_MM = 34.0  # side of a square picture
+_FOLD_MM = 96.0  # from here on a route goes on in a second line of a column
+_LONGEST_MM, _NARROW = 40.0, 0.9  # picture of a column, and its sizes over those of a page
 _SHIFT_MM = 3.0  # from one stacked map to the next
 
 
@@ -24,9 +26,10 @@ def draw(results: Results) -> style.PaperFigure:
     view = View.whole(results, roles.decoded_scan(results.study))
     model = roles.largest_vae(results.study)
     point = view.typical_point(model)
-    figure = style.new_figure(_HEIGHT_MM, layout="none")
+    width_mm = results.study.figures.width_mm
+    figure = style.new_figure(_HEIGHT_MM[width_mm], width_mm=width_mm, layout="none")
     title = f"Fig. 1  From pattern to map by physics (A) and by latent space (B): {view.label}"
-    figure.suptitle(title, x=0.01, ha="left")
+    figure.suptitle(title, x=0.01, ha="left", wrap=True)
     pattern, where = view.pattern(*point), f"({point[0]}, {point[1]})"
     for row, panel in enumerate("AB"):
         ax = _tile(figure, row, 0.0)
@@ -39,9 +42,15 @@ def draw(results: Results) -> style.PaperFigure:
 
 
 def _tile(figure, row: int, left_mm: float, width_mm: float = _TILE_MM, height_mm=_TILE_MM):
-    bottom = _HEIGHT_MM - 12 - (row + 1) * _TILE_MM - row * 9 + (_TILE_MM - height_mm) / 2
-    size, page = np.array([left_mm + 2, bottom, width_mm, height_mm]), [style.PAGE_MM, _HEIGHT_MM]
-    return figure.add_axes(tuple(size / (page * 2)))
+    page, scale, head = figure.get_size_inches() / style.INCH_PER_MM, 1.0, 12
+    if page[0] < style.PAGE_MM:
+        line, left_mm = divmod(left_mm, _FOLD_MM)
+        row, width_mm = 2 * row + line, min(width_mm, _LONGEST_MM)
+        scale, head = _NARROW, 16  # its title takes two lines
+    top = row * (_TILE_MM + 9) + (_TILE_MM - height_mm) / 2
+    place = np.array([left_mm, -top - height_mm, width_mm, height_mm]) * scale
+    place[:2] += 2, page[1] - head
+    return figure.add_axes(tuple(place / np.tile(page, 2)))
 
 
 def _arrow(figure, row: int, left_mm: float) -> None:
@@ -57,8 +66,10 @@ def _draw_physics(figure, view: View, point: tuple[int, int], pattern: np.ndarra
         _arrow(figure, 0, left_mm)
     bands, orientation, place = (_tile(figure, 0, left_mm) for left_mm in (48, 96, 145))
 
-    _show(bands, _band_transform(pattern, view.mask), "gray", aspect="auto")
-    bands.set(xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
+    lines = _band_transform(pattern, view.mask)
+    limits = drawing.clip_limits(lines.compressed())
+    drawing.show_pattern(bands, lines.data, ~lines.mask, limits)
+    bands.set(aspect="auto", xlabel="angle θ (0° to 180°)", ylabel="distance ρ")
     drawing.letter(bands, "", "bands: peaks of the Radon transform")
 
     xmap = view.orientations()
@@ -97,22 +108,17 @@ def _draw_latent_space(figure, view: View, point: tuple[int, int], model: str) -
 
     _arrow(figure, 1, 128)
     chosen = structured_features(view, model, STACKED_MAPS)
-    side = _TILE_MM - _SHIFT_MM * (len(chosen) - 1)
+    stack, shift = _tile(figure, 1, 140), _SHIFT_MM / _TILE_MM
+    stack.set_axis_off()
+    side, colours = 1 - shift * (len(chosen) - 1), view.results.study.figures.colours
+    look = colours.get(drawing.LATENT_COLOURS, drawing.LATENT_COLOURS)
     for depth, choice in reversed(list(enumerate(chosen))):
-        ax = _tile(figure, 1, 140 + _SHIFT_MM * depth, side, side)
-        left, bottom, width, height = ax.get_position().bounds
-        rise = (depth - (len(chosen) - 1) / 2) * _SHIFT_MM / _HEIGHT_MM
-        ax.set_position((left, bottom + rise, width, height))
-        _show(ax, choice.map_of(view), drawing.LATENT_COLOURS)
+        ax = stack.inset_axes((shift * depth, shift * depth, side, side))
+        values = choice.map_of(view)
+        drawing.show_pattern(ax, values, np.isfinite(values), drawing.clip_limits(values), look)
         for spine in ax.spines.values():
             spine.set(color="white", linewidth=1.2)
         figure.note_choice("1B", choice)
     drawing.mark_point(ax, "", *point)
     numbers = ", ".join(str(choice.index) for choice in chosen)
     ax.set_xlabel(f"maps of features {numbers}")
-
-
-def _show(ax, values: np.ndarray, colours: str, **look) -> None:
-    low, high = drawing.clip_limits(np.ma.compressed(values))
-    ax.imshow(values, cmap=colours, vmin=low, vmax=high, **look)
-    drawing.bare(ax)

@@ -15,10 +15,15 @@ def draw(results: Results) -> style.PaperFigure:
     """Draw the IPF-X maps with the regions of interest of the other figures."""
     views, missing = panels.panel_views(results, 2, {"A": "wrought", "B": "am"})
     height = max(_MAP_MM * view.shape[0] / view.shape[1] for view in views.values())
+    height, shares = min(height, _TALLEST * _MAP_MM), [1] * len(views) + [_KEY_SHARE]
+    shape, width_mm = {"ncols": len(shares), "width_ratios": shares}, results.study.figures.width_mm
+    if width_mm < style.PAGE_MM:
+        heights = [height + 4] * len(views) + [drawing.KEY_MM]
+        shape, height = {"nrows": len(heights), "height_ratios": heights}, sum(heights)
     title = f"Fig. 2  Orientation maps (IPF-X): {names(views.values())}"
-    figure = style.new_figure(min(height, _TALLEST * _MAP_MM) + 14, title, layout="constrained")
+    figure = style.new_figure(height + 14, title, width_mm, layout="constrained")
     figure.missing.extend(missing)
-    *axes, key = figure.subplots(1, len(views) + 1, width_ratios=[1] * len(views) + [_KEY_SHARE])
+    *axes, key = figure.subplots(**shape)
     for ax, (panel, view) in zip(axes, views.items(), strict=True):
         drawing.show_map(ax, view.ipf_x(), view.step_um)
         for (rows, columns), named in _boxes(figure, view).items():

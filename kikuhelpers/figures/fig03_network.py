@@ -17,6 +17,11 @@ from kikuhelpers.tables.table2 import CONVOLUTION, LINEAR, TRANSPOSED, Layer, tr
 from kikuhelpers.training.augmentation import augment
 
 _HEIGHT_MM = 131.0
+# Left, right, bottom and top, in millimetres, of what is stacked: the page, or its cuttings.
+_WINDOWS = {183: [(0, PAGE_MM, 0, _HEIGHT_MM)]}
+_WINDOWS[89] = [(0, 89, 76, 133), (91, 180, 76, 125), (0, 89, 67.5, 73), (94, 183, 67.5, 72.5)]
+_WINDOWS[89] += [(0, 80, 36.5, 66), (79.5, 159.5, 36.5, 60)]  # encoder
+_WINDOWS[89] += [(0, 80, 3.5, 33), (79.5, 158.9, 3.5, 27), (158.5, 182, 3.5, 27)]
 _ENCODER, _DECODER, _LATENT, _HEAD = "#9ecae1", "#fdbe85", "#a1d99b", "#dadaeb"
 _FULL_SIDE_MM = 11.0  # of a box of 120 px; smaller maps follow a power law, to stay visible
 _SIDE_POWER = 0.6
@@ -52,29 +57,38 @@ def draw(results: Results) -> style.PaperFigure:
     view = View.whole(results, roles.decoded_scan(study))
     point = view.typical_point(name)
     pattern, decoded = view.pattern(*point), view.pattern(*point, name)
-    figure = style.new_figure(_HEIGHT_MM, layout="none")
-    canvas = _Canvas(figure, view.mask, drawing.pattern_limits(pattern, view.mask))
-    title = f"Fig. 3  The networks, with patterns of the {view.label}"
-    canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1, "left")
-    _draw_vae(canvas, pattern, decoded, dimension)
-    _draw_contrastive(canvas, pattern, dimension, settings)
+    width_mm, limits = study.figures.width_mm, drawing.pattern_limits(pattern, view.mask)
+    below = sum(top - bottom for _, _, bottom, top in _WINDOWS[width_mm])
+    figure = style.new_figure(below, width_mm=width_mm, layout="none")
+    for window in _WINDOWS[width_mm]:
+        below -= window[3] - window[2]
+        canvas = _Canvas(figure, view.mask, limits, window, below)
+        title = f"Fig. 3  The networks, with patterns of the {view.label}"
+        canvas.write(1, _HEIGHT_MM - 3, title, TEXT_PT + 1, "left", wrap=True)
+        _draw_vae(canvas, pattern, decoded, dimension)
+        _draw_contrastive(canvas, pattern, dimension, settings)
+        _draw_layers(canvas, dimension, name)
     if not contrastive:
         sentence = "Fig. 3B: drawn with default settings; no contrastive model was trained."
         figure.missing.append(sentence)
-    _draw_layers(canvas, dimension, name)
     return figure
 
 
 class _Canvas:
-    """Shapes, arrows and patterns on one axes in millimetres."""
+    """Shapes, arrows and patterns in a window of the page, in millimetres."""
 
-    def __init__(self, figure: style.PaperFigure, mask: np.ndarray, limits: tuple[float, float]):
-        self.ax, self.mask, self.limits = figure.add_axes((0, 0, 1, 1)), mask, limits
-        self.ax.set(xlim=(0, PAGE_MM), ylim=(0, _HEIGHT_MM))
+    def __init__(self, figure: style.PaperFigure, mask, limits, window, below: float):
+        left, right, bottom, top = self.window = window
+        size = np.array([0, below, right - left, top - bottom]) * style.INCH_PER_MM
+        self.ax = figure.add_axes(tuple(size / np.tile(figure.get_size_inches(), 2)))
+        self.ax.set(xlim=(left, right), ylim=(bottom, top))
         self.ax.set_axis_off()
+        self.mask, self.limits = mask, limits
 
     def write(self, x, y, text, size=style.SMALL_PT, align="center", **style):
-        self.ax.text(x, y, text, **{"fontsize": size, "ha": align, "va": "center"} | style)
+        left, right, bottom, top = self.window
+        if left <= x <= right and bottom <= y <= top:
+            self.ax.text(x, y, text, **{"fontsize": size, "ha": align, "va": "center"} | style)
 
     def shape(self, x, y, width, left, right, text, colour):
         """A box around (x, y) with text inside; a trapezoid where its sides differ."""

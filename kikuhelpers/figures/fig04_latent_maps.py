@@ -11,8 +11,8 @@ from kikuhelpers.study import roles
 PATH_PATTERNS = 7  # shown along the path; of an odd number one is in its middle
 _ROLES = {"A": "wrought", "B": "wrought", "D": "am", "E": "am"}
 _CHOOSE = {"A": grain_feature, "B": cell_feature, "D": cell_feature, "E": rotation_feature}
-_PATH_MM = 52.0  # the lower half
-_HIGHEST_MM = 75.0  # of a map
+_PATH_MM = {183: 52.0, 89: 64.0}  # the lower half, by the figure's width
+_HIGHEST_MM, _LOWER_MM = 75.0, 29.0  # of a map, on a page and in a column
 _WIDEST = 4.0  # width of a map, relative to its height
 _TRUTH_POINTS = 500  # along the path
 _DENSITY_COLOUR = "#b5367a"  # from the colours of the density
@@ -21,6 +21,7 @@ _DENSITY_COLOUR = "#b5367a"  # from the colours of the density
 def draw(results: Results) -> style.PaperFigure:
     """Draw latent maps of both alloys and the patterns along a path across a cell wall."""
     model, path = roles.largest_vae(results.study), results.study.figures.path_4c
+    width_mm = results.study.figures.width_mm
     views, missing = panels.panel_views(results, 4, _ROLES)
     shown: dict[str, Choice] = {}
     for panel, view in views.items():
@@ -29,20 +30,27 @@ def draw(results: Results) -> style.PaperFigure:
     twin = panels.slenderest_twin(views["B"]) if "B" in views else None
     if twin is not None:
         shown["B"] = panels.twin_feature(views["B"], model, twin)
+    shown = {at: panels.selected(views[at], f"4{at}", choice) for at, choice in shown.items()}
     known = any(view.is_virtual for view in views.values())
     ratios = [view.shape[1] / view.shape[0] for view in views.values()]
     ratios = np.clip(ratios, 1 / panels.TALLEST, _WIDEST)  # so wide, the maps are of one height
     row_mm = min((style.PAGE_MM - 2 * len(views)) / ratios.sum(), _HIGHEST_MM) + panels.TITLE_MM
     maps_mm = (1 + known) * row_mm + 2 * panels.BAR_MM
+    if is_narrow := width_mm < style.PAGE_MM:  # the truth stands beside its map
+        maps_mm = len(views) * (_LOWER_MM + panels.TITLE_MM + panels.BAR_MM)
     named = [*views.values(), *([View.whole(results, path.scan)] if path else [])]
     title = f"Fig. 4  Latent feature maps, {model}: {names(named)}"
-    figure = style.new_figure(maps_mm + (_PATH_MM if path else 0), title, layout="constrained")
+    path_mm = _PATH_MM[width_mm] if path else 0
+    figure = style.new_figure(maps_mm + path_mm, title, width_mm, "constrained")
     figure.missing.extend(missing)
     top = figure
     if path:
-        top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, _PATH_MM])
-    axes = top.subplots(1 + known, len(views), squeeze=False, width_ratios=ratios)
-    for column, (panel, view) in zip(axes.T, views.items(), strict=True):
+        top, bottom = figure.subfigures(2, 1, height_ratios=[maps_mm, path_mm])
+    if is_narrow:
+        columns = top.subplots(len(views), 1 + known, squeeze=False)
+    else:
+        columns = top.subplots(1 + known, len(views), squeeze=False, width_ratios=ratios).T
+    for column, (panel, view) in zip(columns, views.items(), strict=True):
         panels.draw_map(column[0], panel, view, shown[panel], bar=True)
         figure.note_choice(f"4{panel}", shown[panel])
         if known:
@@ -62,18 +70,22 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
     view, choice, points = panels.path_view(results, model)
     scan = View.whole(results, view.scan)
     figure.note_choice("4C", choice)
-    grid = place.add_gridspec(2, 2, width_ratios=[0.3, 0.7], height_ratios=[1, 1])
-    ax = place.add_subplot(grid[:, 0])
+    grid = place.add_gridspec(2, 2, width_ratios=[0.3, 0.7])
+    of_map, of_tiles, of_line = grid[:, 0], grid[0, 1], grid[1, 1]
+    if results.study.figures.width_mm < style.PAGE_MM:
+        grid = place.add_gridspec(2, 2, height_ratios=[0.7, 0.3])
+        of_map, of_tiles, of_line = grid[0, 0], grid[1, :], grid[0, 1]
+    ax = place.add_subplot(of_map)
     panels.draw_map(ax, "C", view, choice)
     rows, columns = (points - [view.rows[0], view.columns[0]]).T
     for colour, width in (("white", 2), ("red", 1)):
         ax.plot(columns, rows, color=colour, lw=width)
     values = choice.map_of(view)[rows, columns]
     shown = np.unique(np.linspace(0, len(points) - 1, PATH_PATTERNS).round().astype(int))
-    tiles = grid[0, 1].subgridspec(1, len(shown), wspace=0.05)
+    tiles = of_tiles.subgridspec(1, len(shown), wspace=0.05)
     limits = drawing.pattern_limits(scan.pattern(*points[shown[0]]), scan.mask)
     distance = np.linalg.norm((points - points[0]) * view.step_um, axis=1)
-    line = place.add_subplot(grid[1, 1])
+    line = place.add_subplot(of_line)
     line.plot(distance, values, color="0.3")
     line.plot(distance[shown], values[shown], "o", color="red", ms=3.5)
     beside = {"textcoords": "offset points", "ha": "center", "fontsize": style.SMALL_PT}

@@ -16,10 +16,10 @@ def draw(results: Results) -> style.PaperFigure:
     """
     model = roles.largest_vae(results.study)
     views, missing = panels.panel_views(results, 5, {"A": "wrought", "B": "am", "C": "am"})
-    chosen = {letter: _CHOOSE[letter](view, model) for letter, view in views.items()}
     rows = []
     for at, view in views.items():
-        rows.append((at, view, (chosen[at], *panels.PAPERS_WAY)))
+        chosen = panels.selected(view, f"5{at}.1", _CHOOSE[at](view, model))
+        rows.append((at, view, (chosen, *panels.PAPERS_WAY)))
         fair = panels.ON_CAMERA[: 1 + len(panels.PAPERS_WAY) + view.is_virtual]
         rows.append((f"{at}′", view, fair))
     title = f"Latent feature against physical maps, {model}: {names(views.values())}"

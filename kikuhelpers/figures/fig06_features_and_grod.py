@@ -13,8 +13,9 @@ def draw(results: Results) -> style.PaperFigure:
     views, missing = panels.panel_views(results, 6, {"A": "am", "B": "am"})
     rows = []
     for letter, view in views.items():
-        cells = cell_feature(view, model)
+        cells = panels.selected(view, f"6{letter}.1", cell_feature(view, model))
         rotation = rotation_feature(view, model, {cells.index})
+        rotation = panels.selected(view, f"6{letter}.2", rotation)
         rows.append((letter, view, (cells, rotation, "grod_deg")))
     title = f"Two latent features and GROD, {model}: {names(views.values())}"
     return panels.draw_rows(6, title, rows, missing, bars=True)[0]

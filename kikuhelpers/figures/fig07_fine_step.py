@@ -10,7 +10,6 @@ from kikuhelpers.runs.results import Results
 from kikuhelpers.study import roles
 
 _PHYSICAL = ("grod_deg", "sharpness", "sharpness_map", "iq_counts")
-_ROWS = ("latent features", "physics", "latent features, zoom", "physics, zoom")
 _PARTICLE_POINTS = 2.0  # standard deviation of the smoothing that finds the largest particle
 
 
@@ -22,21 +21,23 @@ def draw(results: Results) -> style.PaperFigure:
     model = roles.largest_vae(results.study)
     field = panels.region(results, "7", scan)
     field = field if field.scan == scan else View.whole(results, scan)
-    cells = cell_feature(field, model)
-    rotation = rotation_feature(field, model, {cells.index})
-    spots = spot_feature(field, model)
+    cells = panels.selected(field, "7A.1", cell_feature(field, model))
+    rotation = panels.selected(field, "7A.2", rotation_feature(field, model, {cells.index}))
+    spots = panels.selected(field, "7A.3", spot_feature(field, model))
     zoom = _zoom(field, spots)
     box = np.subtract([zoom.rows, zoom.columns], [field.rows[:1], field.columns[:1]])
     latent = (cells, rotation, spots)
     physical = _PHYSICAL[: len(latent) + field.is_virtual]  # the truth takes a column
     rows = [("A", field, latent), ("B", field, physical)]
     rows += [("C", zoom, latent), ("D", zoom, physical)]
+    rows = [row for row in rows if f"7{row[0]}" in results.study.figures.panels] or rows
     title = f"Fine step ({field.step_um:g} µm), {model}: {field.label}"
     figure, axes = panels.draw_rows(7, f"{title}; C, D: zooms of the dashed box", rows, bars=True)
-    for words, line in zip(_ROWS, axes, strict=True):
+    for (_, view, maps), line in zip(rows, axes, strict=True):
+        words = ("latent features" if maps is latent else "physics") + ", zoom" * (view is zoom)
         line[0].set_ylabel(words, fontsize=style.SMALL_PT)
-    for ax in [*axes[0, : len(latent)], *axes[1]]:
-        drawing.draw_box(ax, *box)
+        for ax in line[: len(maps)] if view is field else ():
+            drawing.draw_box(ax, *box)
     return figure
 
 

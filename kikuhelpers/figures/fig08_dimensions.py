@@ -31,19 +31,21 @@ def draw(results: Results) -> style.PaperFigure:
 
     lines = {"A": to_input, "B": dict(zip(models, decoded.values(), strict=True)), "C": successive}
     lines = {panel: tiles for panel, tiles in lines.items() if tiles}
-    columns = len(models) + 1
-    tile_mm = min(style.PAGE_MM / columns, _LARGEST_TILE_MM) + 4
+    shape, width_mm = (len(lines), len(models) + 1), study.figures.width_mm
+    turn = -1 if width_mm < style.PAGE_MM else 1  # -1: rows are columns
+    rows, columns = shape[::turn]
+    tile_mm = min(width_mm / columns, _LARGEST_TILE_MM) + 4
     where, typical = f"point ({point[0]}, {point[1]})", f"median loss of {models[-1]}"
     title = f"Fig. 8  One pattern through each VAE: {view.label}, {where}, {typical}"
-    figure = style.new_figure(len(lines) * tile_mm + 6, title, layout="constrained")
+    figure = style.new_figure(rows * tile_mm + 6, title, width_mm, "constrained")
     figure.choices.append(f"Fig. 8: {where} has the {typical}")
-    grid = figure.add_gridspec(len(lines), columns)
-    ax = figure.add_subplot(grid[1, 0])
+    grid = figure.add_gridspec(rows, columns)
+    ax = figure.add_subplot(grid[(1, 0)[::turn]])
     drawing.show_pattern(ax, original, mask, grey)
     drawing.letter(ax, "", "input")
     for row, (panel, tiles) in enumerate(lines.items()):
         for number, (title, values) in enumerate(tiles.items(), start=1):
-            ax = figure.add_subplot(grid[row, number + (panel == "C")])
+            ax = figure.add_subplot(grid[(row, number + (panel == "C"))[::turn]])
             if panel == "B":
                 drawing.show_pattern(ax, values, mask, grey)
             else:

@@ -12,7 +12,7 @@ from kikuhelpers.study import roles
 PAPER_BETAS = ("1", "15", "50")
 GENERATED_SHOWN = 4  # in a row
 LEGEND_ROOM = 3  # factor above the highest loss
-_ROW_MM = 50.0
+_ROW_MM = {183: 50.0, 89: 76.0}  # of one beta, by the figure's width
 
 
 def draw(results: Results) -> style.PaperFigure:
@@ -21,17 +21,22 @@ def draw(results: Results) -> style.PaperFigure:
     views = [View.whole(results, scan) for scan in study.decoded_scans]
     decoded = roles.decoded_scan(study)
     title = f"Fig. 10  Best, worst and generated patterns by β: {names(views)}"
-    figure = style.new_figure(len(models) * _ROW_MM + 12, title, layout="constrained")
-    grid = figure.add_gridspec(2 * len(models), 5, width_ratios=[1, 1, 1, 1, 1.8])
+    width_mm, lines, shares = study.figures.width_mm, 2, [1, 1, 1, 1, 1.8]
+    if is_narrow := width_mm < style.PAGE_MM:
+        lines, shares = 3, shares[:4]  # the losses stand below the patterns
+    height_mm = len(models) * _ROW_MM[width_mm] + 12
+    figure = style.new_figure(height_mm, title, width_mm, "constrained")
+    grid = figure.add_gridspec(lines * len(models), len(shares), width_ratios=shares)
     histories = [results.model(name).history for name in models]
     lowest = min(history["best"].min() for history in histories) / 1.2
     highest = max(history["worst"].max() for history in histories) * LEGEND_ROOM
     for row, (name, history) in enumerate(zip(models, histories, strict=True)):
-        panel, upper = ascii_uppercase[row], 2 * row
+        panel, upper = ascii_uppercase[row], lines * row
         tiles, limits = [], []  # of one grey scale
         for number, kind in enumerate(("best", "worst"), start=1):
             view, point = extreme_point(views, name, kind)
             text = f"{kind}, loss {view.losses(name)[point]:.0f}"
+            text = text.replace(", ", ",\n") if is_narrow else text
             tiles.append((view.pattern(*point), view.mask, f"{panel}.{number}", text))
             tiles.append((view.pattern(*point, name), view.mask, "", "decoded"))
             limits.append(drawing.pattern_limits(*tiles[-2][:2]))
@@ -47,7 +52,7 @@ def draw(results: Results) -> style.PaperFigure:
             drawing.letter(ax, letter, text)
             if place % 4 == 0:
                 ax.set_ylabel("generated" if place else "original")
-        ax = figure.add_subplot(grid[upper : upper + 2, 4])
+        ax = figure.add_subplot(grid[upper + 2, :] if is_narrow else grid[upper : upper + 2, 4])
         stages.draw_losses(ax, history)
         ax.set_ylim(lowest, highest)
         drawing.label_log_axis(ax.yaxis)

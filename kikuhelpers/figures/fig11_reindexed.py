@@ -21,16 +21,23 @@ def draw(results: Results) -> style.PaperFigure:
     view, wrong_deg = View.whole(results, roles.decoded_scan(study)), study.tables.wrong_deg
     models = compared_models(study)
     betas = {name: f"{study.model(name).beta:g}" for name in models}
-    width = style.PAGE_MM / (1 + len(models) + _KEY_SHARE) - 3
+    ratios, width_mm = [1] * (1 + len(models)) + [_KEY_SHARE], study.figures.width_mm
+    width = style.PAGE_MM / sum(ratios) - 3
     tall = min(view.shape[0] / view.shape[1], panels.TALLEST)
     height = 2 * (width * tall + _TITLES_MM) + 6
+    if is_narrow := width_mm < style.PAGE_MM:  # the two rows are columns
+        ratios = [width * tall + _TITLES_MM] * (1 + len(models)) + [drawing.KEY_MM]
+        height = sum(ratios) + 6
     title = f"Fig. 11  Hough indexing of preprocessed and decoded patterns: {view.label}"
-    figure = style.new_figure(height, title)
-    ratios = [1] * (1 + len(models)) + [_KEY_SHARE]
-    upper, lower = figure.subplots(2, len(ratios), width_ratios=ratios)
+    figure = style.new_figure(height, title, width_mm)
+    if is_narrow:
+        upper, lower = figure.subplots(len(ratios), 2, height_ratios=ratios).T
+    else:
+        upper, lower = figure.subplots(2, len(ratios), width_ratios=ratios)
     indexed = {name: view.indexed(name) for name in (PREPROCESSED, *models)}
     quality = [np.where(i, view.property_map("pq", name), np.nan) for name, i in indexed.items()]
     limits = drawing.clip_limits(np.stack(quality))
+    colours = study.figures.colours.get(drawing.QUALITY_COLOURS, drawing.QUALITY_COLOURS)
     columns = zip(upper, lower, ascii_uppercase, indexed, quality, strict=False)
     for above, below, panel, name, iq in columns:
         drawing.show_map(above, view.ipf_x(name), view.step_um)
@@ -38,7 +45,7 @@ def draw(results: Results) -> style.PaperFigure:
         share = 100 * (view.crop(off) <= wrong_deg)[indexed[PREPROCESSED]].mean()
         beta = f"β = {betas[name]}" if name in betas else ""
         drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % within {wrong_deg:g}°")
-        image = drawing.show_map(below, iq, view.step_um, drawing.QUALITY_COLOURS, limits)
+        image = drawing.show_map(below, iq, view.step_um, colours, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")
         drawing.letter(below, f"{panel}.2", f"median {median}")

@@ -9,6 +9,7 @@ the scan: cell walls are often thinner than a step.
 
 from collections.abc import Sequence
 from string import ascii_uppercase
+from textwrap import fill
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -56,6 +57,7 @@ PHYSICAL_MAPS = {
 }
 # The first four are of stretched patterns; the others stand below, each under its counterpart.
 PAPERS_WAY, ON_CAMERA = tuple(PHYSICAL_MAPS)[:4], tuple(PHYSICAL_MAPS)[4:]
+NARROWEST_MM, TITLE_LETTERS = 29.5, 26  # a map and what fits above it in a line
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
 TALLEST = 1.6  # height of a map, relative to its width; a taller one is drawn narrower
@@ -94,7 +96,15 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
         if lacking := [at for at in views if views[at] is None and panels[at] == role]:
             place = f"Fig. {number}{', '.join(lacking)}"
             missing.append(f"{place}: this study has no {_ROLES[role]} scan.")
-    return {at: view for at, view in views.items() if view is not None}, missing
+    views = {at: view for at, view in views.items() if view is not None}
+    named = {at: views[at] for at in views if f"{number}{at}" in results.study.figures.panels}
+    return named or views, missing
+
+
+def selected(view: View, panel: str, choice: Choice) -> Choice:
+    """The latent feature that the study file names for a panel, else the ``choice`` by measure."""
+    index = view.results.study.figures.features.get(panel)
+    return choice if index is None else Choice(choice.model, index, "named by the study file")
 
 
 def slenderest_twin(view: View):
@@ -245,23 +255,27 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
     What is ``shown`` is a latent feature or a name of ``PHYSICAL_MAPS``. The panel's letter is
     that of the paper, for example "A.1".
     """
+    settings = view.results.study.figures
     if isinstance(shown, Choice):
         values, colours = shown.map_of(view), drawing.LATENT_COLOURS
-        title = f"{shown.name}\n{shown.reason}"
+        is_narrow = settings.width_mm < style.PAGE_MM
+        reason = fill(shown.reason, TITLE_LETTERS) if is_narrow else shown.reason
+        title = f"{shown.name}\n{reason}"
     else:
         values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
     limits = drawing.clip_limits(values)
     if colours == drawing.DIFFERENCE_COLOURS:
         limits = -np.abs(limits).max(), np.abs(limits).max()
+    colours = settings.colours.get(colours, colours)
     image = drawing.show_map(ax, values, view.step_um, colours, limits)
     drawing.letter(ax, panel, title)
     if bar:
         drawing.add_colour_bar(image, ax)
 
 
-def row_mm(view: View, columns: int, extra_mm: float) -> float:
-    """Height of a row of maps like a view's that fill the page."""
-    return (style.PAGE_MM / columns - 2) * min(view.shape[0] / view.shape[1], TALLEST) + extra_mm
+def row_mm(view: View, columns: int, extra_mm: float, width_mm: float = style.PAGE_MM) -> float:
+    """Height of a row of maps like a view's that fill a width, by default the page's."""
+    return (width_mm / columns - 2) * min(view.shape[0] / view.shape[1], TALLEST) + extra_mm
 
 
 def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
@@ -269,21 +283,23 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
 
     A row is its letter, its view and what :func:`draw_map` shows of it, as much in each row. Its
     panels are A.1, A.2 and so on; without a letter A, B and so on. With ``bars`` a colour bar lies
-    below each map, and the name of its scan stands beside each row. ``missing`` are sentences on
-    panels that the study cannot fill.
+    below each map, and the name of its scan stands beside each row. In a column a row is folded.
+    ``missing`` are sentences on panels that the study cannot fill.
 
     Returns the figure, whose ``choices`` name each latent feature once, and its axes (rows,
     columns): none, if there are no rows.
     """
     if not rows:
         return style.dropped_figure(*missing), np.empty((0, 0))
-    columns = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
-    extra_mm = TITLE_MM + BAR_MM * bars
-    heights = [row_mm(view, max(columns, 2), extra_mm) for _, view, _ in rows]
-    figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}")
+    width_mm = rows[0][1].results.study.figures.width_mm
+    count = len(rows[0][2]) + any(view.is_virtual for _, view, _ in rows)
+    columns, extra_mm = min(count, int(width_mm / NARROWEST_MM)), TITLE_MM + BAR_MM * bars
+    heights = [row_mm(view, max(columns, 2), extra_mm, width_mm) for _, view, _ in rows]
+    heights = np.repeat(heights, -(-count // columns))
+    figure = style.new_figure(sum(heights) + 6, f"Fig. {number}  {title}", width_mm)
     figure.missing.extend(missing)
-    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    noted = set()
+    axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    axes, noted = axes.reshape(len(rows), -1), set()
     for line, (letter, view, maps) in zip(axes, rows, strict=True):
         for place, (ax, shown) in enumerate(zip(line, maps, strict=False)):
             panel = f"{letter}.{place + 1}" if letter else ascii_uppercase[place]
@@ -293,8 +309,8 @@ def draw_rows(number: int, title: str, rows: list[Row], missing=(), bars=False):
                 noted.add(shown)
         if bars:
             line[0].set_ylabel(view.label, fontsize=style.SMALL_PT)
-        for ax in line[len(maps) :]:
-            if isinstance(maps[0], Choice):
+        for place, ax in enumerate(line[len(maps) :]):
+            if isinstance(maps[0], Choice) and not place:
                 show_truth(ax, view, bars)
             else:
                 ax.set_axis_off()
@@ -316,7 +332,8 @@ def show_truth(ax, view: View, bar: bool = False) -> None:
     state, shape = state_at(view, grid.reshape(-1, 2)), grid.shape[:2]
     density, domain = state.density.reshape(shape), state.domain.reshape(shape)
     particles = state.phase.reshape(shape) != PHASES.index("Ni")
-    look = drawing.DENSITY_COLOURS, DECADES
+    colours = view.results.study.figures.colours
+    look = colours.get(drawing.DENSITY_COLOURS, drawing.DENSITY_COLOURS), DECADES
     image = drawing.show_map(ax, np.log10(density), view.step_um / finer, *look)
     ax.imshow(np.ma.masked_equal(particles, False), cmap=ListedColormap([PARTICLE_COLOUR]))
     lines = _boundary_lines(np.where(particles, -1, domain))

@@ -1,9 +1,9 @@
 """The look of the figures and their files: one set of sizes, one way to save.
 
-Figures are as wide as a journal's page; every text is 6 pt or larger at that width. Files
-carry no date and no software version, so that a run repeated on the same results writes the
-same bytes. A PNG stays below 400 kB, so that git can hold it; a PDF is for print, with
-pictures of 300 dpi and text as text, however large.
+Figures and their files are as wide as a journal's page or column; every text is 6 pt or larger at
+that width. Files carry no date and no software version, so that a run repeated on the same
+results writes the same bytes. A PNG stays below 400 kB, so that git can hold it; a PDF is for
+print, with pictures of 300 dpi and text as text, however large.
 """
 
 import io
@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from kikuhelpers.runs.files import written_aside
@@ -28,6 +29,7 @@ PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
 PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
+_CROPPED = {"bbox_inches": "tight", "pad_inches": 0}
 _STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 _SIZES = mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False)
 TEXT_PT, SMALL_PT = _SIZES["font.size"], _SIZES["axes.labelsize"]
@@ -58,8 +60,9 @@ class PaperFigure(Figure):
 def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed") -> PaperFigure:
     """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
+    figure.add_artist(Line2D([0, 1], [0.5, 0.5], lw=0))  # a file is cropped, but keeps its width
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     return figure
 
 
@@ -94,7 +97,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
 @print_style
 def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     raw, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(raw, format="png", dpi=dpi, metadata={"Software": None}, **_CROPPED)
     image = Image.open(raw).convert("RGB")
     if colours is not ALL_COLOURS:
         # Unlike a median cut this keeps colours that are rare, such as of particles; k-means
@@ -110,5 +113,5 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
 def _pdf(figure: Figure) -> bytes:
     data = io.BytesIO()
     undated = {"CreationDate": None, "Creator": None, "Producer": None}
-    figure.savefig(data, format="pdf", dpi=PRINT_DPI, bbox_inches="tight", metadata=undated)
+    figure.savefig(data, format="pdf", dpi=PRINT_DPI, metadata=undated, **_CROPPED)
     return data.getvalue()

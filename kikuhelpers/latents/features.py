@@ -30,7 +30,7 @@ class Choice:
     model: str
     index: int  # position in the latent vector, from 0
     measure: str
-    value: float
+    value: float | None = None  # None where no measure chose it
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class Choice:
     @property
     def reason(self) -> str:
         """Measure and its value, for a title."""
-        return f"{self.measure} {self.value:.2f}"
+        return self.measure if self.value is None else f"{self.measure} {self.value:.2f}"
 
     def map_of(self, view: View) -> np.ndarray:
         """Latent means of the feature over a view, (rows, columns)."""

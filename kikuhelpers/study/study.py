@@ -17,7 +17,13 @@ from kikuhelpers.study.scans import FILE, Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Settings
 
 PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
-_PANELS = Literal["4B", "4D", "4E", "5A", "5B", "5C", "6A", "6B", "7", "7C"]
+_PLACED = Literal["4B", "4D", "4E", "5A", "5B", "5C", "6A", "6B", "7", "7C"]
+_LETTERS = {2: "AB", 4: "ABDE", 5: "ABC", 6: "AB", 7: "ABCD"}
+_PANELS = Literal[*(f"{number}{at}" for number, of in _LETTERS.items() for at in of)]
+_OF_FEATURES = "4A", "4B", "4D", "4E", "5A.1", "5B.1", "5C.1", "6A.1", "6A.2", "6B.1", "6B.2"
+# Equal steps of these look equal, to the colour-blind, too, and in print without colours.
+_EVEN = "viridis", "cividis", "magma", "inferno", "plasma", "gray"
+_COLOURS = Literal[*_EVEN, *(f"{name}_r" for name in _EVEN)]
 # Sources and public scans whose phase is known.
 _OF_NICKEL = {"virtual", "in718_rx", "nickel_ebsd_small", "nickel_ebsd_large", "ni_gain"}
 
@@ -142,10 +148,16 @@ class Path4C(Settings):
 
 
 class Figures(Settings):
-    """Regions of interest by the paper's panel."""
+    """Width and colours of the figures, and what they show, by the paper's panel."""
 
-    regions: dict[_PANELS, Region] = Field(default_factory=dict)
+    came_later: ClassVar = {"width_mm": 183, "colours": {}, "features": {}, "panels": ()}
+    width_mm: Literal[89, 183] = 183  # of a journal's column or page
+    colours: dict[_COLOURS, _COLOURS] = Field(default_factory=dict)  # in place of a colour map
+    regions: dict[_PLACED, Region] = Field(default_factory=dict)
     path_4c: Path4C | None = None
+    # Latent features by number, where no measure is to choose; those of 7A go for its zoom, too.
+    features: dict[Literal[*_OF_FEATURES, "7A.1", "7A.2", "7A.3"], NonNegativeInt] = Field({})
+    panels: tuple[_PANELS, ...] = ()  # of a figure these alone are drawn; none named: all
 
 
 class Origin(NamedTuple):
@@ -191,6 +203,12 @@ class Study(Settings):
                 if box.end[0] > last - first or box.end[1] > shape[1]:
                     size = f"{last - first} x {shape[1]} points"
                     raise ValueError(f"figures: {panel} ends outside of its map of {size}")
+        largest = max((model.latent_dim for model in self.models.values()), default=0)
+        for panel, index in self.figures.features.items():
+            if index >= largest:
+                raise ValueError(
+                    f"figures: {panel} names feature {index}, the last is {largest - 1}"
+                )
         background_of = {n: scan.preprocessing.background_of for n, scan in self.scans.items()}
         others = {n: o for n, o in background_of.items() if o != FILE or self.is_virtual(n)}
         pair = self.comparison and self.comparison.model_dump(include={"measured", "virtual"})
