@@ -153,7 +153,7 @@ def add_ipf_key(host: Axes, xmap):
 
 def ipf_key(xmap) -> np.ndarray:
     """Return the colour key of a map's first phase as a small picture (h, w, 3) uint8."""
-    canvas = FigureCanvasAgg(Figure(figsize=(1.8, 1.6), dpi=100))
+    canvas = FigureCanvasAgg(Figure(figsize=(1.8, 1.6), dpi=200))
     add_ipf_key(canvas.figure.add_axes((0, 0, 1, 1)), xmap)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]

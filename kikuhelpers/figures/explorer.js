@@ -393,7 +393,7 @@ function render({ model, el }) {
     const body = [line(`point ${state.active}`, `row ${row}, column ${column}`), line("x right, y down", `${um.join(", ")} µm`),
       line("Euler angles (°)", euler ? euler.map((x) => x.toFixed(1)).join(", ") : "not indexed")];
     for (const [name, pair] of Object.entries(found)) {
-      body.push(pair ? line(state.maps[name], NUMBER(pair[0]), name === "grain" ? undefined : pair[1]) : line(state.maps[name], "–"));
+      body.push(pair ? line(state.maps[name], NUMBER(pair[0]), ["grain", "twins"].includes(name) ? undefined : pair[1]) : line(state.maps[name], "–"));
     }
     numbers.replaceChildren(element("thead", {}, element("tr", {}, element("th"), element("th", {}, "value"), element("th", {}, "percentile in the map"))), element("tbody", {}, ...body));
     for (const side of Object.values(sides)) {
