@@ -333,7 +333,7 @@ def test_the_explorer_answers_in_a_real_notebook(opened, lab):
     explorer.page.wait_for_timeout(1_500)
     assert explorer.pattern("decoded") != before
 
-    explorer.page.set_viewport_size({"width": 620, "height": 1400})
+    explorer.page.set_viewport_size({"width": 800, "height": 1400})
     explorer.page.wait_for_timeout(1_000)
     assert explorer.root.evaluate("root => root.scrollWidth - root.clientWidth") <= 1
     explorer.page.set_viewport_size({"width": 1500, "height": 1900})
