@@ -333,12 +333,6 @@ def test_the_explorer_answers_in_a_real_notebook(opened, lab):
     explorer.page.wait_for_timeout(1_500)
     assert explorer.pattern("decoded") != before
 
-    explorer.page.set_viewport_size({"width": 800, "height": 1400})
-    explorer.page.wait_for_timeout(1_000)
-    assert explorer.root.evaluate("root => root.scrollWidth - root.clientWidth") <= 1
-    explorer.page.set_viewport_size({"width": 1500, "height": 1900})
-    explorer.page.wait_for_timeout(1_000)
-
     rng = np.random.default_rng(1)
     ms = [explorer.click(*place) for place in rng.uniform(0.05, 0.95, (40, 2))]
     keep_times("explorer_clicks", ms, "smoke")
