@@ -45,7 +45,7 @@ gpu-train: .venv/installed
 	$(BIN)/python -m benchmarks.gpu_train
 
 lab: .venv/installed $(COPIES)
-	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/results/notebooks
+	$(BIN)/jupyter lab --ServerApp.ip=localhost --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/results/notebooks
 
 # Opening a notebook changes its file: so git's own is never opened. A copy older than git's
 # notebook gives way to it, and stays beside it.

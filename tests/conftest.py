@@ -16,7 +16,7 @@ from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.runs.results import Results
 from kikuhelpers.scans.public import in718_downloads
-from kikuhelpers.study import Study
+from kikuhelpers.study import PROJECT_ROOT, Study
 from kikuhelpers.study.layout import Layout, ModelScanFiles, ScanFiles
 from kikuhelpers.study.scans import VirtualData
 from kikuhelpers.study.stages import Job
@@ -159,3 +159,12 @@ def smoke(tmp_path_factory):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     (folder / "said.txt").write_text(done.stdout)
     return folder
+
+
+def keep_times(name: str, ms: list[float], study: str) -> None:
+    """Write what answers took beside the other benchmarks, in the project's results."""
+    found = {"answers": len(ms), "median_ms": np.median(ms), "q95_ms": np.quantile(ms, 0.95)}
+    text = {name: round(float(value), 1) for name, value in found.items()} | {"study": study}
+    folder = PROJECT_ROOT / "results" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(text, indent=1))

@@ -79,4 +79,6 @@ def test_the_lab_opens_copies(tmp_path):
         check=True,
     )
     lab = next(line for line in plan.stdout.splitlines() if "jupyter lab" in line)
-    assert "results/notebooks" in lab and f'root_dir="{PROJECT_ROOT}"' in lab
+    assert (
+        "results/notebooks" in lab and "ip=localhost" in lab and f'root_dir="{PROJECT_ROOT}"' in lab
+    )

@@ -1,7 +1,6 @@
 """Pages and widgets in a real browser: Debian's chromium without a screen, by Playwright."""
 
 import importlib.util
-import json
 import os
 import re
 import secrets
@@ -19,6 +18,7 @@ import pytest
 
 from docs.click_page import filled, tiles_of
 from kikuhelpers.study import PROJECT_ROOT
+from tests.conftest import keep_times
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -271,9 +271,10 @@ class Explorer:
     def __init__(self, page):
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
         page.get_by_text("| Idle").wait_for(timeout=120_000)
+        page.evaluate("window.acts = 0; addEventListener('pointerdown', () => acts++, true)")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_selector(ANSWERED, state="attached", timeout=180_000)
+        page.wait_for_selector(ANSWERED, state="attached", timeout=300_000)
         self.page, self.root = page, page.locator("[data-row]").first
         self.part = self.root.get_by_test_id
 
@@ -296,14 +297,28 @@ class Explorer:
 
 def test_the_explorer_answers_in_a_real_notebook(opened, lab):
     explorer = Explorer(opened(lab, viewport={"width": 1500, "height": 1900}))
-    seen, places = set(), set()
+    seen, places, acts = set(), set(), []
     for across, down in ((0.2, 0.2), (0.8, 0.3), (0.4, 0.8)):
         explorer.click(across, down)
+        acts.append(explorer.page.evaluate("acts"))
         seen.add(explorer.pattern("measured"))
         places.add(
             (explorer.root.get_attribute("data-row"), explorer.root.get_attribute("data-column"))
         )
     assert len(seen) == len(places) == 3
+    assert acts[0] <= 3, "from the opened notebook to a pattern: Run, Run All Cells, a click"
+
+    column = int(explorer.root.get_attribute("data-column"))
+    explorer.answer(lambda: explorer.page.keyboard.press("ArrowLeft"))
+    assert int(explorer.root.get_attribute("data-column")) == column - 1
+    box = explorer.part("map-a").bounding_box()
+    explorer.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    explorer.page.mouse.down()
+    far = box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"]
+    explorer.answer(lambda: explorer.page.mouse.move(*far, steps=3))
+    explorer.page.mouse.up()
+    assert explorer.part("specimen").inner_text() == "virtual wrought alloy"
+    assert explorer.part("key-b").is_visible(), "IPF-X has its key beside it"
 
     before = explorer.pattern("decoded")
     moved = "slider => { slider.value = 3; slider.dispatchEvent(new Event('input')) }"
@@ -320,13 +335,4 @@ def test_the_explorer_answers_in_a_real_notebook(opened, lab):
 
     rng = np.random.default_rng(1)
     ms = [explorer.click(*place) for place in rng.uniform(0.05, 0.95, (40, 2))]
-    keep_times(ms)
-
-
-def keep_times(ms: list[float]) -> None:
-    """Write what clicks took beside the other benchmarks, in the project's results."""
-    found = {"clicks": len(ms), "median_ms": np.median(ms), "q95_ms": np.quantile(ms, 0.95)}
-    folder = PROJECT_ROOT / "results" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = {name: round(float(value), 1) for name, value in found.items()}
-    (folder / "explorer_clicks.json").write_text(json.dumps(text | {"study": "smoke"}, indent=1))
+    keep_times("explorer_clicks", ms, "smoke")

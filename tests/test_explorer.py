@@ -1,6 +1,8 @@
 """The explorer: what it says of a point is what the files say, and what it decodes."""
 
+import math
 import shutil
+import tracemalloc
 
 import nbformat
 import numpy as np
@@ -15,30 +17,33 @@ from kikuhelpers.figures.explorer_widget import ExplorerWidget
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.latents.coding import decode
 from kikuhelpers.latents.features import feature_measures
-from kikuhelpers.patterns.up2 import to_counts, to_intensity
+from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
+from kikuhelpers.preprocessing.preprocess import preprocess
 from kikuhelpers.runs.files import save_array, save_csv, save_json
 from kikuhelpers.runs.results import MissingResultError, Results
+from kikuhelpers.scans.readers import convert_scan
 from kikuhelpers.study import PREPROCESSED, PROJECT_ROOT, StudyError
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.load import load_study
+from kikuhelpers.study.scans import PublicData
 from kikuhelpers.training.vae import KikuchiVAE
-from tests.conftest import SCAN_CARD, screen, stamp, write_scan
+from tests.conftest import SCAN_CARD, keep_times, scan_files, screen, stamp, write_scan
 
 SHAPE, STEP_UM, OFF_DEG = (16, 16), 6.0, 1.5
 SCAN, MODEL = "wrought", "vae-16"
 
 
-def orientation_map(turned_deg: float) -> CrystalMap:
+def orientation_map(turned_deg: float, shape=SHAPE) -> CrystalMap:
     """Two grains, the left one twice as sharp; one point is not indexed."""
-    rows, columns = np.indices(SHAPE)
+    (rows, columns), size = np.indices(shape), shape[0] * shape[1]
     right = (columns >= 8).ravel()
     angles = np.where(right, 30, 0) + turned_deg
-    euler = np.deg2rad(np.stack([angles, np.zeros(256), np.zeros(256)], axis=1))
-    phase = np.where(np.arange(256) == 255, -1, 0)
+    euler = np.deg2rad(np.stack([angles, np.zeros(size), np.zeros(size)], axis=1))
+    phase = np.where(np.arange(size) == size - 1, -1, 0)
     rng = np.random.default_rng(1)
     names = ("pq", "cm", "ci", "fit", "sharpness", "noise", "grod_deg", "kam_deg")
-    prop = {name: rng.uniform(1, 2, 256) * (2 - right) for name in names}
+    prop = {name: rng.uniform(1, 2, size) * (2 - right) for name in names}
     prop["grain"] = np.where(phase < 0, -1, right)
     phases = PhaseList(Phase("nickel", space_group=225))
     x, y = (STEP_UM * places.ravel() for places in (columns, rows))
@@ -61,31 +66,31 @@ def results(made) -> Results:
     return own
 
 
-def make_results(study) -> Results:
+def make_results(study, shape=SHAPE) -> Results:
     results, network, mask = Results(study), KikuchiVAE(16).eval(), screen()
     layout = results.layout
     assert layout.folder.name == "smoke"  # from now on it is this one, whatever the environment
     files, seen = layout.scan(SCAN), layout.model_scan(MODEL, SCAN)
     rng = np.random.default_rng(0)
-    counts = to_counts(rng.uniform(-1, 1, (*SHAPE, 120, 120)) * mask)
-    save_json(files.card, SCAN_CARD | {"map_shape": SHAPE})
+    counts = to_counts(rng.uniform(-1, 1, (*shape, 120, 120)) * mask)
+    save_json(files.card, SCAN_CARD | {"map_shape": shape})
     save_array(files.mask, mask)
     write_scan(files.preprocessed, counts, STEP_UM)
-    scale = np.ones(SHAPE, [(name, np.float32) for name in MAPS])
+    scale = np.ones(shape, [(name, np.float32) for name in MAPS])
     for name in MAPS:
-        scale[name] = rng.uniform(1, 100, SHAPE)
+        scale[name] = rng.uniform(1, 100, shape)
     save_array(files.camera_scale, scale)
     save_json(files.pattern_centre, {"pattern_centre": [0.51, 0.34, 0.63]})
-    save_map(files.orientations, orientation_map(0), (0.51, 0.34, 0.63))
+    save_map(files.orientations, orientation_map(0, shape), (0.51, 0.34, 0.63))
     layout.model(MODEL).weights.parent.mkdir(parents=True)
     save_file(network.state_dict(), layout.model(MODEL).weights)
-    latents = (0.5 * rng.standard_normal((*SHAPE, 16))).astype(np.float32)
+    latents = (0.5 * rng.standard_normal((*shape, 16))).astype(np.float32)
     latents[:, 8:, 3] += 5  # the second grain
     save_array(seen.latents, latents)
-    grains = orientation_map(0).get_map_data("grain").astype(int)
+    grains = orientation_map(0, shape).get_map_data("grain").astype(int)
     save_csv(feature_measures(latents, {}, grains), seen.features)
-    save_array(seen.pattern_loss, rng.uniform(40, 60, SHAPE).astype(np.float32))
-    save_map(seen.orientations, orientation_map(OFF_DEG), (0.51, 0.34, 0.63))
+    save_array(seen.pattern_loss, rng.uniform(40, 60, shape).astype(np.float32))
+    save_map(seen.orientations, orientation_map(OFF_DEG, shape), (0.51, 0.34, 0.63))
     for stage in ("01_diffraction_data", "02_preprocessing", "03_indexing"):
         stamp(study, stage, SCAN)
     stamp(study, "04_training", MODEL)
@@ -182,6 +187,54 @@ def test_every_map_of_the_menu_is_a_picture(explorer):
         assert set(bar) in (set(), {"limits", "stops"})
 
 
+def test_maps_are_made_once_and_mapped(results, monkeypatch):
+    first = Explorer(results, SCAN, MODEL)
+    assert all(isinstance(values, np.memmap) for values in first.maps.values())
+    pictures = {name: first.image(name)[0] for name in first.titles}
+    monkeypatch.setattr(Explorer, "_made_of", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(Explorer, "_of_points", lambda *_: pytest.fail("made again"))
+    again = Explorer(Results(results.study), SCAN, MODEL)
+    for name, picture in pictures.items():
+        np.testing.assert_array_equal(again.image(name)[0], picture)
+
+
+def test_maps_of_earlier_results_are_removed(results):
+    before = Explorer(results, SCAN, MODEL)._folder
+    path = Layout(results.study).model_scan(MODEL, SCAN).pattern_loss
+    save_array(path, np.full(SHAPE, 7, np.float32))
+    stamp(results.study, "06_reconstruction", MODEL, SCAN)
+    explorer = Explorer(Results(results.study), SCAN, MODEL)
+    assert (explorer.maps["residual"] == 7).all()
+    assert not before.exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_hindrance(results):
+    folder = results.layout.explorer(MODEL, SCAN)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("a file where the folder would be")
+    assert Explorer(results, SCAN, MODEL).at(3, 9)["numbers"]["pq"][0] > 0
+
+
+def test_memory_hardly_grows_with_the_map(tmp_path, monkeypatch):
+    monkeypatch.setattr("kikuhelpers.indexing.orientation_maps._AT_A_TIME", 100)
+    picture = np.zeros((2, 2, 3), np.uint8)
+    monkeypatch.setattr("kikuhelpers.figures.drawing.ipf_key", lambda _: picture)
+    points, first, again = [256, 1024], [], []
+    for size in points:
+        shape = math.isqrt(size), math.isqrt(size)
+        monkeypatch.setenv("KIKUHELPERS_RESULTS", str(tmp_path / str(size)))
+        made = make_results(load_study("smoke"), shape)
+        for peaks in (first, again):
+            tracemalloc.start()
+            explorer = Explorer(Results(made.study), SCAN, MODEL)
+            explorer.at(5, 1)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    grown = [(large - small) / np.diff(points)[0] for small, large in (first, again)]
+    assert grown[0] < 500 and grown[1] < 20, "bytes a point, when maps are made and afterwards"
+
+
 def test_an_empty_pattern_has_no_latents_and_is_black(results):
     path = Layout(results.study).model_scan(MODEL, SCAN).latents
     latents = np.array(results.model_scan(MODEL, SCAN).latents)
@@ -246,6 +299,48 @@ def test_what_cannot_be_answered_is_one_sentence(widget, question, words):
     assert words in said["error"] and not pictures
     assert len(said["error"].splitlines()) == 1
     assert not widget.answer({"ask": "point", "row": 0, "column": 0})[0].get("error")
+
+
+def test_the_key_of_its_colours_stands_beside_ipf_x(widget):
+    said, [colours, key] = widget.answer({"ask": "map", "name": "IPF-X"})
+    [(height, width, _)] = said["keys"]
+    assert len(colours) == 3 * 256 and len(key) == 3 * height * width
+    assert len(np.unique(np.frombuffer(key, np.uint8).reshape(-1, 3), axis=0)) > 100
+    assert widget.answer({"ask": "map", "name": "pq"})[0]["keys"] == []
+
+
+def test_without_a_name_the_first_model_is_opened_that_can_be(results):
+    layout = results.layout
+    layout.model("contrastive-16").weights.parent.mkdir(parents=True, exist_ok=True)
+    assert ExplorerWidget(results, "", "").explorer.model == MODEL
+
+
+def test_the_measured_crop_opens_from_the_archive_and_answers(measured_crop, tmp_path, monkeypatch):
+    monkeypatch.delenv("KIKUHELPERS_ARCHIVE")
+    study, part, own = load_study("in718_rx"), (0, 20), scan_files(tmp_path / "part")
+    scan = study.scan("rx")
+    data = PublicData(source="public", name="in718_rx", rows=part)
+    convert_scan(scan.model_copy(update={"data": data}), own, "rx")
+    preprocess(open_patterns(own.raw), scan.preprocessing, study.preprocessing, own, 1.0)
+    files, shape = Layout(study).scan("rx"), (120, 200)
+    save_array(files.mask, np.load(own.mask))
+    counts = open_patterns(own.preprocessed).reshape(-1, 120, 120)
+    with Up2Writer(files.preprocessed, shape, (120, 120), 1.0) as whole:
+        whole.append(counts)
+        for _ in range(*part[1:], shape[0]):  # the other rows are empty
+            whole.append(np.zeros((shape[1], 120, 120), np.uint16))
+    stamp(study, "02_preprocessing", "rx")
+    widget, alike, ms = ExplorerWidget(Results(study, archive=True), "rx", "vae-64"), [], []
+    places = np.random.default_rng(1).integers(0, (part[1], shape[1]), (20, 2))
+    for row, column in places.tolist():
+        said, _ = widget.answer({"ask": "point", "row": row, "column": column})
+        ms.append(said["ms"])
+        found = widget.explorer.at(row, column)
+        pair = [found[name][screen()] for name in ("measured", "decoded")]
+        alike.append(np.corrcoef(*pair)[0, 1])
+    keep_times("explorer_answers", ms, "in718_rx")
+    assert np.median(alike) > 0.8, "the archived network knows the pattern of that point"
+    assert said["numbers"]["pq"] and said["numbers"]["residual"] and said["euler"]
 
 
 def test_what_is_not_there_is_refused(results):

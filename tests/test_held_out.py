@@ -8,7 +8,7 @@ from orix.vector import Vector3d
 
 from kikuhelpers.indexing.orientation_maps import grod_deg, label_grains
 from kikuhelpers.study import StudyError
-from kikuhelpers.training.held_out import _twin_pair_points, _twin_pairs
+from kikuhelpers.training.held_out import _twin_pair_points, _twin_pairs, twins_joined
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def test_twins_of_other_crystals_are_not_known(xmap):
 
 def test_only_the_neighbours_in_twin_relation_are_a_pair(xmap):
     grains = xmap.prop["grain"].reshape(xmap.shape)
-    assert _twin_pairs(xmap).tolist() == [[grains[0, 0], grains[0, 10]]]
+    assert _twin_pairs(xmap, 50).tolist() == [[grains[0, 0], grains[0, 10]]]
+    joined = twins_joined(xmap)
+    assert joined[0, 0] == joined[0, 10] and len(np.unique(joined)) == len(np.unique(grains)) - 1
 
 
 def test_the_pairs_orientations_are_held_out_everywhere(xmap):

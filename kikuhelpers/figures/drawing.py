@@ -4,6 +4,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -148,6 +150,14 @@ def add_ipf_key(host: Axes, xmap):
     below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
     key.annotate(IPF_X, (0.5, 0), (0, -12), va="top", fontsize=SMALL_PT, **below)
     return key
+
+
+def ipf_key(xmap) -> np.ndarray:
+    """Return the colour key of a map's first phase as a small picture (h, w, 3) uint8."""
+    canvas = FigureCanvasAgg(Figure(figsize=(1.8, 1.6), dpi=200))
+    add_ipf_key(canvas.figure.add_axes((0, 0, 1, 1)), xmap)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _write(ax: Axes, text: str, point, offset_pt, **style) -> None:

@@ -7,7 +7,7 @@
 // Hooks for tests, as data-testid: study, scan, model, map-a, map-b (canvases; arrow keys move the
 // probe), choose-a, choose-b, pattern-measured, pattern-decoded, pattern-difference, numbers,
 // latents (the bars), slider-0 ... slider-7, reset, random, play-path, path-step, path-numbers,
-// play-line, line-step, profile, clusters, cluster-method, cluster-count, save-png, add-point,
+// play-line, line-step, key-a, key-b (colours of an IPF map), profile, clusters, cluster-method, cluster-count, save-png, add-point,
 // save-points, save-labels, status, ms. `ms` reads "41 ms (kernel 23 ms)" and has data-count, the
 // number of answers drawn so far; specimen says what the scan is of, and if it is virtual; the root
 // has data-row, data-column of the point that is shown.
@@ -149,8 +149,9 @@ function render({ model, el }) {
     const bar = element("canvas", { width: 300, height: 12, className: "bar" });
     const low = element("span"), high = element("span"), value = element("b");
     const legend = element("div", { className: "legend" }, low, bar, high, value);
-    const panel = { canvas, chooser, bar, low, high, value, legend };
-    panel.figure = element("figure", {}, chooser, canvas, legend);
+    const key = element("canvas", { test: `key-${side}`, className: "key", hidden: true, title: "colours of IPF-X" });
+    const panel = { canvas, chooser, bar, low, high, value, legend, key };
+    panel.figure = element("figure", {}, chooser, canvas, legend, key);
     const move = (event) => {
       const area = canvas.getBoundingClientRect(), [rows, columns] = state.shape;
       const along = (event.clientX - area.left) / area.width, down = (event.clientY - area.top) / area.height;
@@ -256,6 +257,11 @@ function render({ model, el }) {
     panel.image = picture(bytes(buffers[0]), rows, columns);
     panel.chooser.value = name;
     panel.legend.classList.toggle("bare", !answer.limits);
+    panel.key.hidden = !answer.keys.length;
+    for (const [height, width] of answer.keys) {
+      Object.assign(panel.key, { width, height });
+      panel.key.getContext("2d").drawImage(picture(bytes(buffers[1]), height, width), 0, 0);
+    }
     if (answer.limits) {
       const pen = panel.bar.getContext("2d"), shade = pen.createLinearGradient(0, 0, panel.bar.width, 0);
       answer.stops.forEach((colour, i) => shade.addColorStop(i / (answer.stops.length - 1), colour));
@@ -387,7 +393,7 @@ function render({ model, el }) {
     const body = [line(`point ${state.active}`, `row ${row}, column ${column}`), line("x right, y down", `${um.join(", ")} µm`),
       line("Euler angles (°)", euler ? euler.map((x) => x.toFixed(1)).join(", ") : "not indexed")];
     for (const [name, pair] of Object.entries(found)) {
-      body.push(pair ? line(state.maps[name], NUMBER(pair[0]), name === "grain" ? undefined : pair[1]) : line(state.maps[name], "–"));
+      body.push(pair ? line(state.maps[name], NUMBER(pair[0]), ["grain", "twins"].includes(name) ? undefined : pair[1]) : line(state.maps[name], "–"));
     }
     numbers.replaceChildren(element("thead", {}, element("tr", {}, element("th"), element("th", {}, "value"), element("th", {}, "percentile in the map"))), element("tbody", {}, ...body));
     for (const side of Object.values(sides)) {
@@ -454,6 +460,7 @@ function render({ model, el }) {
   player.path.load = async () => {
     state.active = "A";
     await show(...state.probes.A);
+    status.textContent = "decoding and indexing ...";
     const found = await asked({ ask: "path", start: state.probes.A, stop: state.probes.B, count: FRAMES });
     if (!found) return false;
     player.path.step.max = FRAMES - 1;

@@ -2,15 +2,23 @@
 
 What is at this point, what does this latent vector decode to, which clusters are there: answered
 from the results of a study, without a browser (:mod:`kikuhelpers.figures.explorer_widget`).
+
+Maps are made once, kept in the results folder, and mapped: memory does not grow with their number.
 """
 
+import hashlib
+import json
 import math
-from functools import cached_property
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
+from orix.quaternion import Rotation
 from skimage.draw import line
 from threadpoolctl import ThreadpoolController
 
@@ -21,16 +29,19 @@ from kikuhelpers.latents.coding import decode, load_model
 from kikuhelpers.latents.features import structured_features
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.streaming import chunks
-from kikuhelpers.patterns.up2 import to_intensity
+from kikuhelpers.patterns.up2 import release, to_intensity
 from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.study import PREPROCESSED
+from kikuhelpers.training.held_out import twins_joined
 
 Point = tuple[int, int]  # row and column
 Method = Literal["k-means", "HDBSCAN"]
 
 RGB, IPF, RESIDUAL, AWAY = "latent PCA", "IPF-X", "residual", "misorientation_deg"
-GRAINS, CLUSTERS, DETECTOR = "grain", "clusters", "detector"
+GRAINS, TWINS, CLUSTERS, DETECTOR = "grain", "twins", "clusters", "detector"
+KEY, ANGLES, PHASES = "IPF key", "angles", "phases"  # kept beside the maps
 LABEL_COLOURS = "tab20"  # of labels, which have no order; -1 is black
 # Title and colours of all maps but those of latent features.
 _TITLES = {
@@ -42,11 +53,14 @@ _TITLES = {
     "noise": ("noise (half range = 1)", drawing.QUALITY_COLOURS),
     "noise_counts": ("noise (counts) camera's scale", drawing.QUALITY_COLOURS),
     GRAINS: ("grains", LABEL_COLOURS),
+    TWINS: ("grains, twins joined (Σ3)", LABEL_COLOURS),
     CLUSTERS: ("clusters of the latent vector", LABEL_COLOURS),
     DETECTOR: ("virtual detector: mean of its pixels, −1 to 1", drawing.QUALITY_COLOURS),
     RGB: ("first three principal components of the latent vector", ""),
     IPF: (drawing.IPF_X, ""),
 }
+_KEPT = (*_TITLES.keys() - {CLUSTERS, DETECTOR, RGB}, KEY, ANGLES, PHASES)
+_SCHEMA = 1  # of what is kept; another one after a change of how a map is made
 _SAMPLE = 5_000  # points that clusters and principal components are found from
 _CLUSTERED_COMPONENTS = 8  # principal components in which HDBSCAN measures density
 _FEWEST, _SMALLEST = 20, 0.01  # points of a cluster of HDBSCAN, and their share of the sample
@@ -64,13 +78,10 @@ class Explorer:
     The scan's preprocessed patterns must be there, all else may be archived. StudyError or
     MissingResultError where the study has no such scan or model, or a result is not there.
 
-    Attributes
-    ----------
-    maps : dict
-        Scalar maps (rows, columns) float32 that the results hold, by name; NaN for no value.
-    ranked : list of int
-        Active latent features, most spatial structure first
-        (:func:`~kikuhelpers.latents.features.structured_features`).
+    ``maps`` are scalar maps (rows, columns) float32 that the results hold, by name, NaN for no
+    value; ``ranked`` the active latent features, most spatial structure first
+    (:func:`~kikuhelpers.latents.features.structured_features`); ``key`` the colours of IPF-X as a
+    small picture (h, w, 3), empty without orientations.
     """
 
     def __init__(self, results: Results, scan: str, model: str):
@@ -83,13 +94,21 @@ class Explorer:
         choices = structured_features(self.view, model, active)
         self.ranked = [choice.index for choice in choices]
         self._features = {choice.name: choice for choice in choices}
-        self.maps = {name: found for name in _TITLES if (found := self._scalar(name)) is not None}
+        self._folder = self._folder_of_maps()
+        source = View.whole(results, scan)  # holds what maps are made of until all are made
+        kept = {name: self._kept(name, partial(self._made_of, source, name)) for name in _KEPT}
+        self.key, self._ipf = kept.pop(KEY), kept.pop(IPF)
+        self._angles, self._phases = kept.pop(ANGLES), kept.pop(PHASES)
+        self.maps = {name: kept[name] for name in _TITLES if name in kept and kept[name].ndim == 2}
+        self._sorted = {
+            name: self._kept(f"{name} sorted", partial(_sorted, v)) for name, v in self.maps.items()
+        }
         self._made: dict[str, np.ndarray] = {}  # maps that the reader asked for
 
     @property
     def titles(self) -> dict[str, str]:
         """Title of each map by name, in the order of a menu."""
-        names = [RGB, *[IPF] * (self._xmap is not None), *self.maps, *self._made]
+        names = [RGB, *[IPF] * bool(self._ipf.size), *self.maps, *self._made]
         features = {name: f"{name}: {choice.reason}" for name, choice in self._features.items()}
         return features | {name: " ".join(_TITLES[name][0].split()) for name in names}
 
@@ -97,12 +116,12 @@ class Explorer:
         """A map by its name in ``titles``: (rows, columns), or (rows, columns, 3) of colours."""
         if name in self._features:
             index = self._features[name].index
-            parts = [np.array(part[..., index]) for _, part in chunks("latents", self.latents)]
-            return np.concatenate(parts)
+            feature = partial(np.take, indices=self.ranked.index(index), axis=1)
+            return self._kept(f"feature {index}", lambda: self._of_points(feature, np.nan))
         if name == RGB:
-            return self._principal_colours
-        if name == IPF and self._xmap is not None:
-            return self.view.ipf_x()
+            return self._kept(RGB, self._principal_colours)
+        if name == IPF and self._ipf.size:
+            return self._ipf
         if name in self.maps or name in self._made:
             return (self.maps | self._made)[name]
         raise ExplorerError(f"There is no map '{name}' of {self.model} on {self.scan}.")
@@ -124,31 +143,47 @@ class Explorer:
             stops = [to_hex(colour) for colour in colours(np.linspace(0, 1, _STOPS))]
             scaled, bar = (values - low) / (high - low), {"limits": [low, high], "stops": stops}
         rgb = colours(np.where(known, scaled, 0), bytes=True)[..., :3]
+        release(values)
         return np.where(known[..., np.newaxis], rgb, np.uint8(0)), bar
 
-    def _scalar(self, name: str) -> np.ndarray | None:
-        """A map of numbers; None where the results, or orix's map of orientations, lack it."""
+    def _folder_of_maps(self) -> Path:
+        """Folder of the maps of the present results; those of earlier ones are removed."""
+        records, names = self.results.all_records().items(), {self.scan, self.model}
+        made_by = {str(job): record for job, record in records if names.issuperset(job.parts)}
+        key = hashlib.sha256(json.dumps([_SCHEMA, made_by]).encode()).hexdigest()[:16]
+        folder = self.results.layout.explorer(self.model, self.scan)
+        for before in folder.glob("*"):
+            if before.name != key:
+                shutil.rmtree(before, ignore_errors=True)
+        return folder / key
+
+    def _kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What ``make`` returned once, mapped from its file."""
+        path = self._folder / f"{name}.npy"
+        if not path.is_file():
+            made = make()
+            try:
+                save_array(path, made)
+            except OSError:  # a full disk, or a folder that others own: it stays in memory
+                return made
+        return np.load(path, mmap_mode="r")
+
+    def _made_of(self, source: View, name: str) -> np.ndarray:
+        """A map, or what is kept beside them; empty where the results, or orix's map, lack it."""
+        xmap, decoded = source.orientations, partial(self.results.orientations, self.model)
+        makers = {
+            RESIDUAL: lambda: source.losses(self.model),
+            AWAY: lambda: orientation_maps.misorientation_map(xmap(), decoded(self.scan)),
+            IPF: source.ipf_x,
+            KEY: lambda: drawing.ipf_key(xmap()),
+            TWINS: lambda: twins_joined(xmap()),
+            ANGLES: lambda: xmap().rotations.to_euler(degrees=True).reshape(*xmap().shape, 3),
+            PHASES: lambda: xmap().get_map_data("phase_id"),
+        }
         try:
-            if name == RESIDUAL:
-                return self.view.losses(self.model)
-            if name == AWAY:
-                pair = (self.view.orientations(kind) for kind in (PREPROCESSED, self.model))
-                return orientation_maps.misorientation_map(*pair).astype(np.float32)
-            return self.view.property_map(name).astype(np.float32)
+            return makers.get(name, lambda: source.property_map(name))().astype(np.float32)
         except (MissingResultError, AttributeError):
-            return None
-
-    @cached_property
-    def _xmap(self):
-        """Orientations of the measured patterns; None without any."""
-        try:
-            return self.view.orientations()
-        except MissingResultError:
-            return None
-
-    @cached_property
-    def _rotations(self):
-        return self._xmap.rotations  # of all points; orix copies them each time it is asked
+            return np.empty(0, np.float32)
 
     def _sample(self) -> np.ndarray:
         """Active latents (n, features) of points spread evenly over the map."""
@@ -169,7 +204,6 @@ class Explorer:
         whole = np.concatenate(found)
         return whole.reshape(*self.latents.shape[:2], *whole.shape[1:])
 
-    @cached_property
     def _principal_colours(self) -> np.ndarray:
         from sklearn.decomposition import PCA  # seconds: a click does not wait for it
 
@@ -193,12 +227,14 @@ class Explorer:
         numbers = dict.fromkeys(self.maps)
         for name, values in self.maps.items():
             if np.isfinite(value := values[row, column]):
-                below, known = (values <= value).sum(), np.isfinite(values).sum()
-                numbers[name] = (float(value), 100 * float(below / known))
-        euler, place = None, row * self.latents.shape[1] + column
-        if self._xmap is not None and self._xmap.phase_id[place] != orientation_maps.NOT_INDEXED:
-            euler = self._rotations[place].to_euler(degrees=True).ravel().tolist()
+                known = self._sorted[name]
+                below = np.searchsorted(known, value, side="right")
+                numbers[name] = (float(value), 100 * float(below / len(known)))
+        there = self._phases.size and self._phases[row, column] != orientation_maps.NOT_INDEXED
+        euler = self._angles[row, column].tolist() if there else None
         found = {"measured": to_intensity(self.patterns[row, column]), "latents": latents}
+        for mapped in (self.patterns, self.latents, *self.maps.values(), *self._sorted.values()):
+            release(mapped)
         return found | {"decoded": self.decode(latents)[0], "euler": euler, "numbers": numbers}
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -225,7 +261,7 @@ class Explorer:
         share = np.linspace(0, 1, count, dtype=np.float32)[:, np.newaxis]
         latents = (1 - share) * self.latents[start] + share * self.latents[stop]
         patterns = self.decode(latents)
-        if self._xmap is None:
+        if not self._phases.size:
             return patterns, {}
         found = self.view.index(patterns)
         numbers = {n: np.where(found.is_indexed, found.prop[n], np.nan) for n in ("fit", "ci")}
@@ -233,11 +269,10 @@ class Explorer:
         return patterns, numbers | {name: self._away_deg(found, p) for name, p in ends.items()}
 
     def _away_deg(self, found, point: Point) -> np.ndarray:
-        place = point[0] * self.latents.shape[1] + point[1]
-        phase, away = self._xmap.phase_id[place], np.full(found.size, np.nan)
+        phase, away = int(self._phases[point]), np.full(found.size, np.nan)
         of = found.phase_id == phase
-        if group := orientation_maps.point_groups(self._xmap).get(int(phase)):
-            own = self._rotations[np.full(of.sum(), place)]
+        if group := orientation_maps.point_groups(found).get(phase):
+            own = Rotation.from_euler(np.tile(self._angles[point], (of.sum(), 1)), degrees=True)
             away[of] = orientation_maps.disorientation_deg(found.rotations[of], own, group)
         return away
 
@@ -299,3 +334,7 @@ class Explorer:
             if not all(0 <= n < size for n, size in zip(point, shape, strict=True)):
                 where, size = "row {}, column {}".format(*point), "{} x {}".format(*shape)
                 raise ExplorerError(f"There is no {where} in a map of {size} points.")
+
+
+def _sorted(values: np.ndarray) -> np.ndarray:
+    return np.sort(values[np.isfinite(values)])

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError, validate_call
 
 from kikuhelpers.figures import drawing
-from kikuhelpers.figures.explorer import Explorer, ExplorerError, Method, Point
+from kikuhelpers.figures.explorer import IPF, Explorer, ExplorerError, Method, Point
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, load_study
@@ -26,9 +26,10 @@ _QUESTIONS = ("open", "map", "point", "decode", "path", "line", "detector", "clu
 class ExplorerWidget(anywidget.AnyWidget):
     """The explorer in a notebook; ``explorer.js`` says what its front end asks and draws.
 
-    Parameters are those of :class:`Explorer`. A question is ``{"ask": name, "id": any, ...}``, its
-    values those of the method ``_name`` here; the answer holds the same ``id``, the milliseconds
-    ``ms`` that it took, and either what was asked for or an ``error`` of one sentence.
+    Parameters are those of :class:`Explorer`; "" stands for the first that can be opened. A
+    question is ``{"ask": name, "id": any, ...}``, its values those of the method ``_name`` here;
+    the answer holds the same ``id``, the milliseconds ``ms`` that it took, and either what was
+    asked for or an ``error`` of one sentence.
     """
 
     _esm = Path(__file__).with_name("explorer.js")
@@ -36,7 +37,7 @@ class ExplorerWidget(anywidget.AnyWidget):
 
     def __init__(self, results: Results, scan: str, model: str):
         super().__init__()
-        self.explorer = Explorer(results, scan, model)
+        self.explorer = _explorer(results, scan, model)
         self._measured = self.explorer.at(0, 0)["measured"]  # what decoded patterns stand beside
         self.on_msg(lambda _, question, __: self.send(*self.answer(question)))
 
@@ -67,9 +68,7 @@ class ExplorerWidget(anywidget.AnyWidget):
             results, scan, model = Results(load_study(study), archive=True), "", ""
         source, names = results.study.origin.source, results.study.mapped_scans
         if study or scan or model:
-            scan = scan or names[0]
-            usable = [*_usable(results, scan), *results.study.models]
-            self.explorer = Explorer(results, scan, model or next(iter(usable), ""))
+            self.explorer = _explorer(results, scan, model)
         now, there = self.explorer, root_of("results")
         files = sorted(path.stem for path in (PROJECT_ROOT / "studies").glob("*.yaml"))
         chosen = {"study": source, "scan": now.scan, "model": now.model, "label": now.view.label}
@@ -81,7 +80,8 @@ class ExplorerWidget(anywidget.AnyWidget):
     @validate_call
     def _map(self, name: str):
         colours, bar = self.explorer.image(name)
-        return bar, [colours]
+        key = [self.explorer.key.astype(np.uint8)] if name == IPF else []
+        return bar | {"keys": [picture.shape for picture in key]}, [colours, *key]
 
     @validate_call
     def _point(self, row: int, column: int):
@@ -143,6 +143,13 @@ def _plain(value):
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return None if value != value else value
+
+
+def _explorer(results: Results, scan: str, model: str) -> Explorer:
+    """Open a scan through a model: the study's first ones that can be, where none is named."""
+    scan = scan or results.study.mapped_scans[0]
+    usable = [*_usable(results, scan), *results.study.models, ""]
+    return Explorer(results, scan, model or usable[0])
 
 
 def _usable(results: Results, scan: str) -> list[str]:

@@ -18,12 +18,9 @@ FIGURES = {int(stem[3:5]): stem for stem in _STEMS}
 
 
 class FigureSet:
-    """The figures of one study: draw, write and account for them one by one.
+    """The figures of a study whose stages have run up to Table 1, one by one.
 
-    Parameters
-    ----------
-    results
-        Of a study whose stages have run up to Table 1. Models without results are left out.
+    Models without results are left out.
 
     Examples
     --------

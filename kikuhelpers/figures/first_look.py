@@ -166,24 +166,10 @@ class FirstLook:
 def new_study(path: str | Path, **settings: Any) -> tuple[Path, Path]:
     """Write a study of a scan, every choice as a commented line, and a preview of the scan.
 
-    Parameters
-    ----------
-    path
-        The scan's file: whatever kikuchipy reads, an EDAX UP1/UP2 file, or images.
-    **settings
-        Others of :class:`~kikuhelpers.study.scans.FileData`: map_shape, offset, step_um ...
-
-    Returns
-    -------
-    study, picture : Path
-        ``<scan>.yaml`` and ``<scan>.png`` in the present folder.
-
-    Raises
-    ------
-    StudyError
-        A study of that name is there.
-    PatternFileError
-        The file cannot be read.
+    The scan's file is whatever kikuchipy reads, an EDAX UP1/UP2 file, or images; ``settings`` are
+    others of :class:`~kikuhelpers.study.scans.FileData`: map_shape, offset, step_um ... Returns
+    ``<scan>.yaml`` and ``<scan>.png`` in the present folder. StudyError if one of them is there,
+    PatternFileError if the scan cannot be read.
     """
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") or "scan"
     study, png = Path(f"{name}.yaml"), Path(f"{name}.png")

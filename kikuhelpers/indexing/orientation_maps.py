@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 NOT_INDEXED = -1
+_AT_A_TIME = 50_000  # points: of each there is a kB while it is worked on
 
 
 def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) -> np.ndarray:
@@ -157,11 +158,12 @@ def ipf_colours(xmap: CrystalMap) -> np.ndarray:
 
     In the TSL key of each phase.
     """
-    colours = np.zeros((xmap.size, 3))
+    colours, rotations = np.zeros((xmap.size, 3)), xmap.rotations.data
     for phase, group in point_groups(xmap).items():
-        of = xmap.phase_id == phase
-        turned = Orientation(xmap.rotations.data[of], symmetry=group)
-        colours[of] = IPFColorKeyTSL(group, Vector3d.xvector()).orientation2color(turned)
+        key, of = IPFColorKeyTSL(group, Vector3d.xvector()), np.flatnonzero(xmap.phase_id == phase)
+        for part in _parts(of):
+            turned = Orientation(rotations[part], symmetry=group)
+            colours[part] = key.orientation2color(turned)
     return colours.reshape(*xmap.shape, 3)
 
 
@@ -191,19 +193,28 @@ def _neighbours(shape, down, right):
 def _between_deg(xmap_a, here, xmap_b, there):
     """Return disorientations in degrees of points by flat index, NaN if not of one phase."""
     angles, phases = np.full(len(here), np.nan), xmap_a.phase_id[here]
+    rotations = xmap_a.rotations, xmap_b.rotations  # orix copies them each time it is asked
     for phase, group in point_groups(xmap_a).items():
-        of = (phases == phase) & (xmap_b.phase_id[there] == phase)
-        pair = xmap_a.rotations[here[of]], xmap_b.rotations[there[of]]
-        angles[of] = disorientation_deg(*pair, group)
+        of = np.flatnonzero((phases == phase) & (xmap_b.phase_id[there] == phase))
+        for part in _parts(of):
+            pair = rotations[0][here[part]], rotations[1][there[part]]
+            angles[part] = disorientation_deg(*pair, group)
     return angles
 
 
 def _nearest_equivalents(quaternions, references, group):
     """Return each quaternion's symmetric equivalent, of either sign, nearest its reference."""
-    operators = group[~group.improper].data
-    q = Quaternion(quaternions)
-    # <s q, r> = <s, r q*>: one matrix product finds the best operator of every point.
-    overlap = (Quaternion(references) * ~q).data @ operators.T
-    best = np.abs(overlap).argmax(axis=1)
-    sign = np.sign(np.take_along_axis(overlap, best[:, np.newaxis], axis=1))
-    return (Quaternion(operators[best]) * q).data * sign
+    operators, found = group[~group.improper].data, np.empty_like(quaternions)
+    for part in _parts(np.arange(len(quaternions))):
+        q = Quaternion(quaternions[part])
+        # <s q, r> = <s, r q*>: one matrix product finds the best operator of every point.
+        overlap = (Quaternion(references[part]) * ~q).data @ operators.T
+        best = np.abs(overlap).argmax(axis=1)
+        sign = np.sign(np.take_along_axis(overlap, best[:, np.newaxis], axis=1))
+        found[part] = (Quaternion(operators[best]) * q).data * sign
+    return found
+
+
+def _parts(points):
+    """Return an array of points in parts, so that memory does not grow with the map."""
+    return np.array_split(points, 1 + len(points) // _AT_A_TIME)

@@ -10,6 +10,7 @@
     <results>/<study>/notebooks/               the executed notebooks
     <results>/<study>/runs/                    the record of each job: <notebook>.<parts>.json
     <results>/<study>/export/<scan>/           the scan in other programs' formats, if asked for
+    <results>/<study>/explorer/<model>/<scan>/ maps that the explorer made once
     <figures>/<study>/                         tables and figures
     <archive>/<study>/                         small copies of results, see kikuhelpers.runs.archive
 """
@@ -221,6 +222,10 @@ class Layout:
     def export(self, scan: str) -> Path:
         """Folder of a scan in other programs' formats; no output of the graph."""
         return self.folder / "export" / scan
+
+    def explorer(self, model: str, scan: str) -> Path:
+        """Folder of the maps that the explorer made once; no output of the graph."""
+        return self.folder / "explorer" / model / scan
 
     @property
     def warm(self) -> Path:

@@ -8,6 +8,8 @@ then decoded is an orientation never seen.
 import numpy as np
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from kikuhelpers.indexing.orientation_maps import central_points, disorientation_deg, point_groups
 from kikuhelpers.runs.results import Results
@@ -41,7 +43,7 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
             f"hold_out knows the twins of one {CUBIC} phase only, not of {xmap.phases.names}: "
             "leave it out."
         )
-    pairs = _twin_pairs(xmap)
+    pairs = _twin_pairs(xmap, _SMALLEST_GRAIN)
     if not len(pairs):
         raise StudyError(
             "hold_out finds no two neighbouring grains that are twins: take another scan."
@@ -61,10 +63,24 @@ def _twin_pair_points(xmap: CrystalMap, near_deg: float, largest_share: float) -
     return taken[largest].reshape(xmap.shape)
 
 
-def _twin_pairs(xmap: CrystalMap) -> np.ndarray:
-    """Pairs of neighbouring grains in twin relation, (n, 2) labels."""
+def twins_joined(xmap: CrystalMap) -> np.ndarray:
+    """Number of every point's grain, the same for grains in twin relation: (rows, columns) int.
+
+    -1 without a grain. As grains stand where the map is not of one cubic phase.
+    """
+    grains, groups = xmap.get_map_data("grain"), point_groups(xmap)
+    if [group.name for group in groups.values()] != [CUBIC]:
+        return grains
+    ends, count = tuple(_twin_pairs(xmap, 1).T), grains.max() + 1
+    graph = coo_array((np.ones(len(ends[0])), ends), shape=(count, count))
+    joined = connected_components(graph, directed=False)[1]
+    return np.where(grains >= 0, joined[grains], grains)
+
+
+def _twin_pairs(xmap: CrystalMap, smallest: int) -> np.ndarray:
+    """Pairs of neighbouring grains in twin relation, (n, 2) labels, of so many points or more."""
     grains = np.asarray(xmap.prop["grain"]).reshape(xmap.shape)
-    middles = central_points(xmap, _SMALLEST_GRAIN)
+    middles = central_points(xmap, smallest)
     sides = [(grains[1:], grains[:-1]), (grains[:, 1:], grains[:, :-1])]
     pairs = np.hstack([np.stack([a.ravel(), b.ravel()]) for a, b in sides])
     pairs = pairs[:, (pairs[0] != pairs[1]) & np.isin(pairs, [*middles]).all(axis=0)]
