@@ -25,7 +25,7 @@ CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not s
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
 IPF_X = "IPF-X (X up)"
 
-KEY_MM = 38.0  # height of a colour key with its labels
+KEY_MM = 43.0  # height of a colour key with its labels
 _BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
 _OUTLINE = [withStroke(linewidth=1.5, foreground="black")]
 
