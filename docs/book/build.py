@@ -189,7 +189,8 @@ def _study(source: Source, study: str) -> None:
     drawn = json.loads((folder / "figures.json").read_text())
     cells, pictures = _cells_with_figures(), sorted(folder.glob("*.png"))
     parts = [f"# {_title(study)}\n"]
-    for begins, (notebook, caption) in cells.items():
+    # The paper's figures come first.
+    for begins, (notebook, caption) in sorted(cells.items(), key=lambda c: c[0][:3] != "fig"):
         mine = [p for p in pictures if begins == max(filter(p.stem.startswith, cells), key=len)]
         if not mine:
             continue

@@ -17,7 +17,6 @@ from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import load_study
-from kikuhelpers.study.stages import Job, jobs_of
 
 DPI, COLOURS = 100, 256
 MOST_BYTES = 3_000_000  # of a study's notebooks in the archive
@@ -29,14 +28,15 @@ _FOLDERS = re.compile(r"(?<![\w.)<:/~])/(?:[^\s/\"'<>]+/)+")
 def archive(results: Results, stages: list[str]) -> None:
     """Write the executed notebooks of the stages, by the beginning of their names; all if none."""
     folder, done = results.layout.archive / "notebooks", set()
-    wanted = [job for job in jobs_of(results.study) if job.stage.startswith(tuple(stages or [""]))]
-    for job in wanted:
+    for job, record in results.all_records().items():
         executed = results.layout.folder_of(job) / "notebooks" / f"{job}.ipynb"
-        if job.stage in done or not executed.is_file() or results.lacks(job):
+        wanted = job.stage.startswith(tuple(stages or [""])) and job.stage not in done
+        if not wanted or not executed.is_file():
             continue
         done.add(job.stage)
         notebook = without_the_machine(json.loads(executed.read_text("utf-8")))
-        notebook["metadata"]["executed"] = _origin(results, job)
+        origin = {"study": results.study.name, "of": job.parts, "commit": record["commit"]}
+        notebook["metadata"]["executed"] = origin
         with written_aside(folder / f"{job.stage}.ipynb") as temporary:
             temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
         print(f"archived {job}")
@@ -44,11 +44,6 @@ def archive(results: Results, stages: list[str]) -> None:
         raise SentenceError(f"{results.layout.folder} has no executed notebook: run the study.")
     size = sum(path.stat().st_size for path in folder.glob("*.ipynb"))
     print(f"{size / 1e6:.1f} of {MOST_BYTES / 1e6:.0f} MB in {folder}")
-
-
-def _origin(results: Results, job: Job) -> dict:
-    commit = results.record(job)["commit"]
-    return {"study": results.study.name, "of": list(job.parts), "commit": commit}
 
 
 def without_the_machine(notebook: dict) -> dict:
@@ -83,7 +78,10 @@ def _picture(png: str) -> str:
     size = [round(side * share) for side in image.size]
     small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    small.quantize(COLOURS).save(file, "PNG", optimize=True, dpi=(DPI, DPI))
+    # By the spread of colours, not by how many pixels have one: else the colour key of orientations
+    # gets few, where most of a figure is grey.
+    small = small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3)
+    small.save(file, "PNG", optimize=True, dpi=(DPI, DPI))
     return base64.b64encode(file.getvalue()).decode()
 
 
