@@ -69,7 +69,8 @@ class Source:
     def write_all(self) -> None:
         for path, name in self.pages.items():
             text = path.read_text()
-            title = "" if text.startswith("# ") else f"# {path.stem}\n\n"
+            words = re.sub(r"(\D)(\d)", r"\1 \2", path.stem).capitalize()  # table1: "Table 1"
+            title = "" if text.startswith("# ") else f"# {words}\n\n"
             self.write(name, title + self.linked(text, path.parent, name))
         for name, path in self.notebooks.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
