@@ -31,6 +31,7 @@ figure: .venv/installed
 
 archive: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY) --archive
+	$(BIN)/python -m docs.book.executed $(STUDY)
 
 test: .venv/installed
 	$(BIN)/python -m pytest

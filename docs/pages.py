@@ -1,10 +1,12 @@
-"""Write docs/results.md, its numbers looked up in the tables: python -m docs.pages.
+"""Write pages of docs/, their numbers looked up in the tables: python -m docs.pages.
 
-The template docs/results.md.jinja holds the words. Each look-up names a CSV, a column and a
-pandas query, and fails where no row answers, or several where one is asked for.
+The templates docs/*.md.jinja hold the words. Each look-up names a CSV, a column and a pandas
+query, and fails where no row answers, or several where one is asked for.
 """
 
 import functools
+import json
+from pathlib import Path
 
 import jinja2
 import pandas as pd
@@ -12,8 +14,7 @@ import pandas as pd
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study import PROJECT_ROOT
 
-TEMPLATE = PROJECT_ROOT / "docs" / "results.md.jinja"
-PAGE = PROJECT_ROOT / "docs" / "results.md"
+TEMPLATES = sorted((PROJECT_ROOT / "docs").glob("*.md.jinja"))
 
 
 @functools.cache
@@ -60,19 +61,28 @@ def count(file: str, query: str) -> int:
     return len(_table(file).query(query, engine="python"))
 
 
-def page() -> str:
-    """Return docs/results.md."""
-    helpers = (column, shown, number, span, interval, count)
+def bench(file: str, part: str, case: str) -> dict:
+    """Return the one measurement of a file of ``make bench``."""
+    measured = json.loads((PROJECT_ROOT / f"{file}.json").read_text("utf-8"))["measurements"]
+    [found] = (m for m in measured if (m["part"], m["case"]) == (part, case))
+    ours, theirs = (found.get(of, {}).get("patterns_per_s") for of in ("ours", "plain"))
+    return found | ({"rate": ours, "times": ours / theirs} if ours else {})
+
+
+def page(template: Path) -> str:
+    """Return a page of docs/."""
+    helpers = (column, shown, number, span, interval, count, bench)
     names = {helper.__name__: helper for helper in helpers}
     names["text"] = lambda file: (PROJECT_ROOT / file).read_text("utf-8").strip()
     words = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return words.from_string(TEMPLATE.read_text("utf-8")).render(names)
+    return words.from_string(template.read_text("utf-8")).render(names)
 
 
 def main() -> None:
-    """Renew the page."""
-    with written_aside(PAGE) as temporary:
-        temporary.write_text(page(), "utf-8")
+    """Renew the pages."""
+    for template in TEMPLATES:
+        with written_aside(template.with_suffix("")) as temporary:
+            temporary.write_text(page(template), "utf-8")
 
 
 if __name__ == "__main__":

@@ -347,8 +347,9 @@ def test_the_table_of_the_results_is_the_studys():
     assert made.strip() in (PROJECT_ROOT / "docs" / "results.md").read_text()
 
 
-def test_the_results_page_is_what_its_command_makes():
-    assert pages.PAGE.read_text("utf-8") == pages.page()
+@pytest.mark.parametrize("template", pages.TEMPLATES, ids=lambda path: path.stem)
+def test_pages_are_what_their_command_makes(template):
+    assert template.with_suffix("").read_text("utf-8") == pages.page(template)
 
 
 def test_a_look_up_without_one_answer_fails():

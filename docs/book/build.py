@@ -1,7 +1,7 @@
 """Build the book, a static site, from what is there: python -m docs.book.build (or make book).
 
 Nothing is computed and nothing fetched. Pages come from docs/*.md, from the tables and figures of
-the studies, from executed notebooks where results or archive hold them, and from docstrings.
+the studies, from executed notebooks where the archive holds them, and from docstrings.
 Sources are written to a temporary folder; the site goes to ``<results>/book/`` only if Sphinx has
 no warning and every link and picture is there.
 """
@@ -31,6 +31,9 @@ FRONT_TEXTS = (
     "Orientation and image quality of measured patterns, and of what each network decodes.",
 )
 VERDICTS = ("holds", "holds in part", "does not hold", "cannot be tested here")
+# Notebooks have outputs of the first of these studies that archived them, see executed.py.
+EXECUTED = ("in718_rx", "virtual", "quick", "smoke")
+_HEADING = re.compile(r"(?:#+ |\*\*)(.+?)(?:\n|\.\*\* )(.*)", re.DOTALL)  # and what follows
 _LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 _HERE = Path(__file__).parent
 
@@ -51,17 +54,11 @@ class Source:
         self.notebooks = self._notebooks()
 
     def _notebooks(self) -> dict[str, Path]:
-        """Notebooks by the name of their page: executed ones, and all as they stand in git."""
-        found = {
-            f"notebooks/{p.stem}": p for p in sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb"))
-        }
-        for study in STUDIES:
-            for place in (
-                root_of("archive") / study / "notebooks",
-                root_of("results") / study / "notebooks",
-            ):
-                for path in sorted(place.glob("*.ipynb")):
-                    found[f"studies/{study}/notebooks/{path.stem}"] = path
+        """Notebooks by the name of their page: as a study executed them, or as git holds them."""
+        found = {}
+        for path in sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb")):
+            places = (root_of("archive") / study / "notebooks" / path.name for study in EXECUTED)
+            found[f"notebooks/{path.stem}"] = next((p for p in places if p.is_file()), path)
         return found
 
     def write(self, name: str, text: str) -> None:
@@ -72,16 +69,19 @@ class Source:
     def write_all(self) -> None:
         for path, name in self.pages.items():
             text = path.read_text()
-            title = "" if text.startswith("# ") else f"# {path.stem}\n\n"
+            words = re.sub(r"(\D)(\d)", r"\1 \2", path.stem).capitalize()  # table1: "Table 1"
+            title = "" if text.startswith("# ") else f"# {words}\n\n"
             self.write(name, title + self.linked(text, path.parent, name))
         for name, path in self.notebooks.items():
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             notebook = json.loads(path.read_text())
-            for cell in notebook["cells"]:
-                if cell["cell_type"] == "markdown":
-                    cell["source"] = self.linked(
-                        "".join(cell["source"]), PROJECT_ROOT / "notebooks", name
-                    )
+            first, *others = (c for c in notebook["cells"] if c["cell_type"] == "markdown")
+            for cell in (first, *others):
+                text = "".join(cell["source"])
+                cell["source"] = self.linked(text, PROJECT_ROOT / "notebooks", name)
+            first["source"] += f"\n\n{_executed_on(notebook)}"
+            for cell in others:
+                cell["source"] = f'<a id="{_anchor(cell)}"></a>\n\n{cell["source"]}'
             (self.folder / f"{name}.ipynb").write_text(json.dumps(notebook))
 
     def linked(self, text: str, beside: Path, page: str) -> str:
@@ -167,34 +167,65 @@ def _title(study: str) -> str:
     return yaml.safe_load((PROJECT_ROOT / "studies" / f"{study}.yaml").read_text())["title"]
 
 
+def _executed_on(notebook: dict) -> str:
+    """What a page of a notebook says of its outputs."""
+    run = notebook["metadata"].get("executed")
+    if run is None:
+        return ":::{note}\nShown as it stands in the repository, without outputs.\n:::"
+    of = ", ".join(f"`{part}`" for part in run["of"])
+    on = f"study `{run['study']}` ({_title(run['study'])})" + (f", on {of}" if of else "")
+    return f":::{{note}}\nExecuted in the {on}, at commit `{run['commit']}`.\n:::"
+
+
+def _anchor(cell: dict) -> str:
+    return f"cell-{cell['id']}"
+
+
 def _study(source: Source, study: str) -> None:
-    """A page of a study's figures, each with its caption and where it comes from."""
+    """A page of a study's figures, each with its caption and the cell and commit that made it."""
     folder, page = PROJECT_ROOT / "figures" / study, f"studies/{study}/index"
-    run = json.loads((folder / "run.json").read_text())
-    commits = {name: record["commit"] for name, record in run["runs"].items()}
+    runs = json.loads((folder / "run.json").read_text())["runs"]
+    commits = {name: run["commit"] for name, run in runs.items()}
+    commits["12_claims"] = pd.read_csv(folder / "claims.csv")["commit"].iloc[0]
+    drawn = json.loads((folder / "figures.json").read_text())
+    cells, pictures = _cells_with_figures(), sorted(folder.glob("*.png"))
     parts = [f"# {_title(study)}\n"]
-    for name, figure in json.loads((folder / "figures.json").read_text()).items():
-        for picture in (n for n in figure["files"] if n.endswith(".png")):
-            path = PROJECT_ROOT / "kikuhelpers" / "figures" / f"{name}.py"
-            caption = path.read_text().split('"""')[1].strip()
-            executed = f"studies/{study}/notebooks/11_figures"
-            notebook = executed if executed in source.notebooks else "notebooks/11_figures"
-            parts += [
-                f"## {caption.splitlines()[0].rstrip('.')}\n",
-                f"![{name}]({source.file(folder / picture, page, True)})\n",
-                *(_paragraphs(caption)[1:]),
-                *(f"- {choice}\n" for choice in figure["choices"] + figure["missing"]),
-                f"\n*Made by [notebook 11]({_up(page)}{notebook}.ipynb) at commit "
-                f"`{commits['11_figures']}`.*\n",
-            ]
+    # The paper's figures come first.
+    for begins, (notebook, caption) in sorted(cells.items(), key=lambda c: c[0][:3] != "fig"):
+        mine = [p for p in pictures if begins == max(filter(p.stem.startswith, cells), key=len)]
+        if not mine:
+            continue
+        text = source.linked("".join(caption["source"]), PROJECT_ROOT / "notebooks", page)
+        title, text = _HEADING.match(text).groups() if _HEADING.match(text) else (begins, text)
+        parts += [f"## {title.replace('_', ' ').strip().capitalize()}\n"]
+        parts += [f"![{p.stem}]({source.file(p, page, True)})\n" for p in mine]
+        parts += [text + "\n"]
+        for of in (drawn[p.stem] for p in mine if p.stem in drawn):
+            parts += [f"- {line}\n" for line in of["choices"] + of["missing"]]
+        cell = f"{_up(page)}notebooks/{notebook}.html#{_anchor(caption)}"
+        parts += [
+            f'\n*Made in <a href="{cell}">this cell of notebook {notebook[:2]}</a> at commit '
+            f"`{commits[notebook]}`.*\n"
+        ]
+    tables = [f"[{p.name}]({source.file(p, page, False)})" for p in sorted(folder.glob("*.csv"))]
+    parts += [f"## Tables as CSV\n\n{', '.join(tables)}\n"]
     own = [n for n in source.pages.values() if n.startswith(f"studies/{study}/")]
-    own += [n for n in source.notebooks if n.startswith(f"studies/{study}/")]
-    parts.append(_contents("Tables and executed notebooks", own))
+    parts.append(_contents("Tables", own))
     source.write(page, "\n".join(parts))
 
 
-def _paragraphs(docstring: str) -> list[str]:
-    return [part + "\n" for part in docstring.split("\n\n")]
+def _cells_with_figures() -> dict[str, tuple[str, dict]]:
+    """How names of pictures begin, with the notebook and the cell that holds their caption."""
+    found = {}
+    for path in sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        for at, cell in enumerate(cells):
+            code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            if number := re.search(r"figures\.make\((\d+)\)", code):
+                found[f"fig{int(number[1]):02d}_"] = path.stem, cells[at + 1]  # below the figure
+            elif name := re.search(r"save_figure\(.*folder, f?\"([^\"{]+)", code):
+                found[name[1]] = path.stem, cells[at - 1]
+    return found
 
 
 def _explore(source: Source) -> None:
