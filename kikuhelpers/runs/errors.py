@@ -20,10 +20,7 @@ def in_one_sentence(kind: type[SentenceError], name: str, what_to_do: str) -> It
     except SentenceError:
         raise
     except Exception as error:
-        deep = isinstance(error, RecursionError)  # whose words depend on where it happened
-        words = (
-            "it is nested too deep"
-            if deep
-            else " ".join(str(error).split()) or type(error).__name__
-        )
+        words = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, RecursionError):  # whose words depend on where it happened
+            words = "it is nested too deep"
         raise kind(f"{name} cannot be read ({words}): {what_to_do}.") from error
