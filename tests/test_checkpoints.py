@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch,
             content[len(content) // 2] ^= 1
             files.checkpoint.write_bytes(content)
             assert load_checkpoint(files)["progress"]["step"] == 4
-            assert "checkpoint.pt cannot be used (" in capsys.readouterr().out
+            assert "checkpoint.pt cannot be read (" in capsys.readouterr().out
         history = train(Results(study), "vae-16")
         results.append((load_file(Layout(study).model("vae-16").weights), history))
     (whole, history), (resumed, again) = results
@@ -136,7 +136,7 @@ def test_every_damage_is_seen(tmp_path, damage, capsys):
     assert not capsys.readouterr().out
     files.checkpoint.write_bytes(damage(files.checkpoint.read_bytes()))
     assert load_checkpoint(files)["step"] == "number 1"
-    assert "checkpoint.pt cannot be used (" in capsys.readouterr().out
+    assert "checkpoint.pt cannot be read (" in capsys.readouterr().out
     files.checkpoint_before.write_bytes(b"")
     assert load_checkpoint(files) is None
     remove_checkpoints(files)

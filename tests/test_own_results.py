@@ -196,7 +196,7 @@ FITTING = [
     (f"{SCAN}/preprocessed.up2", UP2[:20], "ends inside its header"),
     (f"{SCAN}/preprocessed.up2", SMALL_UP2, r"its shape is \(16, 16, 60, 60\), not \(16, 16, 120"),
     (f"{SCAN}/orientations.h5", b"", "signature"),
-    (f"{SCAN}/orientations.h5", h5(lambda file: file.create_group("a")), "cannot be used"),
+    (f"{SCAN}/orientations.h5", h5(lambda file: file.create_group("a")), "cannot be read"),
     (f"{SCAN}/orientations.h5", h5(link_outside), "leads to other files"),
     (f"{MODEL}/card.json", b"{}", "it lacks presentations"),
     (f"{MODEL}/history.csv", b"", "No columns"),
@@ -225,7 +225,7 @@ def test_a_foreign_file_with_a_record_that_fits_is_not_used(study, name, content
     study.damage(name, content, record_fits=True)
     sentence = study.said(lambda: study.open(name))
     assert re.search(fault, sentence)
-    assert f"{name} of study 'smoke' cannot be used (" in sentence
+    assert f"{name} of study 'smoke' cannot be read (" in sentence
     assert "): remove it. Make it with: python -m kikuhelpers smoke 0" in sentence
     assert not os.path.exists("/tmp/a-pickle-ran")
 
@@ -245,7 +245,7 @@ def test_weights_of_another_network_are_not_used(study):
 def test_damaged_components_are_not_used(study, content):
     study.damage("baselines/pca.npz", content)
     sentence = study.said(lambda: principal_components(Results(study.layout.study)))
-    assert "pca.npz cannot be used (" in sentence and sentence.endswith("): remove it")
+    assert "pca.npz cannot be read (" in sentence and sentence.endswith("): remove it.")
 
 
 def test_components_that_are_none_are_fitted_anew(study):
@@ -374,7 +374,7 @@ def test_a_checkpoint_that_is_whole_but_no_checkpoint_is_left_aside(study, capsy
     files.checkpoint.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     assert load_checkpoint(files) is None
     files.checkpoint.unlink()
-    assert "checkpoint.pt cannot be used (" in capsys.readouterr().out
+    assert "checkpoint.pt cannot be read (" in capsys.readouterr().out
     assert not os.path.exists("/tmp/a-pickle-ran")
 
 

@@ -148,7 +148,7 @@ def test_a_region_within_its_map_is_accepted(tmp_path):
 def test_not_yaml_is_one_sentence(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("models: [")
-    with pytest.raises(StudyError, match=r"broken\.yaml is not valid YAML"):
+    with pytest.raises(StudyError, match=r"broken\.yaml cannot be read"):
         load_study(path)
 
 

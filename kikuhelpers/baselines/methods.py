@@ -28,7 +28,7 @@ from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import open_patterns, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import device
-from kikuhelpers.runs.errors import SentenceError, readable
+from kikuhelpers.runs.errors import SentenceError, usable
 from kikuhelpers.runs.files import save_csv, save_json, temporary_name, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
@@ -160,7 +160,7 @@ def principal_components(results: Results) -> PrincipalComponents:
     sample = f"{data.digest()} seed {study.seed}"
     wanted = min(study.components_wanted, len(data), int(data.mask.sum()))
     if path.is_file():
-        with readable(str(path)), np.load(path, allow_pickle=False) as stored:
+        with usable(str(path)), np.load(path, allow_pickle=False) as stored:
             found = PrincipalComponents(**{name: value[()] for name, value in stored.items()})
             first = found.components[:wanted].astype(float)
             whole = len(first) == wanted and np.allclose(first @ first.T, np.eye(wanted), atol=1e-3)

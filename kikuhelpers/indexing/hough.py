@@ -31,6 +31,7 @@ from kikuhelpers.patterns.geometry import Detector
 from kikuhelpers.patterns.masking import fill_outside, is_empty
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.runs.compilation import announce_compilation
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.runs.results import with_rows_and_columns
 from kikuhelpers.study.study import Indexing
@@ -75,7 +76,7 @@ def index_patterns(
 
     Raises
     ------
-    ValueError
+    SentenceError
         A phase is not named, its bands are not known, the mask does not fit, or the map has fewer
         than 4 points.
 
@@ -89,7 +90,7 @@ def index_patterns(
     """
     rows, columns = patterns.shape[:2]
     if rows * columns < _FEWEST_POINTS:
-        raise ValueError(
+        raise SentenceError(
             f"A map of {rows} x {columns} points is too small for orientations; index at least "
             f"{_FEWEST_POINTS} points."
         )

@@ -19,7 +19,7 @@ from kikuhelpers.patterns.up2 import HALF_RANGE, Up2Writer, to_intensity
 from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
-from kikuhelpers.runs.errors import readable
+from kikuhelpers.runs.errors import usable
 from kikuhelpers.runs.files import save_array, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
@@ -47,7 +47,7 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
     """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
-    with readable(f"{results.layout.model(name).weights}"):
+    with usable(f"{results.layout.model(name).weights}"):
         model.load_state_dict(results.model(name).weights)
     return on_device(model).eval()
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kikuhelpers.runs.errors import SentenceError
+
 _SPARSE_PX = 16  # between the pixels that are looked at first
 
 
@@ -9,12 +11,12 @@ def round_mask(shape: tuple[int, int], centre: tuple[float, float], radius: floa
     """Return the mask of a round screen, (height, width), True on it.
 
     The centre (row, column) and the radius are in pixels; a pixel's centre is a whole number.
-    ValueError for a circle that holds no pixel.
+    SentenceError for a circle that holds no pixel.
     """
     row, column = np.ogrid[: shape[0], : shape[1]]
     mask = (row - centre[0]) ** 2 + (column - centre[1]) ** 2 <= radius**2
     if not mask.any():
-        raise ValueError(
+        raise SentenceError(
             f"The screen of centre {tuple(centre)} and radius {radius} px holds no pixel of a "
             f"{shape[0]} x {shape[1]} px pattern; correct the study's mask."
         )
@@ -25,11 +27,11 @@ def fill_outside(patterns: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a copy of patterns with each one's masked mean in the pixels outside the mask.
 
     A black rim would give false Hough peaks and would set the threshold of the sharpness. Patterns
-    are (..., height, width) of any real type, the copy is float32 of their unit. ValueError for a
-    mask that is not of their shape, or empty.
+    are (..., height, width) of any real type, the copy is float32 of their unit. SentenceError for
+    a mask that is not of their shape, or empty.
     """
     if patterns.shape[-2:] != mask.shape or not mask.any():
-        raise ValueError(
+        raise SentenceError(
             f"A mask of shape {mask.shape} with {int(mask.sum())} pixels does not fit patterns of "
             f"{patterns.shape[-2:]}; make the mask from these patterns again."
         )

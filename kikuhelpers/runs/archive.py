@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from kikuhelpers.patterns.up2 import to_counts, to_intensity
-from kikuhelpers.runs.errors import readable
+from kikuhelpers.runs.errors import usable
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study import roles
 from kikuhelpers.study.layout import RECORD, Layout, check
@@ -74,7 +74,7 @@ class Archive:
         path = self.file_of(job)
         if not (found := _members(path, f"record/{job}/")):
             return None
-        with readable(f"The record of {job} in {path}", _REMEDY):
+        with usable(f"The record of {job} in {path}", _REMEDY):
             record = check(json.loads(found["text"].tobytes()), RECORD)
         same = record["fingerprint"] == self.layout.dependencies.fingerprint(job)
         return record if same else None
@@ -299,6 +299,6 @@ def _members(path: Path, prefix: str = "") -> Arrays:
     """Read the arrays of a file whose names begin with a prefix, without that prefix."""
     if not path.is_file():
         return {}
-    with readable(str(path), _REMEDY), np.load(path, allow_pickle=False) as file:
+    with usable(str(path), _REMEDY), np.load(path, allow_pickle=False) as file:
         names = [name for name in file.files if name.startswith(prefix)]
         return {name.removeprefix(prefix): file[name] for name in names}

@@ -1,6 +1,9 @@
 """Errors for users: one sentence that says what is wrong, where, and what to do."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_MOST_LETTERS = 200  # of what a library says
 
 
 class SentenceError(ValueError):
@@ -16,12 +19,25 @@ class UnusableError(SentenceError):
 
 
 @contextmanager
-def readable(what: str, remedy: str = "remove it", error=UnusableError):
-    """Turn whatever a library says of a file that is damaged, or not its own, into a sentence."""
+def in_one_sentence(
+    error: Callable[[str], SentenceError], name: str, what_to_do: str, passing=SentenceError
+) -> Iterator[None]:
+    """Make one sentence of whatever a library raises over a file of this name.
+
+    Errors of a kind, or of several, that are ``passing`` say it themselves.
+    """
     try:
         yield
-    except (MemoryError, UnusableError):
+    except passing:
         raise
     except Exception as found:
-        said = " ".join(str(found).split())[:200].removesuffix(".") or type(found).__name__
-        raise error(f"{what} cannot be used ({said}): {remedy}") from None
+        words = " ".join(str(found).split())[:_MOST_LETTERS].removesuffix(".")
+        if isinstance(found, RecursionError):  # whose words depend on where it happened
+            words = "it is nested too deep"
+        words = words or type(found).__name__
+        raise error(f"{name} cannot be read ({words}): {what_to_do}.") from found
+
+
+def usable(name: str, what_to_do: str = "remove it", error=UnusableError):
+    """:func:`in_one_sentence` of a file of our own, whose readers' sentences tell of scans."""
+    return in_one_sentence(error, name, what_to_do, (UnusableError, MemoryError))

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -80,6 +81,27 @@ def whole_digest(path: str | Path) -> str:
     with Path(path).open("rb") as file:
         large = os.fstat(file.fileno()).st_size > _BLOCKS * _BLOCK_BYTES
         return hashlib.file_digest(file, "sha256").hexdigest() if large else ""
+
+
+def hdf5_data(path: Path) -> int:
+    """Return the bytes that an HDF5 file's data sets unpack to.
+
+    ValueError where data lie in another file: a stranger's could name any file of the user's.
+    """
+    sets, elsewhere = [], []
+
+    def look(name: str, item) -> None:
+        is_set = isinstance(item, h5py.Dataset)
+        if isinstance(item, h5py.ExternalLink) or (is_set and (item.external or item.is_virtual)):
+            elsewhere.append(name)
+        sets.extend([item.nbytes] * is_set)
+
+    with h5py.File(path) as file:
+        file.visititems_links(look)
+        file.visititems(look)
+    if elsewhere:
+        raise ValueError(f"the data of '{elsewhere[0]}' lie in another file")
+    return sum(sets)
 
 
 def _plain(value: Any) -> Any:

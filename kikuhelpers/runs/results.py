@@ -17,7 +17,7 @@ import pandas as pd
 
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.archive import Archive
-from kikuhelpers.runs.errors import UnusableError, readable
+from kikuhelpers.runs.errors import UnusableError, usable
 from kikuhelpers.runs.files import digest, load_json, readable_json, whole_digest, written_aside
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED, RECORD, Layout, check
@@ -183,7 +183,7 @@ class Results:
         path, study = self.layout.record(job.stage, *job.parts), self.layout.study
         if not path.is_file():
             raise MissingResultError(f"{job} has not run yet", study, job)
-        with self._readable(f"The record {path.name}", job):
+        with self._usable(f"The record {path.name}", job):
             record = check(load_json(path), RECORD)
         if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
             what = f"The results of {job} were made with other settings than the study's"
@@ -220,7 +220,7 @@ class Results:
         job = self.layout.maker(path)
         name = name_of(self.layout, job, path)
         try:
-            with self._readable(name, job):
+            with self._usable(name, job):
                 self.open(path) if path.suffix in _OPENERS else self.path(path)
                 whole = whole_digest(path)
                 if whole != self.record(job).get("sha256", {}).get(name, whole):
@@ -238,7 +238,7 @@ class Results:
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
         opener, job = _OPENERS.get(path.name) or _OPENERS[path.suffix], self.layout.maker(path)
-        with self._readable(name_of(self.layout, job, path), job):
+        with self._usable(name_of(self.layout, job, path), job):
             try:
                 found, name = opener(self.path(path)), path.name
             except MissingResultError:
@@ -249,11 +249,13 @@ class Results:
             found = with_rows_and_columns(found) if path.name == "orientations.h5" else found
             return check(found, name, self._sizes(job, path))
 
-    def _readable(self, what: str, job: Job):
+    def _usable(self, what: str, job: Job):
         """Whatever is wrong with a job's file becomes a MissingResultError."""
         study = self.layout.study
         what = f"{what} of study '{study.name}'"
-        return readable(what, error=lambda said: MissingResultError(said, study, job))
+        return usable(
+            what, error=lambda said: MissingResultError(said.removesuffix("."), study, job)
+        )
 
     def _sizes(self, job: Job, path: Path) -> dict[str, int]:
         """The sizes by which :func:`~kikuhelpers.study.layout.check` knows a result's shape."""
@@ -297,22 +299,15 @@ def with_rows_and_columns(xmap):
     return xmap
 
 
-def _check_links(path: Path) -> Path:
+def _whole(path: Path) -> Path:
     """Refuse HDF5 that leads to other files, or unpacks to over twice its size and 64 MB."""
-    links, parts = [], []
-    with h5py.File(path) as file:
-        file.visititems_links(lambda _, link: links.append(isinstance(link, h5py.HardLink)))
-        file.visititems(lambda _, part: parts.append(part))
-        sets = [part for part in parts if isinstance(part, h5py.Dataset)]
-        if not all(links) or any(part.external or part.is_virtual for part in sets):
-            raise ValueError("it leads to other files")
-        if sum(part.nbytes for part in sets) > 2 * path.stat().st_size + 64_000_000:
-            raise ValueError("it unpacks to far more than its size")
+    if hdf5_data(path) > 2 * path.stat().st_size + 64_000_000:
+        raise ValueError("it unpacks to far more than its size")
     return path
 
 
 def _open_truth(path: Path) -> dict[str, np.ndarray]:
-    with h5py.File(_check_links(path)) as file:
+    with h5py.File(_whole(path)) as file:
         shape = tuple(file.attrs["map_shape"])
         return {name: v[()].reshape(*shape, *v.shape[1:]) for name, v in file.items()}
 
@@ -320,7 +315,7 @@ def _open_truth(path: Path) -> dict[str, np.ndarray]:
 # orix and torch take seconds to import: only whoever opens a file of theirs waits for them.
 _OPENERS = {
     "truth.h5": _open_truth,
-    ".h5": lambda path: import_module("orix.io").load(str(_check_links(path))),
+    ".h5": lambda path: import_module("orix.io").load(str(_whole(path))),
     ".up2": open_patterns,
     # Mapped first, so that no more is read than the file holds: no pickle, and no archive.
     "latents.npy": lambda path: np.lib.format.open_memmap(path, mode="r"),

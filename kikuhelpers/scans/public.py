@@ -14,6 +14,7 @@ import pooch
 from PIL import Image
 
 from kikuhelpers.patterns.up2 import PatternFileError
+from kikuhelpers.runs.errors import in_one_sentence
 from kikuhelpers.study import PROJECT_ROOT
 
 # Crop of the recrystallised IN718 map of doi:10.5061/dryad.zcrjdfnr9 (CC0 1.0), as tiles.
@@ -45,12 +46,8 @@ def open_kikuchipy_scan(name: str):
     from kikuchipy import data  # takes seconds: only who needs it waits for it
 
     options = {"allow_download": True, "lazy": True} if name in _LARGE else {}
-    try:
+    with in_one_sentence(PatternFileError, name, "try again online"):
         return getattr(data, name)(**options)
-    except OSError as error:
-        raise PatternFileError(
-            f"Could not download '{name}' ({error}); try again online."
-        ) from error
 
 
 def in718_shape(rows: tuple[int, int] | None) -> tuple[int, int]:
@@ -101,10 +98,6 @@ def _fetch(name: str) -> Path:
                 f"{local} is not the registered file (SHA-256 differs); copy it again."
             )
         return local
-    try:
+    what_to_do = "go online or set KIKUHELPERS_DATA to a folder that holds in718_rx/tiles"
+    with in_one_sentence(PatternFileError, f"{name} of in718_rx", what_to_do):
         return Path(downloads.fetch(name))
-    except OSError as error:
-        raise PatternFileError(
-            f"Could not download {name} of in718_rx ({type(error).__name__}); "
-            "go online or set KIKUHELPERS_DATA to a folder that holds in718_rx/tiles."
-        ) from error

@@ -9,11 +9,11 @@ says, and a line says so.
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
+import dask
 import dask.array as da
 import h5py
 import numpy as np
@@ -21,17 +21,22 @@ import numpy as np
 from kikuhelpers.patterns.geometry import geometry_of
 from kikuhelpers.patterns.streaming import chunks
 from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns, read_header
-from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import save_array, save_json
+from kikuhelpers.runs.errors import in_one_sentence
+from kikuhelpers.runs.files import hdf5_data, save_array, save_json
 from kikuhelpers.scans import formats, public
 from kikuhelpers.study import NETWORK_INPUT_PX
 from kikuhelpers.study.layout import ScanFiles
 from kikuhelpers.study.scans import FILE, ArrayData, Data, FileData, PublicData, Scan, VirtualData
 from kikuhelpers.study.stages import plain
 
+_WHAT_TO_DO = "check it and its settings, or export the scan as UP2"
 _UP_ENDINGS = {".up1", ".up2"}
 _LAZY_CHUNKS = 16  # read at once, 128 MB: dask takes seconds to find a row in a large map
 _STEP_OF_NO_WORD_UM = 1.0
+_NUMBERS = "uif"  # numpy's kinds
+# Quantiles: where the whole range is so many times the inner one, defects of the camera make it,
+# and would leave few grey levels to the other values.
+_RANGES, _FAR = (0, 1e-3, 1 - 1e-3, 1), 20
 _SAME_STEP = 0.01  # steps that differ by less, relatively, are rounded alike
 
 
@@ -167,26 +172,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-@contextmanager
-def _in_one_sentence(name: str):
-    """Make one sentence of whatever a library raises over a file."""
-    try:
-        yield
-    except SentenceError:
-        raise
-    except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
-        what_to_do = "check it and its settings, or export the scan as UP2"
-        raise PatternFileError(f"{name} cannot be read ({words}): {what_to_do}.") from error
-
-
 def open_data(data: FileData | ArrayData | PublicData) -> tuple:
     """Return patterns (rows, columns, height, width), read when sliced, and what the file says."""
     name = data.name if isinstance(data, PublicData) else Path(data.path).name
     is_up = isinstance(data, FileData) and Path(data.path).suffix.lower() in _UP_ENDINGS
     if not is_up and getattr(data, "offset", None):
         raise PatternFileError(f"{name} is no UP file: leave offset out.")
-    with _in_one_sentence(name):
+    with in_one_sentence(PatternFileError, name, _WHAT_TO_DO):
         patterns, said = _open_up(data) if is_up else _open_other(data, name)
     rows_are_cut = is_up and isinstance(patterns, np.memmap)  # others may not be there
     first, last = (not rows_are_cut and data.rows) or (0, len(patterns))
@@ -224,6 +216,8 @@ def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:
     is_file = isinstance(data, FileData)
     if not path.is_file() and not (is_file and (path.is_dir() or has_magic(name))):
         raise PatternFileError(f"There is no scan file {path}; check its path in the study.")
+    if h5py.is_hdf5(path):
+        hdf5_data(path)  # all of them are in this file
     if not is_file:
         return _open_array(data, path), {}
     signal = formats.open_signal(path, data.processed)
@@ -233,6 +227,7 @@ def _open_other(data: FileData | ArrayData | PublicData, name: str) -> tuple:
 def _open_array(scan: ArrayData, path: Path):
     """Open .npy, HDF5, .mat or flat binary without reading it whole where the format allows."""
     shape = (*scan.map_shape, *scan.pattern_shape)
+    one_by_one = (shape[0] * shape[1], *shape[2:])
     if path.suffix.lower() == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     elif path.suffix.lower() == ".mat" or h5py.is_hdf5(path):
@@ -245,12 +240,13 @@ def _open_array(scan: ArrayData, path: Path):
                 f"take {expected}; correct map_shape, pattern_shape or dtype."
             )
         array = np.memmap(path, scan.dtype, "r", shape=shape)
-    one_by_one = (shape[0] * shape[1], *shape[2:])
     if array.shape not in (shape, one_by_one):
         raise PatternFileError(
             f"{path.name} holds an array of {array.shape}, not {shape} or {one_by_one}: correct "
             "map_shape and pattern_shape, or save its axes in this order."
         )
+    if isinstance(array, da.Array):
+        array = array.compute()
     if isinstance(array, h5py.Dataset):  # row by row
         array = da.from_array(array, (1, *shape[1:]) if array.ndim == 4 else shape[1:])
     return array.reshape(shape)
@@ -263,13 +259,16 @@ def _dataset(path: Path, name: str | None):
         file, names = h5py.File(path), []
         file.visit(lambda n: names.append(n) if getattr(file[n], "ndim", 0) >= 3 else None)
     else:
-        file = scipy.io.loadmat(path)
-        names = [name for name in file if not name.startswith("__")]
+        file = names = {name: about for name, *about in scipy.io.whosmat(path)}
     if name not in names:
         raise PatternFileError(
             f"{path.name} has no dataset '{name}'; set dataset to one of: {', '.join(names)}."
         )
-    return file[name]
+    if isinstance(file, h5py.File):
+        return file[name]
+    # Unpacked once its shape is known to be right. A cell, whose kind numpy does not know, is not.
+    whole = dask.delayed(lambda: scipy.io.loadmat(path, variable_names=[name])[name])
+    return da.from_delayed(whole(), *file[name])
 
 
 def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
@@ -282,7 +281,8 @@ def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
 
 
 def _counts(data: Data, patterns) -> Iterator[np.ndarray]:
-    with _in_one_sentence(Path(getattr(data, "path", data.source)).name):
+    name = Path(getattr(data, "path", data.source)).name
+    with in_one_sentence(PatternFileError, name, _WHAT_TO_DO):
         to_uint16 = scaling(patterns)
         for _, part in chunks("converting", patterns, pattern_bytes=_row_bytes(patterns)):
             counts = to_uint16(np.asarray(part))
@@ -297,20 +297,22 @@ def _row_bytes(patterns) -> int:
 
 def scaling(patterns):
     """Return the map to uint16: integers as they are, floats by the scan's own range."""
-    if patterns.dtype.kind not in "uif":
+    if patterns.dtype.kind not in _NUMBERS:
         raise PatternFileError(f"The patterns are of {patterns.dtype}, which is no number.")
     if patterns.dtype.kind == "u" and patterns.dtype.itemsize <= 2:
         return lambda chunk: chunk.astype(np.uint16)
     wide = np.promote_types(patterns.dtype, np.float32)  # float16 would overflow
-    low, high = np.inf, -np.inf
-    for _, part in chunks("range", patterns, pattern_bytes=_row_bytes(patterns)):
-        values = np.asarray(part, wide)
-        low, high = min(low, values.min()), max(high, values.max())
+    parts = chunks("range", patterns, pattern_bytes=_row_bytes(patterns))
+    ranges = [np.quantile(np.asarray(part, wide), _RANGES) for _, part in parts]
+    (low, usual_low), (usual_high, high) = np.min(ranges, 0)[:2], np.max(ranges, 0)[2:]
     if not np.isfinite([low, high]).all() or low == high:
         what = "they are constant or hold NaN"
         raise PatternFileError(f"The patterns range from {low} to {high}: {what}.")
+    if 0 < _FAR * (usual_high - usual_low) < high - low:
+        print(f"Values reach from {low:g} to {high:g}: cut to {usual_low:g} to {usual_high:g}.")
+        low, high = usual_low, usual_high
     scale = 65535 / (high - low)
-    return lambda chunk: np.round((chunk.astype(wide) - low) * scale).astype(np.uint16)
+    return lambda part: np.round((part.astype(wide).clip(low, high) - low) * scale).astype("u2")
 
 
 def _step(data: FileData | ArrayData | PublicData, said: dict, name: str) -> float:

@@ -9,18 +9,23 @@ of their own, so that they never stand in for the study's.
 import hashlib
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from kikuhelpers.runs.errors import in_one_sentence
 from kikuhelpers.study.models import WEIGHTS_ENDING
 from kikuhelpers.study.study import Origin, Study, StudyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
 _FOLDERS = {"archive": "data/archive"}  # others are named like what they hold
+_WHAT_TO_DO = "write it like studies/quick.yaml, as UTF-8"
+_MOST_VALUES = 10_000  # of a study file, aliases written out: else a short one fills the memory
 _DIGEST_DIGITS = 8  # of the overrides, in the name of their results' folder
 
 
@@ -48,6 +53,8 @@ def load_study(study: str | Path, overrides: dict[str, Any] | None = None) -> St
     >>> load_study("smoke", {"models.vae-16.beta": 15}).model("vae-16").beta
     15.0
     """
+    if not isinstance(overrides or {}, dict):
+        raise StudyError(f"Overrides are values by dotted name, as {{'seed': 2}}, not {overrides}.")
     path = study_path(study).absolute()  # however it was given, it is the same study
     source = path.stem if path.resolve().parent == STUDIES_FOLDER else str(path)
     found = _validated(path, _content(path, {})).with_origin(Origin(source))
@@ -83,17 +90,31 @@ def root_of(kind: str) -> Path:
     return Path(given or PROJECT_ROOT / _FOLDERS.get(kind, kind)).resolve()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML of plain values; what it takes in silence, or without end, is an error here."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key, times in Counter(keys).items() if times > 1]:
+            raise yaml.YAMLError(f"{', '.join(twice)} given twice, {str(node.start_mark).strip()}")
+        return node
+
+    def flatten_mapping(self, node):
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_VALUES:
+            raise yaml.YAMLError("its merges (<<: *name) make too many values")
+
+
 def _content(path: Path, overrides: dict[str, Any], may_be_based: bool = True) -> dict:
     """Return the content of a study file, with its name, its scans' paths and the overrides."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    with in_one_sentence(StudyError, path.name, _WHAT_TO_DO):
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = _without_aliases(content, iter(range(_MOST_VALUES)))
     if not isinstance(content, dict):
         raise StudyError(
             f"{path.name} must be a list of 'key: value' lines; see studies/quick.yaml."
         )
-    content = _without_aliases(content)
     if "based_on" in content:
         if not may_be_based:
             raise StudyError(f"{path.name} is based on a study: no other can be based on it.")
@@ -105,15 +126,16 @@ def _content(path: Path, overrides: dict[str, Any], may_be_based: bool = True) -
         content = _merged(base | {"name": path.stem}, content)
     content.setdefault("name", path.stem)
     for key, value in overrides.items():
-        _override(content, key, value)
-    for scan in _values(content, "scans"):
-        data = scan.get("data") if isinstance(scan, dict) else None
-        if isinstance(data, dict) and "path" in data:  # relative to the study file
-            data["path"] = str(path.parent / Path(str(data["path"])).expanduser())
-    for model in _values(content, "models"):
-        weights = model.get("weights") if isinstance(model, dict) else None
-        if str(weights).endswith(WEIGHTS_ENDING):
-            model["weights"] = str(path.parent / Path(weights).expanduser())
+        _override(content, str(key), value)
+    scans = [scan.get("data") for scan in _values(content, "scans") if isinstance(scan, dict)]
+    with in_one_sentence(StudyError, path.name, _WHAT_TO_DO):
+        for settings, key, ending in (
+            *((data, "path", "") for data in scans),
+            *((model, "weights", WEIGHTS_ENDING) for model in _values(content, "models")),
+        ):
+            given = settings.get(key) if isinstance(settings, dict) else None
+            if isinstance(given, str) and given.endswith(ending):  # relative to the study file
+                settings[key] = str(path.parent / Path(given).expanduser())
     return content
 
 
@@ -128,11 +150,13 @@ def _merged(base: Any, own: Any) -> Any:
     return base | {key: _merged(base.get(key), value) for key, value in own.items()}
 
 
-def _without_aliases(node: Any) -> Any:
+def _without_aliases(node: Any, left: Iterator) -> Any:
     """Copy what YAML's aliases (``*name``) share, so that a change touches one place only."""
+    if next(left, None) is None:
+        raise yaml.YAMLError("its aliases (*name) make too many values")
     if isinstance(node, dict):
-        return {key: _without_aliases(value) for key, value in node.items()}
-    return [_without_aliases(value) for value in node] if isinstance(node, list) else node
+        return {key: _without_aliases(value, left) for key, value in node.items()}
+    return [_without_aliases(v, left) for v in node] if isinstance(node, list) else node
 
 
 def _validated(path: Path, content: dict) -> Study:
@@ -178,7 +202,7 @@ def one_sentence(error: ValidationError, content: Any) -> str:
             content = content[part]
             keys.append(str(part))
     keys += [str(first["loc"][-1])] if first["type"] == "missing" else []
-    where = ".".join(keys) or "the study"
+    where = repr(".".join(keys))[1:-1] or "the study"  # a key may hold line ends
     what = {
         "extra_forbidden": "is not a known setting",
         "missing": "is missing",

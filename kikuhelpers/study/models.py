@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kikuhelpers.study.sizes import LATENT_DIMENSIONS
-from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
+from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Seed, Settings
 
 WEIGHTS_ENDING = ".safetensors"
 ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
@@ -91,7 +91,7 @@ class Model(Settings):
     latent_dim: Literal[LATENT_DIMENSIONS]
     loss: Literal["vae", "contrastive"] = "vae"
     beta: NonNegative = 1.0
-    seed: int = 1
+    seed: Seed = 1
     contrastive: Contrastive = Contrastive()
     training: Training | None = None  # in place of the study's
     hold_out: HoldOut | None = None
@@ -143,7 +143,9 @@ class Nlpar(Settings):
     """
 
     method: Literal["nlpar"]
-    search_radius: Count = 3  # points of the map; the window is 2 r + 1 points wide
+    search_radius: Annotated[int, Field(ge=1, le=20)] = (
+        3  # points of the map; the window is 2 r + 1 points wide
+    )
     # lambda of the paper, without unit: a neighbour weighs exp(-d / lambda^2), where d is its
     # squared distance beyond what noise gives, in standard deviations of the latter.
     weight_decay: Positive = 0.7

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
-from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Settings
+from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Seed, Settings
 
 FILE = "its file"  # in place of a scan's name, which has no spaces
 _SHORTEST_UP_HEADER = 16  # bytes, of version 1
@@ -138,7 +138,7 @@ class VirtualData(Settings):
     map_shape: tuple[Count, Count]
     step_um: Positive = 1.0
     origin_um: tuple[float, float] = (0.0, 0.0)  # first point in the specimen: x (rows), y
-    seed: int = 1
+    seed: Seed = 1
     specimen: Specimen
     microscope: Microscope = Microscope()
     # Quality of lossy 8-bit WebP, as the measured crop was published; None: counts as they are.

@@ -14,7 +14,7 @@ from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.study.models import Baseline, Model, Pca, Training
 from kikuhelpers.study.phases import NICKEL, Phase, Phases
 from kikuhelpers.study.scans import FILE, Scan
-from kikuhelpers.study.values import Count, Fraction, Name, Positive, Settings
+from kikuhelpers.study.values import Count, Fraction, Name, Positive, Seed, Settings
 
 PREPROCESSED = "preprocessed"  # the "model" that leaves patterns as they are
 _PLACED = Literal["4B", "4D", "4E", "5A", "5B", "5C", "6A", "6B", "7", "7C"]
@@ -53,14 +53,14 @@ class Indexing(Settings):
 
     # None: nickel where the data are known to be, else what the scan's file says, else an error.
     phase: Phases | None = None
-    theta_step_deg: Positive = 1.0
+    theta_step_deg: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     rho_fraction: Fraction = 0.85
-    rho_bins: Count = 90
-    bands: Annotated[int, Field(ge=3)] = 9
+    rho_bins: Annotated[int, Field(ge=10, le=1000)] = 90
+    bands: Annotated[int, Field(ge=3, le=50)] = 9
     calibration_patterns: Count = 500  # drawn at random to calibrate the pattern centre
     minimum_matched_bands: Annotated[int, Field(ge=3)] = 3
     grain_deg: Positive = 5.0  # boundary threshold of grains, for GROD
-    kam_order: Count = 1
+    kam_order: Annotated[int, Field(ge=1, le=10)] = 1
     kam_limit_deg: Positive = 5.0  # neighbours further off belong to another grain
 
     @property
@@ -173,7 +173,7 @@ class Study(Settings):
 
     name: Name
     title: str
-    seed: int = 1  # of every draw that is not a model's or a virtual specimen's own
+    seed: Seed = 1  # of every draw that is not a model's or a virtual specimen's own
     scans: Annotated[dict[Name, Scan], Field(min_length=1)]
     preprocessing: Preprocessing = Preprocessing()
     indexing: Indexing = Indexing()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
-from kikuhelpers.runs.errors import readable
+from kikuhelpers.runs.errors import usable
 from kikuhelpers.runs.files import save_json, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import StudyError, load_study
@@ -38,7 +38,7 @@ def adopt(results: Results, name: str) -> pd.DataFrame:
     if not model.trained_in:
         if not Path(source).is_file():
             raise StudyError(f"There are no weights {source} of model '{name}': check their path.")
-        with readable(source, "copy it again"):
+        with usable(source, "copy it again"):
             weights = load_file(source)
         history = pd.DataFrame([_UNKNOWN])
         card = {"presentations": 0, "last": _UNKNOWN, "seconds": 0.0}

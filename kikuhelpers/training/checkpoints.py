@@ -9,7 +9,7 @@ import io
 import os
 from pathlib import Path
 
-from kikuhelpers.runs.errors import UnusableError, readable
+from kikuhelpers.runs.errors import UnusableError, usable
 from kikuhelpers.runs.files import written_aside
 from kikuhelpers.study.layout import ModelFiles
 
@@ -44,7 +44,7 @@ def load_checkpoint(files: ModelFiles) -> dict | None:
     for path in filter(Path.is_file, (files.checkpoint, files.checkpoint_before)):
         digest, _, body = path.read_bytes().partition(b"\n")
         try:
-            with readable(str(path), "it is left aside"):
+            with usable(str(path), "it is left aside"):
                 if hashlib.sha256(body).hexdigest().encode() != digest:
                     raise ValueError("its SHA-256 differs")
                 return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
