@@ -94,6 +94,8 @@ def papermill(stage, *names, gpu=False, **values):
     given = {"study_name": quoted(STUDY)} | wildcards
     return " ".join(
         (
+            # In the shell's place: it is then Snakemake's own child, and told when that dies.
+            "exec" * (os.name == "posix"),
             f"{quoted(sys.executable)} -SE {quoted(str(ask))}{' --gpu' if gpu else ''}",
             "--no-progress-bar --log-output",
             quoted(str(PROJECT_ROOT / "notebooks" / f"{stage}.ipynb")),

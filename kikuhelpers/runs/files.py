@@ -1,16 +1,25 @@
 """Files that are whole or not there: write aside, then rename."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
+
+from kikuhelpers.runs.errors import SentenceError
 
 _DIGEST_BYTES = 1 << 20
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.\w+")  # the names of temporary_name
+_FULL_BYTES = 1 << 20  # libraries that meet a full disk leave less, and raise what they like
 
 
 def temporary_name(path: Path) -> Path:
@@ -20,15 +29,50 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def written_aside(path: str | Path):
-    """Yield a temporary path; rename it to ``path`` on success, remove it on error."""
+    """Yield a temporary path; rename it to ``path`` on success, remove it on error.
+
+    Whatever is raised where the disk is full becomes a sentence that says so.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        full = shutil.disk_usage(path.parent).free < _FULL_BYTES
+        if full or getattr(error, "errno", None) == errno.ENOSPC:
+            to_do = "free some, then start the same command again"
+            raise SentenceError(f"No space left on the disk for {path}: {to_do}.") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
+    """Return a new .npy file as an array to write to, its space taken from the disk at once.
+
+    On a disk that fills later the system would kill the process that writes to the array.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # on Linux
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def tidy(folder: Path) -> None:
+    """Remove temporary files of dead processes; date to now what a wrong clock dated to come.
+
+    Else the results of such a file would count as older than it, and be made again and again.
+    """
+    now = time.time()
+    for path in filter(Path.is_file, folder.rglob("*")):
+        left = _TEMPORARY.fullmatch(path.name)
+        if left and not psutil.pid_exists(int(left[1])):
+            path.unlink()
+        elif path.stat().st_mtime > now:
+            os.utime(path, (now, now))
 
 
 def save_json(path: str | Path, content: Any) -> None:
