@@ -33,7 +33,7 @@ from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, roles, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.load import study_path
+from kikuhelpers.study.load import root_of, study_path
 from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
@@ -173,9 +173,10 @@ def _snakemake(
 ) -> list[str]:
     gpus, elsewhere = visible_gpus(), any(word.split("=")[0] in _ELSEWHERE for word in more)
     as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
-    # Snakemake reads a value as Python or YAML, on a cluster in a shell too: the path of the
-    # study's file, spelt as in a URL, is the same text in all of them.
+    # Snakemake reads a value as Python or YAML, on a cluster in a shell too: a path, spelt as in a
+    # URL, is the same text in all of them. A job on a cluster knows no other folders.
     config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
+    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ("results", "figures", "archive")]
     config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),
