@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from kikuhelpers.__main__ import _complaints, main
@@ -173,7 +174,9 @@ def disk(tmp_path):
 def test_a_full_disk_is_one_sentence_and_stays_no_fuller(disk, write):
     free = shutil.disk_usage(disk).free
     (disk / "others").write_bytes(bytes(free - 8192))
-    with pytest.raises(SentenceError, match=r"No space left on the disk for .*: free some, then"):
+    with pytest.raises(
+        SentenceError, match=r"No space left on the disk for .*: free some, then start"
+    ):
         write(disk)
     assert [path.name for path in disk.iterdir()] == ["others"]
     assert shutil.disk_usage(disk).free == 8192
@@ -185,6 +188,14 @@ def test_a_read_only_folder_is_one_sentence(disk, monkeypatch, capsys):
     assert main(["smoke", "--dry-run"]) == 1
     said = capsys.readouterr().err.strip()
     assert f"Read-only file system: '{disk}/results" in said and "\n" not in said
+
+
+def test_a_study_runs_once_at_a_time(capsys):
+    folder = Layout(load_study("smoke")).folder
+    folder.mkdir(parents=True)
+    with FileLock(folder / "running.lock"):
+        assert main(["smoke", "--dry-run"]) == 1
+    assert capsys.readouterr().err == f"Study 'smoke' is already running in {folder}.\n"
 
 
 def test_what_dead_processes_left_goes_and_no_result_lies_in_the_future(tmp_path):

@@ -15,15 +15,7 @@ from tests.conftest import PIXELS
 
 # Everything that a shell, YAML or Snakemake would read as more than a letter.
 STRANGE = "a $(touch ran) `touch ran` {b} {{c}} 'd' \"e\" #f; touch ran & ü"
-NUMBERS = [
-    "718",
-    "007",
-    "1e5",
-    "None",
-    "nan",
-    ".inf",
-    "0x1",
-]  # names of scans that look like something else
+NUMBERS = ["718", "007", "1e5", "None", "nan", "0x1"]  # scans that look like something else
 
 
 @pytest.fixture

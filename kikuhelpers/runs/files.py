@@ -29,10 +29,7 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def written_aside(path: str | Path):
-    """Yield a temporary path; rename it to ``path`` on success, remove it on error.
-
-    Whatever is raised where the disk is full becomes a sentence that says so.
-    """
+    """Yield a temporary path; rename it to ``path`` on success, remove it on error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
@@ -42,30 +39,24 @@ def written_aside(path: str | Path):
     except Exception as error:
         full = shutil.disk_usage(path.parent).free < _FULL_BYTES
         if full or getattr(error, "errno", None) == errno.ENOSPC:
-            to_do = "free some, then start the same command again"
-            raise SentenceError(f"No space left on the disk for {path}: {to_do}.") from error
+            wrong = f"No space left on the disk for {path}: free some, then start again."
+            raise SentenceError(wrong) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    """Return a new .npy file as an array to write to, its space taken from the disk at once.
-
-    On a disk that fills later the system would kill the process that writes to the array.
-    """
+    """Return a new .npy file as an array to write to, its space taken from the disk at once."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    if hasattr(os, "posix_fallocate"):  # on Linux
+    if hasattr(os, "posix_fallocate"):  # Linux kills who writes to a mapped file on a full disk
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 
 def tidy(folder: Path) -> None:
-    """Remove temporary files of dead processes; date to now what a wrong clock dated to come.
-
-    Else the results of such a file would count as older than it, and be made again and again.
-    """
+    """Remove temporary files of dead processes; date to now what a clock that was ahead made."""
     now = time.time()
     for path in filter(Path.is_file, folder.rglob("*")):
         left = _TEMPORARY.fullmatch(path.name)

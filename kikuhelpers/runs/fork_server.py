@@ -4,9 +4,8 @@
 import, and then forks itself for each job. This file, run as a script, asks that process for a job
 and waits for its end. Where no such process listens (on a cluster's node, on Windows), papermill
 starts as ever. A job dies with whoever asked for it, and all jobs die with the server, which dies
-with the command. Until the last of them is dead, each holds the lock of the study that the command
-took (:func:`hand_down`). A job that needs a GPU (first argument: ``--gpu``) takes the first of
-several that no other job holds.
+with the command; each holds the study's lock until it is dead (:func:`hand_down`). A job that needs
+a GPU (first argument: ``--gpu``) takes the first of several that no other job holds.
 """
 
 import ctypes
@@ -30,8 +29,7 @@ _WAIT_SECONDS = 0.2  # for one GPU, before the next is tried
 
 def _ask(arguments: list[str]) -> int:
     """Have papermill run with some arguments, in a fork of the server if there is one."""
-    if die_with_parent:
-        die_with_parent()
+    die_with_parent()
     try:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ[_ADDRESS])
@@ -51,9 +49,8 @@ def running(notebooks: Path) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_ADDRESS] = f"{folder}/socket"
-        server = [sys.executable, "-m", "kikuhelpers.runs.fork_server", "--serve"]
-        command = [*server, os.environ[_ADDRESS], str(notebooks)]
-        with subprocess.Popen(command, **AS_OUR_OWN) as process:
+        server = [sys.executable, "-m", __name__, "--serve", os.environ[_ADDRESS], str(notebooks)]
+        with subprocess.Popen(server, **AS_OUR_OWN) as process:
             try:
                 yield
             finally:
@@ -159,15 +156,14 @@ def _kernel(pipe) -> None:
     IPKernelApp.launch_instance(argv=["-f", pipe.recv()])
 
 
-def _kill_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Have Linux kill this process when its parent ends, in whatever way."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
-
-# Has the system kill a process when its parent ends, in whatever way; None elsewhere.
-die_with_parent = _kill_with_parent if sys.platform == "linux" else None
 
 # How to start a process that dies with this one, and holds the locks handed down to it.
-AS_OUR_OWN = {"preexec_fn": die_with_parent, "close_fds": False}
+AS_OUR_OWN = {"preexec_fn": die_with_parent if os.name == "posix" else None, "close_fds": False}
 
 
 def hand_down(lock: int) -> None:
