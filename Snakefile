@@ -38,9 +38,11 @@ for kind in ("results", "figures", "archive"):
     if kind in config:  # where the command runs; a node may have another environment
         os.environ[f"KIKUHELPERS_{kind.upper()}"] = unquote(config[kind])
 # What submits jobs to a cluster quotes nothing.
-for path in (os.getcwd(), str(PROJECT_ROOT), sys.executable) if workflow.non_local_exec else ():
+for path in (os.getcwd(), str(PROJECT_ROOT), sys.executable) if workflow.resource_settings.nodes else ():
     if re.search(r"[^\w@%+=:,./-]", path):
-        raise WorkflowError(f"A cluster's shell would read {path}: use letters, digits and ._- alone")
+        wrong = f"A cluster's shell would read {path}: use letters, digits and ._- alone."
+        print(wrong, file=sys.stderr)  # what Snakemake would say is quiet
+        raise WorkflowError(wrong)
 study = load_study(unquote(str(config.get("study", "quick"))))
 STUDY = study.origin.source  # its name, or the whole path of its file
 layout = Layout(study)

@@ -44,7 +44,9 @@ def test_a_plan_runs_nothing(strange, capfd):
     path, _ = strange
     assert main([str(path), "--dry-run", "--printshellcmds", "--quiet", "host"]) == 0
     said = capfd.readouterr().out
-    assert said.count("        exec ") == said.count(" -r study_name "), "no shell stays between"
+    assert said.count("Shell command: exec ") == said.count(" -r study_name "), (
+        "no shell stays between"
+    )
     for name in NUMBERS:
         assert f" -r scan {name} " in said, "raw text, which papermill does not read as a number"
     assert " -r model 64 " in said
