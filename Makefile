@@ -8,6 +8,7 @@
 # make figure FIG=5  one figure alone, likewise (STUDY=in718_rx for another study)
 # make archive    renew data/archive/<study>/ from the study's results
 # make bench      measure the speed of every stage on this machine (results/bench/)
+# make soak       kill a small study 50 times, let its disk fail: docs/faults.md (an hour)
 # make gpu-check  compare a GPU with the CPU and time training steps on it, in 8 minutes
 # make gpu-train  train 64-D for 9 minutes; again: go on from the checkpoint
 # make lock       renew requirements.lock from what .venv holds
@@ -18,7 +19,7 @@ BIN := .venv/bin
 
 COPIES := $(patsubst notebooks/%,results/notebooks/%,$(wildcard notebooks/*.ipynb))
 
-.PHONY: study test lab click book figures figure archive bench gpu-check gpu-train lock
+.PHONY: study test lab click book figures figure archive bench soak gpu-check gpu-train lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -38,6 +39,9 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+soak: .venv/installed
+	$(BIN)/python -m docs.faults
 
 gpu-check: .venv/installed
 	$(BIN)/python -m benchmarks.gpu_check

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 
+from snakemake.exceptions import WorkflowError
+
 sys.path.insert(0, workflow.basedir)
 from kikuhelpers.study import PROJECT_ROOT, load_study, roles, stages
 from kikuhelpers.study.models import Pca
@@ -32,6 +34,15 @@ from kikuhelpers.study.stages import Job
 
 # Tables and figures alone, from the results that are there and from the archive.
 FROM_ARCHIVE = bool(config.get("from_archive", False))
+for kind in ("results", "figures", "archive"):
+    if kind in config:  # where the command runs; a node may have another environment
+        os.environ[f"KIKUHELPERS_{kind.upper()}"] = unquote(config[kind])
+# What submits jobs to a cluster quotes nothing.
+for path in (os.getcwd(), str(PROJECT_ROOT), sys.executable) if workflow.resource_settings.nodes else ():
+    if re.search(r"[^\w@%+=:,./-]", path):
+        wrong = f"A cluster's shell would read {path}: use letters, digits and ._- alone."
+        print(wrong, file=sys.stderr)  # what Snakemake would say is quiet
+        raise WorkflowError(wrong)
 study = load_study(unquote(str(config.get("study", "quick"))))
 STUDY = study.origin.source  # its name, or the whole path of its file
 layout = Layout(study)
@@ -94,6 +105,8 @@ def papermill(stage, *names, gpu=False, **values):
     given = {"study_name": quoted(STUDY)} | wildcards
     return " ".join(
         (
+            # In the shell's place: it is then Snakemake's own child, and told when that dies.
+            "exec" * (os.name == "posix"),
             f"{quoted(sys.executable)} -SE {quoted(str(ask))}{' --gpu' if gpu else ''}",
             "--no-progress-bar --log-output",
             quoted(str(PROJECT_ROOT / "notebooks" / f"{stage}.ipynb")),

@@ -28,16 +28,18 @@ from filelock import FileLock, Timeout
 from kikuhelpers.runs import fork_server
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
+from kikuhelpers.runs.files import tidy
 from kikuhelpers.runs.fork_server import visible_gpus
 from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, roles, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.load import study_path
+from kikuhelpers.study.load import root_of, study_path
 from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
 _LAST_LINE_OF_ERROR = re.compile(r"[\w.]*(Error|Interrupt|Exception): (?P<message>.*)")
+_KILLED = "it was killed (no memory, a file cut short, by hand); the same command goes on from here"
 _JOB = re.compile(r"\d\d_[a-z]")
 # A finished job runs again if its inputs or its settings changed, not when code did.
 _RERUN_TRIGGERS = ("mtime", "params", "input")
@@ -77,15 +79,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     layout = results.layout
-    layout.folder.mkdir(parents=True, exist_ok=True)
     print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
     if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
-        with FileLock(layout.folder / "running.lock", blocking=False):
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        lock = layout.folder / "running.lock"
+        with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
             if arguments.archive:
                 Archive(layout).write(results)
                 return 0
+            tidy(layout.folder)
+            tidy(layout.figures)
             start = time.time()
             plan = bool({"-n", "--dry-run", "--dryrun"} & {*for_snakemake})
             if arguments.figures:
@@ -100,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             for_snakemake = ["--quiet", *quiet, *for_snakemake]
             command = _snakemake(arguments, layout.folder, jobs, anew, for_snakemake)
             with Progress(layout, to_do), fork_server.running(PROJECT_ROOT / "notebooks"):
-                failed = subprocess.call(command, preexec_fn=fork_server.die_with_parent)
+                failed = subprocess.call(command, **fork_server.AS_OUR_OWN)
             results = Results(results.study)  # read anew
             if failed:
                 print(*_complaints(layout, start), sep="\n", file=sys.stderr)
@@ -112,6 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
             return failed
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error}: correct that, or name other folders (docs/running.md).", file=sys.stderr)
         return 1
 
 
@@ -182,9 +190,10 @@ def _snakemake(
 ) -> list[str]:
     gpus, elsewhere = visible_gpus(), any(word.split("=")[0] in _ELSEWHERE for word in more)
     as_many_as_gpus = ["--resources", f"gpu={len(gpus)}"] if gpus and not elsewhere else []
-    # Snakemake reads a value as Python or YAML, on a cluster in a shell too: the path of the
-    # study's file, spelt as in a URL, is the same text in all of them.
+    # Snakemake reads a value as Python or YAML, on a cluster in a shell too: a path, spelt as in a
+    # URL, is the same text in all of them. A job on a cluster knows no other folders.
     config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
+    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ("results", "figures", "archive")]
     config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),
@@ -201,7 +210,7 @@ def _snakemake(
     ]
 
 
-def _record(job: Job) -> str:
+def _record(job: Job | str) -> str:
     """A job's record, by which Snakemake knows the job: its path in the results folder."""
     return f"runs/{job}.json"
 
@@ -270,9 +279,11 @@ def _complaints(layout: Layout, start: float) -> list[str]:
     for log in sorted((layout.folder / "logs").glob("*.log")):
         lines = log.read_text(errors="replace").strip().splitlines() or [""]
         error = _LAST_LINE_OF_ERROR.match(lines[-1])
-        if error and log.stat().st_mtime >= start:
-            complaints.append(f"{log.stem}: {error['message']}\n  (all of it: {log})")
-    return complaints
+        killed = _JOB.match(log.stem) and not (layout.folder / _record(log.stem)).is_file()
+        if (error or killed) and log.stat().st_mtime >= start:
+            said = error["message"] if error else _KILLED
+            complaints.append(f"{log.stem}: {said}\n  (all of it: {log})")
+    return complaints or ["Snakemake failed or was killed: the same command goes on from here."]
 
 
 if __name__ == "__main__":

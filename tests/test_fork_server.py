@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from filelock import FileLock
 
 from kikuhelpers.runs import fork_server
 
@@ -112,23 +113,47 @@ def test_a_job_ends_with_whoever_asked_for_it(server, tmp_path):
     asked.wait()
 
 
-def test_all_jobs_end_with_the_server(tmp_path):
-    with fork_server.running(write_notebook(tmp_path / "none.ipynb", "").parent):
-        while not Path(os.environ[fork_server._ADDRESS]).exists():
-            time.sleep(0.01)
-        asked, kernel = start_long_job(tmp_path)
-    kernel.wait(timeout=20)
-    assert asked.wait(timeout=20) != 0
-
-
-def test_what_a_killed_command_had_started_ends_too():
-    code = """
-import subprocess
-from kikuhelpers.runs.fork_server import die_with_parent
-subprocess.call(["sh", "-c", "echo $$; exec sleep 600"], preexec_fn=die_with_parent)
+# As kikuhelpers/__main__.py runs Snakemake, and that runs a job.
+COMMAND_ITSELF = """
+import subprocess, sys
+from pathlib import Path
+from filelock import FileLock
+from kikuhelpers.runs import fork_server
+lock, notebooks, *job = sys.argv[1:]
+with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
+    with fork_server.running(Path(notebooks)):
+        graph = "import subprocess, sys; subprocess.call(sys.argv[1:])"
+        subprocess.call([sys.executable, "-c", graph, *job], **fork_server.AS_OUR_OWN)
 """
-    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    child = psutil.Process(int(command.stdout.readline()))
-    command.kill()
-    child.wait(timeout=20)
-    command.wait()
+
+
+def processes_of(command: subprocess.Popen, folder: Path) -> dict[str, psutil.Process]:
+    """All processes of a running job, by what each is."""
+    pid = folder / "pid"
+    while not (pid.exists() and pid.read_text()):
+        assert command.poll() is None
+        time.sleep(0.01)
+    top, kernel = psutil.Process(command.pid), psutil.Process(int(pid.read_text()))
+    [graph] = [child for child in top.children() if "-c" in child.cmdline()]
+    [server] = [child for child in top.children() if child != graph]
+    [asked] = graph.children()
+    return {"command": top, "graph": graph, "server": server, "asked": asked, "kernel": kernel}
+
+
+@pytest.mark.parametrize("killed", ["command", "graph", "server", "kernel"])
+def test_whatever_is_killed_nothing_works_on_without_the_lock(tmp_path, killed):
+    source = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    notebook = write_notebook(tmp_path / "job.ipynb", source + "time.sleep(600)")
+    job = [*COMMAND, notebook, tmp_path / "done.ipynb"]
+    (tmp_path / "none").mkdir()
+    lock = tmp_path / "running.lock"
+    command = [sys.executable, "-c", COMMAND_ITSELF, lock, tmp_path / "none", *job]
+    with subprocess.Popen(command, cwd=tmp_path) as started:
+        processes = processes_of(started, tmp_path)
+        for name in set(processes) - {"asked"}:
+            files = Path(f"/proc/{processes[name].pid}/fd").iterdir()
+            assert lock in [file.resolve() for file in files], f"{name} does not hold the lock"
+        processes[killed].kill()
+        psutil.wait_procs(processes.values(), timeout=20)
+        assert not any(p.is_running() and p.status() != "zombie" for p in processes.values())
+    FileLock(lock).acquire(blocking=False).lock.release()

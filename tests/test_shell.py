@@ -15,12 +15,12 @@ from tests.conftest import PIXELS
 
 # Everything that a shell, YAML or Snakemake would read as more than a letter.
 STRANGE = "a $(touch ran) `touch ran` {b} {{c}} 'd' \"e\" #f; touch ran & ü"
-NUMBERS = ["718", "007", "1e5", "None"]  # names of scans that look like something else
+NUMBERS = ["718", "007", "1e5", "None", "nan", "0x1"]  # scans that look like something else
 
 
 @pytest.fixture
 def strange(tmp_path, monkeypatch):
-    """The file of a study of four tiny scans, all paths of which hold what a shell would run."""
+    """The file of a study of some tiny scans, all paths of which hold what a shell would run."""
     root = tmp_path / STRANGE
     root.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -44,6 +44,9 @@ def test_a_plan_runs_nothing(strange, capfd):
     path, _ = strange
     assert main([str(path), "--dry-run", "--printshellcmds", "--quiet", "host"]) == 0
     said = capfd.readouterr().out
+    assert said.count("Shell command: exec ") == said.count(" -r study_name "), (
+        "no shell stays between"
+    )
     for name in NUMBERS:
         assert f" -r scan {name} " in said, "raw text, which papermill does not read as a number"
     assert " -r model 64 " in said

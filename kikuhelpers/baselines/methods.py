@@ -29,7 +29,7 @@ from kikuhelpers.patterns.up2 import open_patterns, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import device
 from kikuhelpers.runs.errors import SentenceError, usable
-from kikuhelpers.runs.files import save_csv, save_json, temporary_name, written_aside
+from kikuhelpers.runs.files import mapped_array, save_csv, save_json, temporary_name, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.models import Nlpar, Pca
@@ -140,7 +140,7 @@ def score_scan(results: Results, name: str, scan: str) -> None:
     mask, patterns = load_training_set(results).mask, results.patterns(PREPROCESSED, scan)
     with written_aside(files.latents) as path:
         shape = (*patterns.shape[:2], len(first))
-        scores = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        scores = mapped_array(path, shape, np.float32)
         flat, out = patterns.reshape(-1, *mask.shape), scores.reshape(-1, len(first))
         for here, counts, _ in chunks("scores", flat, out):
             inside = to_intensity(counts)[:, mask] - found.mean

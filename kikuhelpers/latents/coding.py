@@ -20,7 +20,7 @@ from kikuhelpers.preprocessing.kernels import onto_network
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.devices import arithmetic, device
 from kikuhelpers.runs.errors import usable
-from kikuhelpers.runs.files import save_array, written_aside
+from kikuhelpers.runs.files import mapped_array, save_array, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import BaselineScanFiles, ModelScanFiles
 from kikuhelpers.training.block_convolution import on_device
@@ -84,7 +84,7 @@ def encode(
     whole = {"dtype": np.float32, "shape": (*patterns.shape[:2], model.latent_dim)}
     flat = patterns.reshape(-1, *patterns.shape[2:])
     with written_aside(path) if path else nullcontext() as file:
-        latents = np.lib.format.open_memmap(file, "w+", **whole) if file else np.empty(**whole)
+        latents = mapped_array(file, **whole) if file else np.empty(**whole)
         out = latents.reshape(-1, model.latent_dim)
         for here, counts, _ in chunks("encoding", flat, out):
             with arithmetic(precision):

@@ -9,13 +9,14 @@ one affine map for all, so that two files compare count by count.
 """
 
 import mmap
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import temporary_name
+from kikuhelpers.runs.files import written_aside
 
 HALF_RANGE = 32767.5  # of 16 bit: p = -1 gives 0 counts, p = 1 gives 65535
 _HEAD = np.dtype(
@@ -187,15 +188,14 @@ class Up2Writer:
     """
 
     def __init__(self, path, map_shape, pattern_shape, step_um):
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = temporary_name(self.path)
+        self.path, self._aside = Path(path), ExitStack()
         self._pattern_shape = height, width = tuple(int(n) for n in pattern_shape)
         rows, columns = (int(n) for n in map_shape)
         self._wanted, self._written = rows * columns, 0
         grid = (0, columns, rows, False, step_um, step_um)
         head = np.array((3, width, height, _HEAD.itemsize, *grid), _HEAD)
-        self._file = self._temporary.open("wb")
+        temporary = self._aside.enter_context(written_aside(self.path))
+        self._file = self._aside.enter_context(temporary.open("wb"))
         self._file.write(head.tobytes())
 
     def append(self, patterns: np.ndarray) -> None:
@@ -212,16 +212,14 @@ class Up2Writer:
         return self
 
     def __exit__(self, error_type, error, trace):
-        self._file.close()
-        if error_type is None and self._written == self._wanted:
-            self._temporary.replace(self.path)
-            return
-        self._temporary.unlink()
-        if error_type is None:
-            raise PatternFileError(
-                f"{self.path.name} holds {self._written} of {self._wanted} patterns: it was not "
-                "written."
-            )
+        with self._aside:
+            if error:
+                raise error
+            if self._written != self._wanted:
+                raise PatternFileError(
+                    f"{self.path.name} holds {self._written} of {self._wanted} patterns: it was "
+                    "not written."
+                )
 
 
 def to_counts(patterns: np.ndarray) -> np.ndarray:

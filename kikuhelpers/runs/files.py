@@ -1,8 +1,12 @@
 """Files that are whole or not there: write aside, then rename."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
+import time
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +15,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import psutil
+
+from kikuhelpers.runs.errors import SentenceError
 
 _BLOCK_BYTES, _BLOCKS = 1 << 20, 64  # that a digest reads at most
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.\w+")  # the names of temporary_name
+_FULL_BYTES = 1 << 20  # libraries that meet a full disk leave less, and raise what they like
 
 
 def temporary_name(path: Path) -> Path:
@@ -29,8 +38,34 @@ def written_aside(path: str | Path):
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        full = shutil.disk_usage(path.parent).free < _FULL_BYTES
+        if full or getattr(error, "errno", None) == errno.ENOSPC:
+            wrong = f"No space left on the disk for {path}: free some, then start again."
+            raise SentenceError(wrong) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
+    """Return a new .npy file as an array to write to, its space taken from the disk at once."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # Linux kills who writes to a mapped file on a full disk
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def tidy(folder: Path) -> None:
+    """Remove temporary files of dead processes; date to now what a clock that was ahead made."""
+    now = time.time()
+    for path in filter(Path.is_file, folder.rglob("*")):
+        left = _TEMPORARY.fullmatch(path.name)
+        if left and not psutil.pid_exists(int(left[1])):
+            path.unlink()
+        elif path.stat().st_mtime > now:
+            os.utime(path, (now, now))
 
 
 def save_json(path: str | Path, content: Any) -> None:

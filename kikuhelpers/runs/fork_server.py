@@ -3,8 +3,9 @@
 ``python -m kikuhelpers`` starts one process (:func:`serve`) that imports what the notebooks
 import, and then forks itself for each job. This file, run as a script, asks that process for a job
 and waits for its end. Where no such process listens (on a cluster's node, on Windows), papermill
-starts as ever. A job dies with whoever asked for it, and all jobs die with the server. A job that
-needs a GPU (first argument: ``--gpu``) takes the first of several that no other job holds.
+starts as ever. A job dies with whoever asked for it, and all jobs die with the server, which dies
+with the command; each holds the study's lock until it is dead (:func:`hand_down`). A job that needs
+a GPU (first argument: ``--gpu``) takes the first of several that no other job holds.
 """
 
 import ctypes
@@ -28,6 +29,7 @@ _WAIT_SECONDS = 0.2  # for one GPU, before the next is tried
 
 def _ask(arguments: list[str]) -> int:
     """Have papermill run with some arguments, in a fork of the server if there is one."""
+    die_with_parent()
     try:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ[_ADDRESS])
@@ -47,8 +49,8 @@ def running(notebooks: Path) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_ADDRESS] = f"{folder}/socket"
-        server = [sys.executable, "-m", "kikuhelpers.runs.fork_server", "--serve"]
-        with subprocess.Popen([*server, os.environ[_ADDRESS], str(notebooks)]) as process:
+        server = [sys.executable, "-m", __name__, "--serve", os.environ[_ADDRESS], str(notebooks)]
+        with subprocess.Popen(server, **AS_OUR_OWN) as process:
             try:
                 yield
             finally:
@@ -58,7 +60,6 @@ def running(notebooks: Path) -> Iterator[None]:
 
 def serve(address: str, notebooks: Path) -> None:
     """Import what the notebooks of a folder import; then fork a process for each job, for ever."""
-    die_with_parent()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(os.cpu_count() * 4)  # whoever asks early waits
@@ -155,12 +156,19 @@ def _kernel(pipe) -> None:
     IPKernelApp.launch_instance(argv=["-f", pipe.recv()])
 
 
-def _kill_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Have Linux kill this process when its parent ends, in whatever way."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
 
-# Has the system kill a process when its parent ends, in whatever way; None elsewhere.
-die_with_parent = _kill_with_parent if sys.platform == "linux" else None
+# How to start a process that dies with this one, and holds the locks handed down to it.
+AS_OUR_OWN = {"preexec_fn": die_with_parent if os.name == "posix" else None, "close_fds": False}
+
+
+def hand_down(lock: int) -> None:
+    """Have a lock, given by its file descriptor, held by what this process starts, too."""
+    os.set_inheritable(os.dup(lock), True)  # filelock closes its own one in every fork
 
 
 def visible_gpus() -> list[str]:

@@ -18,7 +18,14 @@ import pandas as pd
 from kikuhelpers.patterns.up2 import open_patterns
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import UnusableError, usable
-from kikuhelpers.runs.files import digest, load_json, readable_json, whole_digest, written_aside
+from kikuhelpers.runs.files import (
+    digest,
+    hdf5_data,
+    load_json,
+    readable_json,
+    whole_digest,
+    written_aside,
+)
 from kikuhelpers.study import Study
 from kikuhelpers.study.layout import GATHERED, RECORD, Layout, check
 from kikuhelpers.study.stages import DATA, TRAINING, Job, jobs_of

@@ -54,12 +54,10 @@ def load_checkpoint(files: ModelFiles) -> dict | None:
 
 
 def remove_checkpoints(files: ModelFiles) -> None:
-    """Remove the checkpoints of a finished training and what a kill left beside them.
+    """Remove the checkpoints of a finished training.
 
     To be called once the whole job has ended: as long as they are there, a finished training
     is not trained again.
     """
-    last = files.checkpoint
-    half_written = last.parent.glob(f".{last.stem}.*{last.suffix}")
-    for path in (last, files.checkpoint_before, *half_written):
+    for path in (files.checkpoint, files.checkpoint_before):
         path.unlink(missing_ok=True)
