@@ -59,6 +59,17 @@ def pytest_runtest_setup():
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items):
+    """Let one process run all of a module, and one all that the smoke study is made for.
+
+    The smoke study and the benchmark take longest: they begin first.
+    """
+    groups = {item: "smoke" if "smoke" in item.fixturenames else item.path.stem for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] not in ("smoke", "test_bench"))
+
+
 @pytest.fixture
 def study() -> Study:
     return make_study()
