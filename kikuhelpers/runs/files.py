@@ -129,7 +129,7 @@ def hdf5_data(path: Path) -> int:
         is_set = isinstance(item, h5py.Dataset)
         if isinstance(item, h5py.ExternalLink) or (is_set and (item.external or item.is_virtual)):
             elsewhere.append(name)
-        sets.extend([item.nbytes] * is_set)
+        sets.append(item.nbytes if is_set else 0)
 
     with h5py.File(path) as file:
         file.visititems_links(look)
