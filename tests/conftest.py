@@ -59,6 +59,12 @@ def pytest_runtest_setup():
     torch.manual_seed(0)
 
 
+def pytest_configure(config):
+    """Compile alone what is compiled once: processes that did it at once would crash."""
+    if config.getoption("numprocesses", None):
+        subprocess.run([sys.executable, "-m", "kikuhelpers.indexing.warm_up"], check=True)
+
+
 def pytest_collection_modifyitems(items):
     """Let one process run all of a module, and one all that the smoke study is made for.
 
