@@ -20,7 +20,7 @@ from kikuhelpers.study.models import ACTIVE_VARIANCE
 ALIKE = 0.9  # likeness from which on features are said to be one
 LARGEST = 10  # features by variance, whose likeness counts
 BAND = 0.7, 2.0  # points: standard deviations of the Gaussians whose difference shows walls
-BLOCK = 16  # features measured at a time, to bound memory on large maps
+BLOCK = 8  # features measured at a time, to bound memory on large maps
 
 
 @dataclass(frozen=True)
