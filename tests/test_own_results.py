@@ -173,7 +173,7 @@ FITTING = [
     (f"{SCAN}/scan.json", b"", "Expecting value"),
     (f"{SCAN}/scan.json", b"null", "NoneType"),
     (f"{SCAN}/scan.json", b"[]", "it lacks sha256"),
-    (f"{SCAN}/scan.json", b"[" * 100_000, "recursion"),
+    (f"{SCAN}/scan.json", b"[" * 100_000, "nested too deep"),
     (f"{SCAN}/scan.json", b"\xff\xfe\x00", "decode"),
     (f"{SCAN}/scan.json", b'{"sha256": "0", "pattern_shape": [1, 2]}', "it lacks map_shape"),
     (f"{SCAN}/pattern_centre.json", b"null", "NoneType"),
@@ -183,7 +183,7 @@ FITTING = [
     (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": {"x": 1}}', "dict"),
     (f"{SCAN}/truth.h5", b"junk", "signature"),
     (f"{SCAN}/truth.h5", h5(lambda file: None), "map_shape"),
-    (f"{SCAN}/truth.h5", h5(link_outside), "leads to other files"),
+    (f"{SCAN}/truth.h5", h5(link_outside), "lie in another file"),
     (f"{SCAN}/truth.h5", h5(unpacks), "unpacks to far more than its size"),
     (f"{SCAN}/mask.npy", b"", "EOF"),
     (f"{SCAN}/mask.npy", npy(np.ones((120, 120), bool))[:400], "mmap length"),
@@ -197,7 +197,7 @@ FITTING = [
     (f"{SCAN}/preprocessed.up2", SMALL_UP2, r"its shape is \(16, 16, 60, 60\), not \(16, 16, 120"),
     (f"{SCAN}/orientations.h5", b"", "signature"),
     (f"{SCAN}/orientations.h5", h5(lambda file: file.create_group("a")), "cannot be read"),
-    (f"{SCAN}/orientations.h5", h5(link_outside), "leads to other files"),
+    (f"{SCAN}/orientations.h5", h5(link_outside), "lie in another file"),
     (f"{MODEL}/card.json", b"{}", "it lacks presentations"),
     (f"{MODEL}/history.csv", b"", "No columns"),
     (f"{MODEL}/history.csv", HEAD.encode(), "it holds no line"),
@@ -268,7 +268,7 @@ RECORDS = [
     (b"null", "NoneType"),
     (b"[1]", "it lacks fingerprint"),
     (b"\xff", "decode"),
-    (b"[" * 100_000, "recursion"),
+    (b"[" * 100_000, "nested too deep"),
     ("hardware", "it lacks hardware"),
     ("seconds", "it lacks seconds"),
     ("outputs", "it lacks outputs"),
@@ -342,7 +342,7 @@ def test_a_damaged_archive_is_not_used(study, file):
         path.write_bytes(content)
         sentence = study.said(lambda: read_all(archive))
         assert str(path) in sentence
-        assert sentence.endswith("check it out again, or remove it")
+        assert sentence.endswith("check it out again, or remove it.")
 
 
 # ------------------------------------------------------------------------------ verify
