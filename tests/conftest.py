@@ -65,6 +65,7 @@ def pytest_configure(config):
         subprocess.run([sys.executable, "-m", "kikuhelpers.indexing.warm_up"], check=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Let one process run all of a module, and one all that the smoke study is made for.
 
