@@ -161,7 +161,7 @@ def test_arrow_keys_move_the_point_and_stop_at_the_edge(opened, small):
     assert where.inner_text() == "row 5, column 3"
 
 
-def test_the_difference_is_measured_less_decoded(opened, small):
+def test_the_difference_is_decoded_less_measured(opened, small):
     page = ready(opened(small))
     click_at(page, 0.6, 0.6)
     grey = """canvas => [...canvas.getContext('2d').getImageData(0, 0, 20, 20).data]"""
@@ -169,7 +169,7 @@ def test_the_difference_is_measured_less_decoded(opened, small):
     measured, decoded, difference = (pixels.reshape(20, 20, 4).astype(float) for pixels in read)
     inside = measured[..., 3] > 0
     assert 0.5 < inside.mean() < 0.9
-    wanted = np.clip(127.5 + measured - decoded, 0, 255)
+    wanted = np.clip(127.5 + decoded - measured, 0, 255)
     assert np.abs(difference - wanted)[inside, :3].max() <= 1
 
 

@@ -1,5 +1,7 @@
 """Fig. 1: the two routes from a pattern to a map, on the study's own data."""
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.patches import FancyArrow
 from orix.vector import Vector3d
@@ -29,7 +31,7 @@ def draw(results: Results) -> style.PaperFigure:
     width_mm = results.study.figures.width_mm
     figure = style.new_figure(_HEIGHT_MM[width_mm], width_mm=width_mm, layout="none")
     title = f"Fig. 1  From pattern to map by physics (A) and by latent space (B): {view.label}"
-    figure.suptitle(title, x=0.01, ha="left", wrap=True)
+    figure.suptitle(fill(title, int(width_mm / style.LETTER_MM)), x=0.01, ha="left")
     pattern, where = view.pattern(*point), f"({point[0]}, {point[1]})"
     for row, panel in enumerate("AB"):
         ax = _tile(figure, row, 0.0)

@@ -9,6 +9,7 @@ print, with pictures of 300 dpi and text as text, however large.
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import matplotlib.style
@@ -29,6 +30,7 @@ PNG_STEPS = [(dpi, ALL_COLOURS) for dpi in (PRINT_DPI, 250, 200)]
 PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32)]
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
+LETTER_MM = 1.5  # mean width of a figure's title; matplotlib's own folding fails on saving
 _CROPPED = {"bbox_inches": "tight", "pad_inches": 0}
 _STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 _SIZES = mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False)
@@ -62,7 +64,7 @@ def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed"
     figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
     figure.add_artist(Line2D([0, 1], [0.5, 0.5], lw=0))  # a file is cropped, but keeps its width
     if title:
-        figure.suptitle(title, wrap=True)
+        figure.suptitle(fill(title, int(width_mm / LETTER_MM)))
     return figure
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_MOST_LETTERS = 600  # of what a library says
+_MOST_LETTERS = 400  # of what a library says
 
 
 class SentenceError(ValueError):

@@ -39,7 +39,7 @@ class MissingResultError(UnusableError):
 
     def __init__(self, what: str, study: Study, *jobs: Job):
         self.what, self.jobs = what, jobs
-        super().__init__(f"{what}. Make it with: {make_command(study, *jobs)}")
+        super().__init__(f"{what.removesuffix('.')}. Make it with: {make_command(study, *jobs)}")
 
 
 def make_command(study: Study, *jobs: Job) -> str:
@@ -230,7 +230,7 @@ class Results:
             with self._usable(name, job):
                 self.open(path) if path.suffix in _OPENERS else self.path(path)
                 whole = whole_digest(path)
-                if whole != self.record(job).get("sha256", {}).get(name, whole):
+                if whole and whole != self.record(job).get("sha256", {}).get(name, whole):
                     raise ValueError("its SHA-256 is not that of its record")
         except UnusableError as error:
             return str(error)
@@ -260,9 +260,7 @@ class Results:
         """Whatever is wrong with a job's file becomes a MissingResultError."""
         study = self.layout.study
         what = f"{what} of study '{study.name}'"
-        return usable(
-            what, error=lambda said: MissingResultError(said.removesuffix("."), study, job)
-        )
+        return usable(what, error=lambda said: MissingResultError(said, study, job))
 
     def _sizes(self, job: Job, path: Path) -> dict[str, int]:
         """The sizes by which :func:`~kikuhelpers.study.layout.check` knows a result's shape."""
