@@ -35,7 +35,7 @@ archive: .venv/installed
 	$(BIN)/python -m docs.book.executed $(STUDY)
 
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks

@@ -65,16 +65,10 @@ def pytest_configure(config):
         subprocess.run([sys.executable, "-m", "kikuhelpers.indexing.warm_up"], check=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks
 def pytest_collection_modifyitems(items):
-    """Let one process run all of a module, and one all that the smoke study is made for.
-
-    The smoke study and the benchmark take longest: they begin first.
-    """
-    groups = {item: "smoke" if "smoke" in item.fixturenames else item.path.stem for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] not in ("smoke", "test_bench"))
+    """Begin with the modules that take longest, so that no core waits for them at the end."""
+    longest = ("test_bench", "test_browser", "test_own_results", "test_smoke_study")
+    items.sort(key=lambda item: item.path.stem not in longest)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
+from kikuhelpers.study import layout
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import BASELINES as BASELINES_STAGE
 from kikuhelpers.study.stages import PREPROCESSING, Job
@@ -36,6 +37,13 @@ BASELINES = {
     "nmf-6": {"method": "nmf", "components": 6},
     "nlpar": {"method": "nlpar"},
 }
+
+
+@pytest.fixture(autouse=True)
+def small_patterns(monkeypatch):
+    """Patterns here have 24 px, to be fast; what a study's files must hold says 120."""
+    holds = {name: text.replace("120", "24") for name, text in layout._HOLDS.items()}
+    monkeypatch.setattr(layout, "_HOLDS", holds)
 
 
 def study_of(patterns, **changes):
