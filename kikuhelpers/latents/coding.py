@@ -47,8 +47,9 @@ def load_model(results: Results, name: str) -> KikuchiVAE:
     """
     bounds = results.study.training_of(name).log_variance_bounds
     model = KikuchiVAE(results.study.model(name).latent_dim, bounds)
-    with usable(f"{results.layout.model(name).weights}"):
-        model.load_state_dict(results.model(name).weights)
+    weights = results.model(name).weights
+    with usable(f"weights.safetensors of {name}"):
+        model.load_state_dict(weights)
     return on_device(model).eval()
 
 

@@ -14,6 +14,7 @@ from kikuhelpers.latents.features import standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.runs.results import MissingResultError
 from kikuhelpers.study import PREPROCESSED, roles
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.training.sample import sample_points
@@ -234,8 +235,10 @@ def unseen_points(e: Evidence, role: str) -> Found:
 def _network(e: Evidence):
     """The largest conventional VAE whose weights are there, and its name."""
     for name in reversed(roles.vaes(e.study)):
-        if e.results.has(e.results.layout.model(name).weights):
+        try:
             return load_model(e.results, name), name
+        except MissingResultError:
+            continue
     raise Untestable("the weights of a VAE")
 
 
