@@ -118,7 +118,7 @@ FILLED = (
         {"presentations": 16},
         {"scan": "w"},
     ),
-    {"rows": [0, 20]},
+    *({"rows": [0, 20]}, {"viridis": "cividis"}, {"4A": 1}),
     *({"centre": [60, 60], "radius": 50}, {"scan": "w", "length": 5}, {"median_width_um": 4.0}),
     *({"strain_percent": 2.0}, {"grain_fraction": 0.5}, {"size_um": [1, 2]}, {"count": 2}),
     *({"per_1000_um2": 1.0}, "dataset", "small"),
@@ -210,13 +210,14 @@ def other_values(value) -> Iterator:
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
-        yield from (value + 1, value - 1, 2 * value, value // 2)
+        yield from (value + 1, value - 1, 2 * value, value // 2, 89)
     elif isinstance(value, float):
         yield from (value * 0.9, value + 0.1)
     elif isinstance(value, list):
         yield from ([other, *value[1:]] for v in value[:1] for other in other_values(v))
         yield from ([*value[:-1], other] for v in value[-1:] for other in other_values(v))
         yield [20 + 20 * v for v in value if isinstance(v, int)]  # whole tiles
+        yield ["4A"]
     elif isinstance(value, str):
         yield from ("r", "a", "w", *WORDS, value + "x")
     else:
