@@ -29,7 +29,7 @@ from kikuhelpers.study.stages import jobs_of
 from kikuhelpers.tables import interchange
 from tests.conftest import MODEL_CARD, SCAN_CARD, make_study, stand_in, write_scan
 
-SHAPE, STEP_UM, PX = (4, 5), 0.3, 60
+SHAPE, STEP_UM, PX = (4, 5), 0.3, 120
 NOT_INDEXED, LAVES = [3, 17], [0, 8, 9]  # flat indices; all others are Ni
 CENTRE = (0.51, 0.34, 0.63)
 X, Y, Z = Vector3d.xvector(), Vector3d.yvector(), Vector3d.zvector()
@@ -47,7 +47,8 @@ def crystal_map(shape=SHAPE) -> CrystalMap:
     phases = PhaseList(
         [Phase("Ni", 225, structure=cubic), Phase("Laves", 194, structure=hexagonal)]
     )
-    names = ("pq", "ci", "cm", "fit", "grod_deg", "kam_deg", "noise", "misorientation_deg")
+    names = ("pq", "ci", "cm", "fit", "sharpness", "grod_deg", "kam_deg", "noise")
+    names += ("misorientation_deg",)
     prop = {name: RNG.random(x.size).astype(np.float32) for name in names}
     prop |= {"nmatch": RNG.integers(4, 10, x.size), "grain": np.zeros(x.size, int)}
     where = {"x": x, "y": y, "scan_unit": "um"}
@@ -77,7 +78,9 @@ def made_up():
         path.parent.mkdir(parents=True, exist_ok=True)
         save_map(path, crystal_map(), CENTRE)
         if kind != PREPROCESSED:
-            save_array(layout.model_scan(kind, "wrought").pattern_loss, RNG.random(SHAPE))
+            save_array(
+                layout.model_scan(kind, "wrought").pattern_loss, RNG.random(SHAPE, np.float32)
+            )
     for job in (job for job in jobs_of(study) if job.parts):
         stand_in(study, job.stage, *job.parts)
     return study
