@@ -115,13 +115,16 @@ def test_a_job_ends_with_whoever_asked_for_it(server, tmp_path):
 
 # As kikuhelpers/__main__.py runs Snakemake, and that runs a job.
 COMMAND_ITSELF = """
-import subprocess, sys
+import os, subprocess, sys, time
 from pathlib import Path
 from filelock import FileLock
 from kikuhelpers.runs import fork_server
 lock, notebooks, *job = sys.argv[1:]
 with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
     with fork_server.running(Path(notebooks)):
+        while not os.path.exists(os.environ[fork_server._ADDRESS]):
+            time.sleep(0.1)  # a job that asks before the server is there does without it
+        time.sleep(1)
         graph = "import subprocess, sys; subprocess.call(sys.argv[1:])"
         subprocess.call([sys.executable, "-c", graph, *job], **fork_server.AS_OUR_OWN)
 """
