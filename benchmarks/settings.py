@@ -35,5 +35,5 @@ QUICK = Sizes(
     map_patterns=8,
     growth=(1, 2),
     growth_patterns=8,
-    growth_stages=("preprocessing", "encoding"),
+    growth_stages=("preprocessing", "encoding", "noise level"),
 )

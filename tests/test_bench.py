@@ -29,7 +29,7 @@ def test_every_part_is_measured_and_written(capsys):
     assert sum(profile["shares"].values()) == pytest.approx(1)
     assert all(share > 0 for share in profile["shares"].values())
     growth = [row for row in rows if row["part"] == "growth"]
-    assert [row["case"] for row in growth] == ["preprocessing", "encoding"]
+    assert [row["case"] for row in growth] == ["preprocessing", "encoding", "noise level"]
     for row in growth:
         assert [point["patterns"] for point in row["points"]] == [8, 16]
         assert all(point["peak_mib"] > 50 for point in row["points"])

@@ -38,10 +38,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     write_notebook(folder / "imports.ipynb", "import statistics\nfrom decimal import Decimal")
     with fork_server.running(folder):
-        address = Path(os.environ[fork_server._ADDRESS])
-        while not address.exists():
-            time.sleep(0.01)
-        yield address
+        yield
 
 
 def test_a_job_runs_where_all_is_imported(server, tmp_path):
@@ -115,16 +112,13 @@ def test_a_job_ends_with_whoever_asked_for_it(server, tmp_path):
 
 # As kikuhelpers/__main__.py runs Snakemake, and that runs a job.
 COMMAND_ITSELF = """
-import os, subprocess, sys, time
+import subprocess, sys
 from pathlib import Path
 from filelock import FileLock
 from kikuhelpers.runs import fork_server
 lock, notebooks, *job = sys.argv[1:]
 with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
     with fork_server.running(Path(notebooks)):
-        while not os.path.exists(os.environ[fork_server._ADDRESS]):
-            time.sleep(0.1)  # a job that asks before the server is there does without it
-        time.sleep(1)
         graph = "import subprocess, sys; subprocess.call(sys.argv[1:])"
         subprocess.call([sys.executable, "-c", graph, *job], **fork_server.AS_OUR_OWN)
 """

@@ -107,6 +107,13 @@ def test_five_lines_are_a_study(tmp_path):
         ),
         ({"figures": {"features": {"4C": 1}}}, "figures.features.4C: Input should be '4A', '4B'"),
         (
+            {
+                "models": {"a": {"latent_dim": 16}, "b": {"latent_dim": 32, "beta": 15}},
+                "figures": {"features": {"4A": 16}},
+            },
+            "figures: 4A names feature 16, the last is 15",
+        ),
+        (
             {"figures": {"features": {"4A": 3, "5A.1": 99}}},
             "figures: 5A.1 names feature 99, the last is 15",
         ),

@@ -47,10 +47,14 @@ def running(notebooks: Path) -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as early:
         os.environ[_ADDRESS] = f"{folder}/socket"
-        server = [sys.executable, "-m", __name__, "--serve", os.environ[_ADDRESS], str(notebooks)]
+        early.bind(os.environ[_ADDRESS])
+        early.listen(os.cpu_count() * 4)  # whoever asks before the server accepts waits
+        early.set_inheritable(True)
+        server = [sys.executable, "-m", __name__, "--serve", str(early.fileno()), str(notebooks)]
         with subprocess.Popen(server, **AS_OUR_OWN) as process:
+            early.close()
             try:
                 yield
             finally:
@@ -58,11 +62,12 @@ def running(notebooks: Path) -> Iterator[None]:
                 process.kill()
 
 
-def serve(address: str, notebooks: Path) -> None:
-    """Import what the notebooks of a folder import; then fork a process for each job, for ever."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(address)
-        server.listen(os.cpu_count() * 4)  # whoever asks early waits
+def serve(listening: int, notebooks: Path) -> None:
+    """Import what the notebooks of a folder import; then fork a process for each job, for ever.
+
+    Jobs are asked for through a socket that listens, given by its file descriptor.
+    """
+    with socket.socket(fileno=listening) as server:
         _import_all(notebooks)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a job knows what to do with it
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
@@ -203,5 +208,5 @@ def _own_gpu():
 
 if __name__ == "__main__":
     if sys.argv[1] == "--serve":
-        serve(sys.argv[2], Path(sys.argv[3]))
+        serve(int(sys.argv[2]), Path(sys.argv[3]))
     sys.exit(_ask(sys.argv[1:]))

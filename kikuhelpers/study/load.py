@@ -109,7 +109,7 @@ class _Loader(yaml.SafeLoader):
 def _content(path: Path, overrides: dict[str, Any], may_be_based: bool = True) -> dict:
     """Return the content of a study file, with its name, its scans' paths and the overrides."""
     with in_one_sentence(StudyError, path.name, _WHAT_TO_DO):
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
         content = _without_aliases(content, iter(range(_MOST_VALUES)))
     if not isinstance(content, dict):
         raise StudyError(

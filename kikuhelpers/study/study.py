@@ -203,7 +203,9 @@ class Study(Settings):
                 if box.end[0] > last - first or box.end[1] > shape[1]:
                     size = f"{last - first} x {shape[1]} points"
                     raise ValueError(f"figures: {panel} ends outside of its map of {size}")
-        largest = max((model.latent_dim for model in self.models.values()), default=0)
+        models = self.models.values()  # figures show the largest conventional VAE, if there is one
+        plain = [m.latent_dim for m in models if m.loss == "vae" and m.beta == 1]
+        largest = max(plain or [m.latent_dim for m in models], default=0)
         for panel, index in self.figures.features.items():
             if index >= largest:
                 raise ValueError(

@@ -103,7 +103,10 @@ def _readouts(views: dict[str, View], targets: dict[str, Target], model: str) ->
     """
     names, maps = _maps({scan: views[scan] for scan in targets}, model)
     data = {scan: views[scan].results.study.scan(scan).data for scan in targets}
-    seen = {scan: _looked_at(maps[scan], target) for scan, target in targets.items()}
+    seen = {  # the maps, or how far their points lie off their surroundings
+        scan: features.local_outliers(_filled(maps[scan]), t.crystals) if t.local else maps[scan]
+        for scan, t in targets.items()
+    }
     for points in SMOOTHINGS:
         smooth = {scan: _smoothed(seen[scan], target, points) for scan, target in targets.items()}
         single = {scan: single_scores(smooth[scan], target) for scan, target in targets.items()}
@@ -147,11 +150,6 @@ def _gradient(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
     long = [i for i in (0, 1) if even.shape[i] > 1]  # a line has no other gradient
     steps = np.sqrt(sum((np.gradient(even, axis=i) ** 2).sum(-1) for i in long))
     return features.standardised_in_grains(steps, target.crystals)
-
-
-def _looked_at(maps: np.ndarray, target: Target) -> np.ndarray:
-    """Maps (rows, columns, D), or how far their points lie off their surroundings."""
-    return features.local_outliers(_filled(maps), target.crystals) if target.local else maps
 
 
 def _smoothed(maps: np.ndarray, target: Target, points: int) -> np.ndarray:
