@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from kikuhelpers.patterns.up2 import Up2Writer
 from kikuhelpers.runs.provenance import Record
@@ -165,12 +167,16 @@ def run_study(study, folder, *more):
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
-    """Folder of a finished smoke study."""
-    folder = tmp_path_factory.mktemp("smoke")
-    done = run_study("smoke", folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    (folder / "said.txt").write_text(done.stdout)
-    return folder
+    """Folder of a finished smoke study: one process of the tests makes it, each has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke-as-made"
+    made.mkdir(exist_ok=True)
+    with FileLock(f"{made}.lock"):
+        if not (made / "said.txt").is_file():
+            done = run_study("smoke", made)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+            (made / "said.txt").write_text(done.stdout)
+    return shutil.copytree(made, base / "smoke", symlinks=True)
 
 
 def keep_times(name: str, ms: list[float], study: str) -> None:

@@ -274,7 +274,7 @@ class Explorer:
         page.evaluate("window.acts = 0; addEventListener('pointerdown', () => acts++, true)")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_selector(ANSWERED, state="attached", timeout=300_000)
+        page.wait_for_selector(ANSWERED, state="attached", timeout=180_000)
         self.page, self.root = page, page.locator("[data-row]").first
         self.part = self.root.get_by_test_id
 
