@@ -19,7 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import quote
 
 import yaml
@@ -63,12 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
-        if arguments.study == "new":
-            return _look(*arguments.jobs)
-        if arguments.study == "export":
-            return _export(arguments.to, *arguments.jobs)
-        if arguments.study == "verify":
-            return _verify(*arguments.jobs)
+        others = {"new": _look, "export": partial(_export, arguments.to), "verify": _verify}
+        if arguments.study in others:
+            return others[arguments.study](*arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)
@@ -83,7 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
         print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
     try:
-        layout.folder.mkdir(parents=True, exist_ok=True)
+        for folder in (layout.folder, layout.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()  # where that fails, jobs would fail one by one
         lock = layout.folder / "running.lock"
         with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
             if arguments.archive:
@@ -162,10 +163,10 @@ def _export(to: Path | None, name: str = "quick", *scans: str) -> int:
     return 0
 
 
-def _verify(name: str = "quick") -> int:
-    """Print which files of the jobs that have run are damaged; 1 if one is."""
+def _verify(name: str = "quick", *jobs: str) -> int:
+    """Print which files of the jobs, or of all that have run, are damaged; 1 if one is."""
     results, faults = Results(load_study(name)), []
-    for job in jobs_of(results.study):
+    for job in [_job(results.study, job) for job in jobs] or jobs_of(results.study):
         ran = results.layout.record(job.stage, *job.parts).is_file()
         for path in results.layout.outputs(job) if ran else ():
             faults.append(results.fault(path))

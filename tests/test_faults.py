@@ -183,12 +183,14 @@ def test_a_full_disk_is_one_sentence_and_stays_no_fuller(disk, write):
     assert shutil.disk_usage(disk).free == 8192
 
 
-def test_a_read_only_folder_is_one_sentence(disk, monkeypatch, capsys):
-    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(disk / "results"))
+@pytest.mark.parametrize("kind", ["results", "figures"])
+def test_a_read_only_folder_is_one_sentence(disk, monkeypatch, capsys, kind):
+    monkeypatch.setenv(f"KIKUHELPERS_{kind.upper()}", str(disk))
+    (disk / "smoke").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert main(["smoke", "--dry-run"]) == 1
     said = capsys.readouterr().err.strip()
-    assert f"Read-only file system: '{disk}/results" in said and "\n" not in said
+    assert f"Read-only file system: '{disk}/smoke" in said and "\n" not in said
 
 
 def test_a_study_runs_once_at_a_time(capsys):

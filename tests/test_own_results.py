@@ -365,6 +365,10 @@ def test_verify_reads_every_file(study, monkeypatch, capsys):
     assert said.endswith(
         f"{len(files)} files, 1 faulty; of 0 older jobs both ends of files count.\n"
     )
+    assert main(["verify", "smoke", "04_training.vae-16"]) == 0
+    assert capsys.readouterr().out.count("ok ") == 3, "weights, card and history"
+    assert main(["verify", "smoke", "vae-16"]) == 2
+    assert "Study 'smoke' has no job 'vae-16'; it has 01_" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_whole_but_no_checkpoint_is_left_aside(study, capsys):

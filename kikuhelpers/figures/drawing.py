@@ -130,7 +130,8 @@ def label_log_axis(axis: Axis) -> None:
 
 def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
-    title = rf"$\bf{{{panel}}}$ {text}" if panel else text
+    words = text.replace("$", r"\$")  # no formula, but perhaps a name
+    title = rf"$\bf{{{panel}}}$ {words}" if panel else words
     ax.set_title(title, loc="left", fontsize=size_pt, wrap=True)
 
 

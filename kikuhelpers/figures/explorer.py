@@ -102,7 +102,8 @@ class Explorer:
         self._angles, self._phases = kept.pop(ANGLES), kept.pop(PHASES)
         self.maps = {name: kept[name] for name in _TITLES if name in kept and kept[name].ndim == 2}
         self._sorted = {
-            name: self._kept(f"{name} sorted", partial(_sorted, v)) for name, v in self.maps.items()
+            name: self._kept(f"{name} sorted", lambda v=v: np.sort(v[np.isfinite(v)]))
+            for name, v in self.maps.items()
         }
         self._made: dict[str, np.ndarray] = {}  # maps that the reader asked for
 
@@ -336,7 +337,3 @@ class Explorer:
             if not all(0 <= n < size for n, size in zip(point, shape, strict=True)):
                 where, size = "row {}, column {}".format(*point), "{} x {}".format(*shape)
                 raise ExplorerError(f"There is no {where} in a map of {size} points.")
-
-
-def _sorted(values: np.ndarray) -> np.ndarray:
-    return np.sort(values[np.isfinite(values)])

@@ -64,7 +64,7 @@ def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed"
     figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
     figure.add_artist(Line2D([0, 1], [0.5, 0.5], lw=0))  # a file is cropped, but keeps its width
     if title:
-        figure.suptitle(fill(title, int(width_mm / LETTER_MM)))
+        figure.suptitle(fill(title, int(width_mm / LETTER_MM)), parse_math=False)
     return figure
 
 
