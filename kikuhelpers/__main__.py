@@ -74,14 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
         jobs = [_job(results.study, name) for name in (*arguments.jobs, *more)]
-    except SentenceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    layout = results.layout
-    print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
-    if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
-        print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
-    try:
+        layout = results.layout
+        print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
+        if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
+            print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
         for folder in (layout.folder, layout.figures):
             folder.mkdir(parents=True, exist_ok=True)
             TemporaryFile(dir=folder).close()  # where that fails, jobs would fail one by one
@@ -119,6 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
+    except SentenceError as error:
+        print(error, file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"{error}: correct that, or name other folders (docs/running.md).", file=sys.stderr)
         return 1
