@@ -151,7 +151,7 @@ class Explorer:
     def _folder_of_maps(self) -> Path:
         """Folder of the maps of the present results; those of earlier ones are removed."""
         records, names = self.results.all_records().items(), {self.scan, self.model}
-        made_by = {str(job): record for job, record in records if names.issuperset(job.parts)}
+        made_by = {str(job): record for job, record in records if names >= {*job.parts} > set()}
         key = hashlib.sha256(json.dumps([_SCHEMA, made_by]).encode()).hexdigest()[:16]
         folder = self.results.layout.explorer(self.model, self.scan)
         for before in folder.glob("*"):
