@@ -101,7 +101,8 @@ class Archive:
             if paths and (why := results.lacks(job)):
                 print(f"lacks    {why}")
             elif paths:
-                record = json.dumps(results.record(job) | {"study": None}).encode()
+                record = results.record(job) | {"study": None, "study_file": None}
+                record = json.dumps(record).encode()
                 target = self.file_of(job)
                 arrays = files.setdefault(target, _members(target))  # what lacks here stays
                 arrays[f"record/{job}/text"] = np.frombuffer(record, np.uint8)
