@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,14 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
-        if arguments.study == "new":
-            return _look(*arguments.jobs)
-        if arguments.study == "export":
-            return _export(arguments.to, *arguments.jobs)
-        if arguments.study == "verify":
-            return _verify(*arguments.jobs)
-        if arguments.study == "again":
-            return again(*arguments.jobs)
+        verbs = {"new": _look, "export": partial(_export, arguments.to), "verify": _verify}
+        if verb := (verbs | {"again": again}).get(arguments.study):
+            return verb(*arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)

@@ -49,23 +49,22 @@ class _Rerun:
 
     def __init__(self, path: Path, folder: Path):
         record, home, figures = load_json(path), path.parents[1], path.parents[1] / "figures"
-        name, self._gathered = record["study"]["name"], "runs" in record
-        self._today = plain(load_study(record.get("study_file", name), record.get("overrides")))
+        study, roots = record["study"], {kind: root_of(kind) for kind in ("results", "figures")}
+        file, self._gathered = record.get("study_file", study["name"]), "runs" in record
+        self._today = plain(load_study(file, record.get("overrides")))
         folder.mkdir(parents=True)
-        self._study = folder / f"{name}.yaml"
-        self._study.write_text(yaml.safe_dump(record["study"]), "utf-8")
-        if self._gathered:
-            home, figures = root_of("results") / name, path.parent
-        elif not figures.exists():  # a link, which not every system makes
-            figures = root_of("figures") / name
-        for kind in ("results", "figures"):
-            os.environ[f"KIKUHELPERS_{kind.upper()}"] = str(folder / kind)
+        self._study = folder / "study.yaml"
+        self._study.write_text(yaml.safe_dump(study), "utf-8")
+        os.environ |= {f"KIKUHELPERS_{kind.upper()}": str(folder / kind) for kind in roots}
         self._layout = layout = Layout(load_study(self._study))
+        runs = {".".join([record.get("notebook", ""), *record.get("parts", [])]): {}}
+        if self._gathered:
+            home, figures, runs = roots["results"] / layout.study.name, path.parent, record["runs"]
+        elif not figures.exists():  # a link, which not every system makes
+            figures = roots["figures"] / layout.study.name
         known = {str(job): job for job in jobs_of(layout.study)}
-        runs = record["runs"] if self._gathered else {}
-        self.jobs = {known[job]: record | run for job, run in runs.items() if "." not in job}
-        if not self._gathered:
-            self.jobs[known[".".join((record["notebook"], *record["parts"]))]] = record
+        names = [name for name in runs if "." not in name] or runs  # of tables and figures
+        self.jobs = {known[name]: record | runs[name] for name in names}
         original = home.with_name(home.name.split("-with-")[0])  # has what overrides left alone
         places = (original, layout.folder), (home, layout.folder), (figures, layout.figures)
         self._before = {
@@ -112,12 +111,8 @@ class _Rerun:
         one = {TRAINING: "model", BASELINES: "baseline"}.get(job.stage, "scan")
         names = ("model", "scan") if len(job.parts) == 2 else (one,)
         given = {"study_name": self._study} | dict(zip(names, job.parts, strict=False))
-        command = [
-            sys.executable,
-            fork_server.__file__,
-            notebook,
-            self._study.with_suffix(".ipynb"),
-        ]
+        written = self._study.with_suffix(".ipynb")
+        command = [sys.executable, fork_server.__file__, notebook, written]
         command += [word for name, value in given.items() for word in ("-r", name, value)]
         command += ["-p", "use_archive", "True"] if self._gathered else []
         ran = subprocess.run(command, capture_output=True, text=True)
