@@ -508,6 +508,7 @@ def test_what_differs_is_counted(again, as_before, job, name):
     status, lines = again(record_of(job))
     (line,) = (line for line in lines.splitlines() if line.partition(": ")[0].endswith(name))
     assert said in line and status == ("differs" in said)
+    assert "other settings" not in lines, "models and scans are in the order of the record"
     assert lines.count(": identical\n") == lines.count(": ") - 1
 
 

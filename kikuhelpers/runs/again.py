@@ -54,7 +54,7 @@ class _Rerun:
         self._today = plain(load_study(file, record.get("overrides")))
         folder.mkdir(parents=True)
         self._study = folder / "study.yaml"
-        self._study.write_text(yaml.safe_dump(study), "utf-8")
+        self._study.write_text(yaml.safe_dump(study, sort_keys=False), "utf-8")
         os.environ |= {f"KIKUHELPERS_{kind.upper()}": str(folder / kind) for kind in roots}
         self._layout = layout = Layout(load_study(self._study))
         runs = {".".join([record.get("notebook", ""), *record.get("parts", [])]): {}}
