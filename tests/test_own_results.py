@@ -433,15 +433,19 @@ def again(study, monkeypatch, capsys):
 
 
 @pytest.fixture
-def as_before(monkeypatch):
+def as_before(study, monkeypatch):
     """In place of notebooks: their results as they were, some changed by name."""
-    changes = {}
+    before, changes = study.layout, {}
+    made = {job: before.outputs(job) for job in jobs_of(before.study)}
 
     def run(rerun, job):
-        for path, before in rerun._before.items():
-            if before.is_file() and not path.exists():  # no link: the job makes it
-                path.write_bytes(changes.get(path.name, bytes)(before.read_bytes()))
-        Record(Results(rerun._layout.study), job).close()
+        now = rerun._layout
+        for path in made[job]:
+            of = path.parent == before.figures
+            to = now.figures / path.name if of else now.folder / path.relative_to(before.folder)
+            to.unlink(missing_ok=True)
+            to.write_bytes(changes.get(path.name, bytes)(path.read_bytes()))
+        Record(Results(now.study), job).close()
 
     monkeypatch.setattr("kikuhelpers.runs.again._Rerun._run", run)
     return changes

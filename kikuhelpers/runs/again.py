@@ -66,16 +66,14 @@ class _Rerun:
         names = [name for name in runs if "." not in name] or runs  # of tables and figures
         self.jobs = {known[name]: record | runs[name] for name in names}
         original = home.with_name(home.name.split("-with-")[0])  # has what overrides left alone
-        places = (original, layout.folder), (home, layout.folder), (figures, layout.figures)
-        self._before = {
-            to / file.relative_to(place): file
-            for place, to in places
-            for file in place.rglob("*")
-            if file.is_file() and "checkpoint" not in file.name
-        }
-        for link, file in self._before.items():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
+        trees = (original, layout.folder), (home, layout.folder), (figures, layout.figures)
+        for place, to in trees:
+            for file in place.rglob("*"):
+                if file.is_file() and "checkpoint" not in file.name:
+                    link = to / file.relative_to(place)
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(file)
 
     def compare(self, job: Job) -> int:
         """Run a job; print what differs of its files and surroundings; 1 if a value does."""
@@ -86,7 +84,8 @@ class _Rerun:
         why = "" if self._gathered else results.lacks(job).split(_COMMAND)[0]
         print(f"{job} runs again; it took {then['seconds']:.0f} s. {why}".strip(), flush=True)
         made = [file for file in layout.outputs(job) if file.name not in GATHERED]
-        for file in (layout.record(job.stage, *job.parts), *made):
+        before = {file: file.readlink() for file in made if file.is_symlink()}
+        for file in (layout.record(job.stage, *job.parts), *before):
             file.unlink(missing_ok=True)
         self._run(job)
         now = Results(layout.study).record(job) | {"settings": self._today}
@@ -99,7 +98,7 @@ class _Rerun:
         differing = 0
         for file in made:
             name = name_of(layout, job, file)
-            said = _difference(self._before.get(file), file, then["outputs"].get(name))
+            said = _difference(before.get(file), file, then["outputs"].get(name))
             differing += said.startswith("differs")
             print(f"{name}: {said}")
         print(f"{len(made) - differing} of {len(made)} files match.")
