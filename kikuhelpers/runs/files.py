@@ -58,13 +58,13 @@ def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
 
 
 def tidy(folder: Path) -> None:
-    """Remove temporary files of dead processes; date to now what a clock that was ahead made."""
+    """Remove temporaries of dead processes; date to now what a clock that was ahead made."""
     now = time.time()
-    for path in filter(Path.is_file, folder.rglob("*")):
+    for path in [*folder.rglob("*")]:
         left = _TEMPORARY.fullmatch(path.name)
         if left and not psutil.pid_exists(int(left[1])):
-            path.unlink()
-        elif path.stat().st_mtime > now:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif path.is_file() and path.stat().st_mtime > now:
             os.utime(path, (now, now))
 
 
