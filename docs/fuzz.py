@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["kikuhelpers", "yaml"]):
     from kikuhelpers.runs.errors import SentenceError, usable
     from kikuhelpers.runs.files import save_csv, save_json
     from kikuhelpers.runs.provenance import git_commit, versions
-    from kikuhelpers.runs.results import _OPENERS
+    from kikuhelpers.runs.results import OPENERS
     from kikuhelpers.study import PROJECT_ROOT, load_study
     from kikuhelpers.study.layout import check
 
@@ -50,7 +50,7 @@ def read_scan(path: Path) -> None:
 def read_result(path: Path) -> None:
     """Open a file of results and check what it holds, as a later stage does."""
     with usable(path.name):
-        check((_OPENERS.get(path.name) or _OPENERS[path.suffix])(path), path.name)
+        check((OPENERS.get(path.name) or OPENERS[path.suffix])(path), path.name)
 
 
 def write_seeds(folder: Path) -> dict[str, tuple[str, Callable, list[Path]]]:
