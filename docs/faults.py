@@ -202,7 +202,7 @@ def soak(root: Path, kills: int, seed: int) -> tuple[list[dict], dict]:
         "files": len(wanted),
         "files that differ": sorted(n for n in {*wanted, *there} if wanted.get(n) != there.get(n)),
         "done again in the last run": sum(after[job] != record for job, record in before.items()),
-        "temporary files left": len(list(killed.rglob(".*.[0-9]*.*"))),
+        "temporary files left": len(list(killed.rglob(".*.unfinished-*"))),
     }
     return rows, found
 

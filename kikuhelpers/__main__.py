@@ -38,7 +38,7 @@ from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, roles, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.load import root_of, study_path
+from kikuhelpers.study.load import ROOTS, root_of, study_path
 from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
@@ -194,7 +194,7 @@ def _snakemake(
     # Snakemake reads a value as Python or YAML, on a cluster in a shell too: a path, spelt as in a
     # URL, is the same text in all of them. A job on a cluster knows no other folders.
     config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
-    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ("results", "figures", "archive")]
+    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ROOTS]
     config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),
