@@ -7,6 +7,7 @@ the notebooks that made the tables and figures beside it run, from results and a
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from kikuhelpers.study.load import PROJECT_ROOT, load_study, root_of
 from kikuhelpers.study.stages import BASELINES, TRAINING, Job, jobs_of, plain
 
 _READERS = OPENERS | {".h5": h5py.File, ".npz": np.load}
+_NO_RESULT = re.compile("seconds|commit")
 _BLOCK_VALUES = 1 << 22  # that are compared at once
 _REMEDY = "name results/<study>/runs/<job>.json or figures/<study>/run.json, of present notebooks"
 _COMMAND = ". Make it with: "  # which is not for the temporary folder
@@ -135,7 +137,7 @@ def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
     if {n: np.shape(v) for n, v in old.items()} != {n: np.shape(v) for n, v in new.items()}:
         return "differs in names or shapes"
     total, number, most = 0, 0, np.zeros(2)
-    for name in (name for name in old if "seconds" not in name):  # a time is no result
+    for name in (name for name in old if not _NO_RESULT.search(name)):
         blocks = 1 + np.size(old[name]) // _BLOCK_VALUES
         pair = (np.array_split(np.atleast_1d(of[name]), blocks) for of in (old, new))
         for a, b in zip(*pair, strict=True):
@@ -147,7 +149,7 @@ def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
                 most = np.fmax(most, [np.fmax.reduce(gap, initial=0) for gap in gaps])
     by = f", by up to {most[0]:.2g} (relative {most[1]:.2g})" if most[0] else ""
     said = f"differs in {number:,} of {total:,} values{by}"
-    return said if number else "other bytes, the same values (times left out)"
+    return said if number else "other bytes, the same values (times and commits left out)"
 
 
 def _leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
