@@ -535,6 +535,15 @@ def test_what_differs_of_settings_and_surroundings_is_said(study, again, as_befo
     assert "settings.tables.wrong_deg was 15.0, is 5.0\n" in said
 
 
+def test_an_input_that_was_made_since_is_said(study, again, as_before):
+    record = study.path("runs/02_preprocessing.wrought.json")
+    at = record.stat()
+    os.utime(record)
+    status, said = again(record_of("03_indexing.wrought"))
+    assert status == 0 and "02_preprocessing.wrought has run since, and may have" in said
+    os.utime(record, ns=(at.st_atime_ns, at.st_mtime_ns))
+
+
 def test_an_output_that_is_not_the_record_s_is_not_compared_with(study, again, as_before):
     study.damage(f"{SCAN}/mask.npy", turned(study.path(f"{SCAN}/mask.npy").read_bytes()))
     status, said = again(record_of("02_preprocessing.wrought"))

@@ -83,11 +83,15 @@ class _Rerun:
         needs = [] if self._gathered else layout.dependencies.needs(job)
         for why in filter(None, map(results.lacks, needs)):
             raise UnusableError(f"{job} cannot run again as it did: {why.split(_COMMAND)[0]}.")
+        records = {other: layout.record(other.stage, *other.parts) for other in (job, *needs)}
+        for other in needs:  # whose fingerprint alone the record knows
+            if records[other].stat().st_mtime > records[job].stat().st_mtime:
+                print(f"{other} has run since, and may have made other files.")
         why = "" if self._gathered else results.lacks(job).split(_COMMAND)[0]
         print(f"{job} runs again; it took {then['seconds']:.0f} s. {why}".strip(), flush=True)
         made = [file for file in layout.outputs(job) if file.name not in GATHERED]
         before = {file: file.readlink() for file in made if file.is_symlink()}
-        for file in (layout.record(job.stage, *job.parts), *before):
+        for file in (records[job], *before):
             file.unlink(missing_ok=True)
         self._run(job)
         now = Results(layout.study).record(job) | {"settings": self._today}
