@@ -122,8 +122,8 @@ class _Rerun:
         command += ["-p", "use_archive", "True"] if self._gathered else []
         ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode:
-            why = (ran.stderr.strip().splitlines() or ["it was killed"])[-1].split(_COMMAND)[0]
-            raise UnusableError(f"{job} fails today: {why}.")
+            why = (ran.stderr.strip().splitlines() or ["it was killed"])[-1].split("Error: ")[-1]
+            raise UnusableError(f"{job} fails today: {why.split(_COMMAND)[0]}.")
 
 
 def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
