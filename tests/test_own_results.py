@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -440,7 +441,7 @@ def as_before(study, monkeypatch):
 
     def run(rerun, job):
         now = rerun._layout
-        for path in made[job]:
+        for path in filter(Path.is_file, made[job]):
             of = path.parent == before.figures
             to = now.figures / path.name if of else now.folder / path.relative_to(before.folder)
             to.unlink(missing_ok=True)
@@ -551,9 +552,13 @@ def test_an_output_that_is_not_the_record_s_is_not_compared_with(study, again, a
     assert f"{SCAN}/mask.npy: differs; by how much is unknown, for the file on disk is not" in said
 
 
-def test_tables_and_figures_are_made_again_of_the_record_beside_them(again, as_before):
+def test_tables_and_figures_are_made_again_of_the_record_beside_them(study, again, as_before):
+    not_in_git = study.root / "figures/smoke/learning_curves.pdf"
+    study.keep(not_in_git)
+    not_in_git.unlink()
     status, said = again("figures/smoke/run.json")
     assert status == 0 and "11_figures runs again" in said and "differs" not in said
+    assert "learning_curves.png: identical" in said and not_in_git.name not in said
 
 
 @pytest.mark.parametrize(

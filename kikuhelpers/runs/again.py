@@ -91,6 +91,7 @@ class _Rerun:
         print(f"{job} runs again; it took {then['seconds']:.0f} s. {why}".strip(), flush=True)
         made = [file for file in layout.outputs(job) if file.name not in GATHERED]
         before = {file: file.readlink() for file in made if file.is_symlink()}
+        made = [*before] if self._gathered else made  # git holds no PDF
         for file in (records[job], *before):
             file.unlink(missing_ok=True)
         self._run(job)
