@@ -24,6 +24,7 @@ NAME, ROWS, EVERY = "my_scan", (0, 120), 3  # of the crop; every third row and c
 CORRECTED = {
     "{phase: null}": "{phase: {name: Ni, space_group: 225, lattice_nm: 0.36}}",
     "vae-16: {latent_dim: 16}": "vae-16: {latent_dim: 16, weights: in718_rx/vae-16}",
+    "models:\n": "preprocessing: {mask: {centre: [59.5, 59.5], radius: 57.5}}\nmodels:\n",
 }
 # Notebook, and which of its pictures.
 PICTURES = {

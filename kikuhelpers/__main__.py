@@ -7,6 +7,8 @@ the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
 ``python -m kikuhelpers verify quick`` reads every file of a study and says which are damaged.
+``python -m kikuhelpers again results/quick/runs/<job>.json`` reruns what a record describes and
+says whether today's numbers match, and by how much not.
 ``python -m kikuhelpers export quick am`` writes a scan for other programs (docs/interchange.md).
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--figure 5`` draws this
@@ -28,6 +30,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from kikuhelpers.runs import fork_server
+from kikuhelpers.runs.again import again
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import tidy
@@ -65,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
-        others = {"new": _look, "export": partial(_export, arguments.to), "verify": _verify}
-        if arguments.study in others:
-            return others[arguments.study](*arguments.jobs)
+        verbs = {"new": _look, "export": partial(_export, arguments.to), "verify": _verify}
+        if verb := (verbs | {"again": again}).get(arguments.study):
+            return verb(*arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)

@@ -63,6 +63,22 @@ def test_a_job_that_fails_says_why_and_others_go_on(server, tmp_path):
     assert run(tmp_path, "print('fine')").returncode == 0
 
 
+def test_a_job_ends_when_its_kernel_dies_before_it_is_ready(tmp_path):
+    """The moment that `make soak` found: the job waited for ever."""
+    notebook = write_notebook(tmp_path / "job.ipynb", "print(name)")
+    job = {"arguments": [str(notebook), str(tmp_path / "done.ipynb")], "folder": str(tmp_path)}
+    job["environment"] = dict(os.environ)
+    program = f"""
+import json, os, socket
+from kikuhelpers.runs import fork_server
+fork_server._kernel = lambda pipe: os._exit(9)
+here, there = socket.socketpair()
+socket.send_fds(here, [json.dumps({job!r}).encode()], [1, 2])
+os._exit(fork_server._run(there))"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode, b"EOFError" in done.stderr) == (1, True)
+
+
 def test_without_a_server_papermill_starts_as_ever(tmp_path, monkeypatch):
     monkeypatch.delenv(fork_server._ADDRESS, raising=False)
     done = run(tmp_path, "import sys\nprint(name, 'statistics' in sys.modules)")

@@ -64,6 +64,14 @@ def test_the_screen_is_found_and_the_background_goes(files):
     assert (clean[..., ~mask] == OUTSIDE).all()
 
 
+def test_the_screen_is_found_though_the_cameras_dark_level_drifts(files):
+    """As on the measured crop, where every pixel beside the screen varies by 400 counts."""
+    level = 10000 + np.random.default_rng(1).normal(0, 2000, (*SHAPE[:2], 1, 1))
+    drifting = noisy_patterns().astype(float) + level + (np.arange(120) % 2)  # never empty
+    _, mask = run(files, drifting.astype(np.uint16))
+    np.testing.assert_array_equal(mask, screen())
+
+
 def test_the_background_of_another_scan_is_as_bright_as_the_own(files, tmp_path):
     own, other = noisy_patterns(), scan_files(tmp_path / "other")
     run(other, noisy_patterns(seed=1) // 2)

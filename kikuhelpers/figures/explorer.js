@@ -86,6 +86,12 @@ function render({ model, el }) {
   const state = { probes: { A: [0, 0], B: [0, 0] }, active: "A", points: [], maps: {}, drawn: 0 };
   const root = element("div", { className: "kiku" });
   el.append(root);
+  // Canvases do not follow a change from light to dark by themselves: the text's colour changes first.
+  root.addEventListener("transitionend", ({ target, propertyName }) => {
+    if (target !== root || propertyName !== "color" || !state.point) return;
+    drawBars();
+    state.drawProfileAgain?.();
+  });
 
   // ------------------------------------------------------------ pieces
   const status = element("span", { test: "status", className: "status", role: "status" });
@@ -493,6 +499,7 @@ function render({ model, el }) {
   };
 
   function drawProfile(um, profiles, at) {
+    state.drawProfileAgain = () => drawProfile(um, profiles, at);
     const pen = profile.getContext("2d"), { width, height } = profile, ink = getComputedStyle(root).color;
     const [left, top, right, bottom] = [16, 16, width - 16, height - 40], far = um.at(-1) || 1;
     const x = (i) => left + (um[i] / far) * (right - left);

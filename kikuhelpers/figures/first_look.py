@@ -263,7 +263,7 @@ def preview(look: FirstLook) -> style.PaperFigure:
     figure = style.new_figure(_PICTURE_MM, f"A look at {look.path.name}")
     first, second = figure.subplots(2, 4)
     there = np.argwhere(look.brightness > 0)
-    shown = [tuple(there[n]) for n in np.linspace(0, len(there) - 1, 5).astype(int)[1:4]]
+    shown = [tuple(point) for point in np.random.default_rng(0).permutation(there)[:3]]
     whole = np.ones(look.pattern_shape, bool)
     brightness = np.where(look.brightness > 0, look.brightness, np.nan)
     image = drawing.show_map(first[0], brightness, look.step_um * look.every, "cividis")

@@ -29,9 +29,10 @@ from kikuhelpers.study.study import Preprocessing
 # deviations about its mean.
 PERCENTILES, DEVIATIONS = (0.5, 99.5), 3.0
 OUTSIDE = -1.0  # intensity outside the screen: black, as on the detector
-# A pixel is on the screen if its standard deviation over the map is at least this
-# fraction of the median one: outside, nothing varies.
-_SCREEN_FRACTION = 0.1
+# A pixel is on the screen if what it shows beside the corners of the camera varies over the map by
+# this fraction of the median at least: of measured patterns 0.00 to 0.15 outside a round screen,
+# 0.5 and more on it.
+_SCREEN_FRACTION = 0.25
 # Share of the bands that a mean holds: in 24 virtual and 14 measured windows 0.5 to 0.9 of one
 # grain, 0.4 to 0.8 of two, 0.04 to 0.4 of eight and more.
 ONE_GRAIN = 0.5
@@ -95,7 +96,7 @@ def preprocess(
         binned, pixels, mean, std = _bin(flat, geometry, aside)
         if scan.background_of == FILE:
             (other_mean,), _ = onto_network(np.load(files.brought)[np.newaxis], geometry)
-        mask = screen_mask(std, settings) & geometry.on_camera
+        mask = screen_mask(binned, settings) & geometry.on_camera
         own_mean = other_mean is None and settings.background == "map mean"
         held = bands_in_mean(binned, mean, mask) if own_mean else 0.0
         if other_mean is not None:
@@ -134,25 +135,30 @@ def bands_in_mean(patterns: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> f
     It is the median of the squared correlations of the patterns' (n, h, w) fine structure with the
     mean's: 1 over the number of grains, if all were of one size and nothing else were fine.
     """
-    some = patterns[:: max(1, len(patterns) // _SAMPLE)]
-    images = fill_outside(np.concatenate([mean[np.newaxis], some[~is_empty(some)]]), mask)
+    images = fill_outside(np.concatenate([mean[np.newaxis], _some_of(patterns)]), mask)
     fine, coarse = (ndimage.gaussian_filter(images, (0, s, s)) for s in _EDGE_PX)
     edges, inner = fine - coarse, ndimage.binary_erosion(mask, iterations=_RIM_PX)
     inner &= np.abs(edges[0]) < _SPOT * np.median(np.abs(edges[0][inner]))
     return float(np.median(np.corrcoef(edges[:, inner])[0, 1:] ** 2))
 
 
-def screen_mask(std: np.ndarray, settings: Preprocessing) -> np.ndarray:
-    """Return True inside the screen, given, found, or all of it, from a map's ``std`` (h, w)."""
+def screen_mask(patterns: np.ndarray, settings: Preprocessing) -> np.ndarray:
+    """Return (h, w) True inside the screen, given, found in patterns (n, h, w), or all of it."""
     if settings.mask == "none":
-        return np.ones(std.shape, bool)
+        return np.ones(patterns.shape[1:], bool)
     if settings.mask == "find":
-        return _find_screen(std)
-    return round_mask(std.shape, settings.mask.centre, settings.mask.radius)
+        return _find_screen(_some_of(patterns).astype(np.float32))
+    return round_mask(patterns.shape[1:], settings.mask.centre, settings.mask.radius)
 
 
-def _find_screen(std: np.ndarray) -> np.ndarray:
-    """Return the largest connected area that varies over the map, holes (dust) filled."""
+def _find_screen(patterns: np.ndarray) -> np.ndarray:
+    """Return the largest connected area that varies over the map, holes (dust) filled.
+
+    The mean of the four corners is taken away: a camera's dark level drifts with time, beside the
+    screen and on it.
+    """
+    dark = patterns[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean(axis=1)
+    std = (patterns - dark[:, np.newaxis, np.newaxis]).std(axis=0)
     if not std.any():
         raise PatternFileError(
             "No pixel varies over the map, so no screen can be found: check that the scan holds "
@@ -161,6 +167,13 @@ def _find_screen(std: np.ndarray) -> np.ndarray:
     labels, _ = ndimage.label(std > _SCREEN_FRACTION * np.median(std[std > 0]))
     sizes = np.bincount(labels.ravel())[1:]
     return ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
+
+
+def _some_of(patterns: np.ndarray) -> np.ndarray:
+    """Return some patterns that are not empty, all over the map; a map of few has them all."""
+    some = patterns[:: max(1, len(patterns) // _SAMPLE)]
+    there = some[~is_empty(some)]
+    return there if len(there) else patterns[~is_empty(patterns)]
 
 
 def _bin(raw: np.ndarray, geometry: Geometry, aside: BinaryIO) -> tuple:

@@ -61,15 +61,15 @@ def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
 
 
 def tidy(folder: Path) -> None:
-    """Remove temporary files of dead processes; date to now what a clock that was ahead made."""
+    """Remove temporaries of dead processes; date to now what a clock that was ahead made."""
     now = time.time()
-    for path in folder.rglob("*"):
+    for path in [*folder.rglob("*")]:
         with suppress(FileNotFoundError):  # a process that lives has renamed its file
             at, left = path.lstat(), _TEMPORARY.fullmatch(path.name)
             here = left and left[1] == _NODE
             lives = psutil.pid_exists(int(left[2])) if here else at.st_mtime > now - _LONG_AGO
             if left and not lives:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             elif at.st_mtime > now and not path.is_symlink():
                 os.utime(path, (now, now))
 

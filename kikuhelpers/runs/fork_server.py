@@ -121,9 +121,10 @@ def _run(connection: socket.socket) -> int:
     here, there = fork.Pipe()
     kernel = fork.Process(target=_kernel, args=(there,))
     kernel.start()
-    here.recv()
+    there.close()  # the pipe's end is the kernel's alone, and ends with it
 
     def launch_kernel(command, **_):
+        here.recv()
         here.send(command[command.index("-f") + 1])
         process = kernel._popen
         process.stdin = process.stdout = process.stderr = None
