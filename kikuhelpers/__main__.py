@@ -23,6 +23,7 @@ import time
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import quote
 
 import yaml
@@ -76,15 +77,13 @@ def main(arguments: list[str] | None = None) -> int:
         more = [name for name in for_snakemake if _JOB.match(name)]  # behind an option
         for_snakemake = [name for name in for_snakemake if name not in more]
         jobs = [_job(results.study, name) for name in (*arguments.jobs, *more)]
-    except SentenceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    layout = results.layout
-    print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
-    if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
-        print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
-    try:
-        layout.folder.mkdir(parents=True, exist_ok=True)
+        layout = results.layout
+        print(f"Results: {layout.folder}\nFigures and tables: {layout.figures}", flush=True)
+        if not layout.warm.is_file() and not arguments.figures and not arguments.archive:
+            print("PyEBSDIndex compiles once on a machine: if it has not yet, 2-3 minutes more.")
+        for folder in (layout.folder, layout.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()  # where that fails, jobs would fail one by one
         lock = layout.folder / "running.lock"
         with FileLock(lock, blocking=False, on_acquired=fork_server.hand_down):
             if arguments.archive:
@@ -119,6 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Timeout:
         print(f"Study '{arguments.study}' is already running in {layout.folder}.", file=sys.stderr)
         return 1
+    except SentenceError as error:
+        print(error, file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"{error}: correct that, or name other folders (docs/running.md).", file=sys.stderr)
         return 1
@@ -163,10 +165,10 @@ def _export(to: Path | None, name: str = "quick", *scans: str) -> int:
     return 0
 
 
-def _verify(name: str = "quick") -> int:
-    """Print which files of the jobs that have run are damaged; 1 if one is."""
+def _verify(name: str = "quick", *jobs: str) -> int:
+    """Print which files of the jobs, or of all that have run, are damaged; 1 if one is."""
     results, faults = Results(load_study(name)), []
-    for job in jobs_of(results.study):
+    for job in [_job(results.study, job) for job in jobs] or jobs_of(results.study):
         ran = results.layout.record(job.stage, *job.parts).is_file()
         for path in results.layout.outputs(job) if ran else ():
             faults.append(results.fault(path))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -183,12 +184,21 @@ def test_a_full_disk_is_one_sentence_and_stays_no_fuller(disk, write):
     assert shutil.disk_usage(disk).free == 8192
 
 
-def test_a_read_only_folder_is_one_sentence(disk, monkeypatch, capsys):
-    monkeypatch.setenv("KIKUHELPERS_RESULTS", str(disk / "results"))
+@pytest.mark.parametrize("kind", ["results", "figures"])
+def test_a_read_only_folder_is_one_sentence(disk, monkeypatch, capsys, kind):
+    monkeypatch.setenv(f"KIKUHELPERS_{kind.upper()}", str(disk))
+    (disk / "smoke").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert main(["smoke", "--dry-run"]) == 1
     said = capsys.readouterr().err.strip()
-    assert f"Read-only file system: '{disk}/results" in said and "\n" not in said
+    assert f"Read-only file system: '{disk}/smoke" in said and "\n" not in said
+
+
+def test_a_sentence_that_comes_late_is_printed_alone(monkeypatch, capsys):
+    full = SentenceError("No space left on the disk for scan.rx.npz: free some, then start again.")
+    monkeypatch.setattr("kikuhelpers.__main__.Archive.write", Mock(side_effect=full))
+    assert main(["smoke", "--archive"]) == 2
+    assert capsys.readouterr().err == f"{full}\n"
 
 
 def test_a_study_runs_once_at_a_time(capsys):

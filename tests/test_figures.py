@@ -23,7 +23,7 @@ from kikuhelpers.figures import (
     stages,
     style,
 )
-from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, show_map
+from kikuhelpers.figures.drawing import _bar_length_um, _draw_scale_bar, letter, show_map
 from kikuhelpers.figures.fig03_network import drawn_layers, layer_text
 from kikuhelpers.figures.fig11_reindexed import compared_models
 from kikuhelpers.figures.figure_set import FIGURES, FigureSet
@@ -446,6 +446,13 @@ def test_a_small_figure_keeps_the_finest_resolution(tmp_path):
     png, _ = save_figure(figure, tmp_path, "f")
     with Image.open(png) as image:
         assert round(image.info["dpi"][0]) == style.PNG_STEPS[0][0]
+
+
+def test_a_dollar_in_a_title_or_a_name_begins_no_formula(tmp_path):
+    figure = new_figure(40, title := r"$\frac$ for $5")
+    letter(figure.subplots(), "A", title)
+    letter(figure.axes[0], "", title)
+    figure.savefig(tmp_path / "figure.png")
 
 
 @pytest.mark.parametrize("width_mm", [style.COLUMN_MM, style.PAGE_MM])

@@ -181,7 +181,7 @@ FITTING = [
     (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": null}', "no|argument"),
     (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": [NaN, 0, 1]}', "no 3 numbers as pattern_"),
     (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": [0.5, 0.5]}', "no 3 numbers as pattern_"),
-    (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": {"x": 1}}', "dict"),
+    (f"{SCAN}/pattern_centre.json", b'{"pattern_centre": {"x": 1}}', "it lacks pattern_centre"),
     (f"{SCAN}/truth.h5", b"junk", "signature"),
     (f"{SCAN}/truth.h5", h5(lambda file: None), "map_shape"),
     (f"{SCAN}/truth.h5", h5(link_outside), "lie in another file"),
@@ -217,7 +217,7 @@ FITTING = [
     (f"{SEEN}/residual.json", b'{"mae_counts": Infinity}', "no numbers as mae_counts"),
     (f"{SEEN}/pattern_loss.npy", npy(np.zeros(256, np.float32)), r"not \(16, 16\)"),
     (f"{SEEN}/generated.npy", npy(np.zeros((4, 60, 60), np.float32)), r"not \(n, 120, 120\)"),
-    ("baselines/spectrum.json", b'{"eigenvalues": "many", "total": null}', "no numbers as total"),
+    ("baselines/spectrum.json", b'{"eigenvalues": [1], "total": null}', "no numbers as total"),
 ]
 
 
@@ -276,7 +276,11 @@ RECORDS = [
     ({"fingerprint": "0"}, "made with other settings"),
     ({"scans": [1]}, "it lacks scans"),
     ({"scans": {"wrought": "0"}}, "of another scan"),
+    ({"scans": {"ghost": "0"}}, "has no scan 'ghost'"),
     ({"outputs": []}, "it lacks outputs"),
+    ({"seconds": "12"}, "it lacks seconds"),
+    ({"seconds": None}, "no numbers as seconds"),
+    ({"commit": {}}, "it lacks commit"),
     ({"schema": 3}, "another version of kikuhelpers wrote it, of schema 3"),
 ]
 
@@ -366,6 +370,10 @@ def test_verify_reads_every_file(study, monkeypatch, capsys):
     assert said.endswith(
         f"{len(files)} files, 1 faulty; of 0 older jobs both ends of files count.\n"
     )
+    assert main(["verify", "smoke", "04_training.vae-16"]) == 0
+    assert capsys.readouterr().out.count("ok ") == 3, "weights, card and history"
+    assert main(["verify", "smoke", "vae-16"]) == 2
+    assert "Study 'smoke' has no job 'vae-16'; it has 01_" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_whole_but_no_checkpoint_is_left_aside(study, capsys):

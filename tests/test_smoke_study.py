@@ -114,6 +114,16 @@ def test_a_finished_study_does_not_run_again(smoke):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_a_study_that_lost_the_times_of_its_files_is_dated_anew(smoke):
+    results = smoke / "results" / "smoke"
+    names = "scans/wrought/preprocessed.up2", "models/vae-16/weights.safetensors"
+    read, made = (results / name for name in names)
+    before = made.read_bytes()
+    os.utime(read)
+    assert run_study("smoke", smoke, "--touch").returncode == 0
+    assert made.stat().st_mtime >= read.stat().st_mtime and made.read_bytes() == before
+
+
 def test_a_changed_value_runs_only_what_follows(smoke, tmp_path):
     study = (PROJECT_ROOT / "studies" / "smoke.yaml").read_text()
     changed = study.replace("contrastive-16: {latent_dim: 16,", "contrastive-16: {latent_dim: 32,")

@@ -130,8 +130,8 @@ def label_log_axis(axis: Axis) -> None:
 
 def letter(ax: Axes, panel: str, text: str = "", size_pt: float = SMALL_PT) -> None:
     """Write the bold panel letter and a few words above an axes."""
-    title = rf"$\bf{{{panel}}}$ {text}" if panel else text
-    ax.set_title(title, loc="left", fontsize=size_pt, wrap=True)
+    bold = rf"$\bf{{{panel}}}$ " if panel else ""
+    ax.set_title(bold + text.replace("$", r"\$"), loc="left", fontsize=size_pt, wrap=True)
 
 
 def add_ipf_key(host: Axes, xmap):

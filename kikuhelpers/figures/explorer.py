@@ -102,7 +102,8 @@ class Explorer:
         self._angles, self._phases = kept.pop(ANGLES), kept.pop(PHASES)
         self.maps = {name: kept[name] for name in _TITLES if name in kept and kept[name].ndim == 2}
         self._sorted = {
-            name: self._kept(f"{name} sorted", partial(_sorted, v)) for name, v in self.maps.items()
+            name: self._kept(f"{name} sorted", lambda v=v: np.sort(v[np.isfinite(v)]))
+            for name, v in self.maps.items()
         }
         self._made: dict[str, np.ndarray] = {}  # maps that the reader asked for
 
@@ -150,7 +151,7 @@ class Explorer:
     def _folder_of_maps(self) -> Path:
         """Folder of the maps of the present results; those of earlier ones are removed."""
         records, names = self.results.all_records().items(), {self.scan, self.model}
-        made_by = {str(job): record for job, record in records if names.issuperset(job.parts)}
+        made_by = {str(job): record for job, record in records if names >= {*job.parts} > set()}
         key = hashlib.sha256(json.dumps([_SCHEMA, made_by]).encode()).hexdigest()[:16]
         folder = self.results.layout.explorer(self.model, self.scan)
         for before in folder.glob("*"):
@@ -336,7 +337,3 @@ class Explorer:
             if not all(0 <= n < size for n, size in zip(point, shape, strict=True)):
                 where, size = "row {}, column {}".format(*point), "{} x {}".format(*shape)
                 raise ExplorerError(f"There is no {where} in a map of {size} points.")
-
-
-def _sorted(values: np.ndarray) -> np.ndarray:
-    return np.sort(values[np.isfinite(values)])

@@ -66,7 +66,7 @@ def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed"
     edge = _EDGE / figure.get_figwidth()
     figure.add_artist(Line2D([edge, 1 - edge], [0.5, 0.5], lw=0))  # keeps a cropped file's width
     if title:
-        figure.suptitle(fill(title, int(width_mm / LETTER_MM)))
+        figure.suptitle(fill(title, int(width_mm / LETTER_MM)), parse_math=False)
     return figure
 
 

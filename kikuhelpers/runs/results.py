@@ -192,13 +192,13 @@ class Results:
             raise MissingResultError(f"{job} has not run yet", study, job)
         with self._usable(f"The record {path.name}", job):
             record = check(load_json(path), RECORD)
-        if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
-            what = f"The results of {job} were made with other settings than the study's"
-            raise MissingResultError(what, study, job)
-        for scan, sha256 in record["scans"].items() if job.stage != DATA else ():
-            if readable_json(self.layout.scan(scan).card).get("sha256") != sha256:
-                what = f"The results of {job} are of another scan than the present '{scan}'"
-                raise MissingResultError(what, study, Job(DATA, (scan,)), job)
+            if record["fingerprint"] != self.layout.dependencies.fingerprint(job):
+                what = f"The results of {job} were made with other settings than the study's"
+                raise MissingResultError(what, study, job)
+            for scan, sha256 in record["scans"].items() if job.stage != DATA else ():
+                if readable_json(self.layout.scan(scan).card).get("sha256") != sha256:
+                    what = f"The results of {job} are of another scan than the present '{scan}'"
+                    raise MissingResultError(what, study, Job(DATA, (scan,)), job)
         return self._records.setdefault(job, record)
 
     def all_records(self) -> dict[Job, dict]:

@@ -86,7 +86,7 @@ class ScanFiles(_Files):
     """Files of one scan."""
 
     raw = made_by(DATA, "scan.up2", "The scan as measured, UP2 version 3: (rows, columns, h, w)")
-    card = made_by(DATA, "scan.json", "The scan: sha256, map_shape[2], pattern_shape[2], step_um")
+    card = made_by(DATA, "scan.json", "The scan: sha256'', map_shape[2], pattern_shape[2], step_um")
     truth = made_by(DATA, "truth.h5", "Truth: (rows, columns) rotation, phase", "virtual")
     brought = made_by(DATA, "brought.npy", "Background that the scan's file brings", FILE)
     background = made_by(PREPROCESSING, "background.npy", "Mean in counts: (120, 120) float32")
@@ -148,7 +148,7 @@ class SampleFiles(_Files):
 _KINDS = (ScanFiles, ModelFiles, ModelScanFiles, BaselineScanFiles, SampleFiles)
 _HOLDS = {result.name: result.holds for kind in _KINDS for result in kind.results()}
 RECORD, SCHEMAS = "record", (1, 2)  # of a job; records of the first schema do not say it
-_HOLDS[RECORD] = "fingerprint, scans{}, outputs{}, inputs{}, commit, versions{}, hardware{}, "
+_HOLDS[RECORD] = "fingerprint'', scans{}, outputs{}, inputs{}, commit'', versions{}, hardware{}, "
 _HOLDS[RECORD] += "seconds, peak_memory_mb"
 
 
@@ -162,10 +162,11 @@ def check(value, name: str, sizes: dict[str, int] | None = None):
     known, mapping, table = value, isinstance(value, dict), hasattr(value, "columns")
     if isinstance(value, np.ndarray):
         known = value.dtype.names or (value.dtype.name,)
-    for part, count, inner in re.findall(r"(\w+)(?:\[(\d)\]|(\{\}))?", names):
-        if part not in getattr(known, "prop", known) or (inner and type(value[part]) is not dict):
+    for part, count, inner in re.findall(r"(\w+)(?:\[(\d)\]|(\{\}|''))?", names):
+        kind = {dict: "{}", str: "''"}.get(type(value.get(part)), "") if mapping else inner
+        if part not in getattr(known, "prop", known) or inner != kind:
             raise ValueError(f"it lacks {part}")
-        if table or count or (mapping and not isinstance(value[part], str | dict)):
+        if table or count or (mapping and not inner):
             numbers = np.asarray(value[part], float)
             if not (table or np.isfinite(numbers).all()) or (count and len(numbers) != int(count)):
                 raise ValueError(f"it holds no {count} numbers as {part}".replace("  ", " "))
