@@ -60,7 +60,9 @@ def test_the_run_says_how_far_it_is_what_to_doubt_and_where_to_look(smoke):
     said = (smoke / "said.txt").read_text()
     assert re.search(r"03_indexing.wrought took \d+ s: \d+ of 17 jobs", said)
     assert "jobid" not in said
-    assert re.search(r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train it longer", said)
+    assert re.search(
+        r"Look at 04_training.vae-16: the loss .* fell by \d+% .*: train it longer", said
+    )
     assert "Look at 08_reindexing.vae-16.wrought: The " in said  # it has learned next to nothing
     assert "Look at 03_indexing.wrought" not in said
     last = r"Table 1: .*table1.md\nLatent maps: .*/05_\*.ipynb\n"

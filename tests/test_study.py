@@ -93,9 +93,8 @@ def test_five_lines_are_a_study(tmp_path):
             "figures: 4B ends outside of its map of 2 x 99 points",
         ),
         (
-            with_mine(data={"path": "a.up2", "map_shape": [5, 9]})
-            | {"figures": {"path_4c": {"scan": "mine", "start": [0, 9], "stop": [0, 2]}}},
-            "figures: path_4c ends outside of its map of 5 x 9 points",
+            {"figures": {"path_4c": {"scan": "x", "length": 5}}},
+            "figures: path_4c names scan 'x', which is not listed",
         ),
         (
             {"figures": {"width_mm": 90}},

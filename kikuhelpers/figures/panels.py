@@ -193,12 +193,8 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     path = results.study.figures.path_4c
     scan = View.whole(results, path.scan)
     choice = cell_feature(scan, model)
-    start, stop = path.start, path.stop
-    if path.length is not None:
-        start, stop = _path_across(*_walls(scan, choice), path.length)
+    start, stop = _path_across(*_walls(scan, choice), path.length)
     points = np.stack(draw.line(*start, *stop), axis=1)
-    if (points >= scan.shape).any():
-        raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
     side = np.ptp(points, axis=0).max() + 1 + 2 * PATH_MARGIN_POINTS
     return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 

@@ -122,29 +122,13 @@ class Region(Settings):
 
 
 class Path4C(Settings):
-    """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
+    """The path of Fig. 4C: across a wall, by the truth of a virtual scan or inside a grain.
 
-    With ``length`` the path crosses a wall, by the truth of a virtual scan or by the latent
-    feature inside a grain, see :func:`kikuhelpers.figures.panels.path_view`.
+    Which wall, a measure says: see :func:`kikuhelpers.figures.panels.path_view`.
     """
 
     scan: Name
-    start: tuple[NonNegativeInt, NonNegativeInt] | None = None  # row, column
-    stop: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    length: Annotated[int, Field(ge=3)] | None = None
-
-    @model_validator(mode="after")
-    def _ends_or_length(self):
-        given = self.start is not None and self.stop is not None
-        if given == (self.length is not None) or (self.start is None) != (self.stop is None):
-            raise ValueError("a path needs either start and stop or a length")
-        return self
-
-    @property
-    def end(self) -> tuple[int, int] | None:
-        """One past the path's last row and column, where they are given."""
-        ends = zip(self.start or (), self.stop or (), strict=True)
-        return tuple(1 + max(pair) for pair in ends) or None
+    length: Annotated[int, Field(ge=3)]  # points
 
 
 class Figures(Settings):
@@ -191,12 +175,10 @@ class Study(Settings):
             raise ValueError("models are missing: name at least one model")
         if PREPROCESSED in self.models:
             raise ValueError("'preprocessed' is not a model's name: it stands for the input")
-        boxes = [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]
-        for panel, box in boxes:
-            if box is None:
-                continue
-            if box.scan not in self.scans:
+        for panel, box in [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]:
+            if box and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
+        for panel, box in self.figures.regions.items():
             data = self.scans[box.scan].data
             if box.end and (shape := getattr(data, "map_shape", None)):
                 first, last = getattr(data, "rows", None) or (0, shape[0])
