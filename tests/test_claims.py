@@ -311,7 +311,7 @@ class Opened(SimpleNamespace):
 
 def evidence_of(tables: dict, **results):
     """Evidence of some tables and results, in which a model's part is its name."""
-    study = SimpleNamespace(decoded_scans=["am"], tables=SimpleNamespace(wrong_deg=15.0))
+    study = SimpleNamespace(decoded_scans=["am"])
     study.largest_pca = None
     study.indexing = SimpleNamespace(grain_deg=5.0)
     study.model = lambda name: SimpleNamespace(beta=1)

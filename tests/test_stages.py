@@ -58,7 +58,6 @@ REDOES = {
     "baselines.pca-4.*": {"07", "08", "09", "10", "11", "12"},  # the largest one is scored
     "baselines.*": {"07", "08", "09", "11", "12"},
     # Tables and figures
-    "tables.wrong_deg": {"09", "11", "12"},
     "comparison.*": {"10", "12"},
     "figures.*": {"11"},
 }

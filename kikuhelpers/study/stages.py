@@ -167,7 +167,7 @@ class Dependencies:
         for scan in study.decoded_scans:
             for decoder in study.decoders:
                 jobs += [self.decoding(decoder, scan), Job(REINDEXING, (decoder, scan))]
-        return {"title": study.title, "tables": study.tables, "seed": study.seed}, jobs
+        return {"title": study.title, "seed": study.seed}, jobs
 
     def _virtual_specimens(self):
         study = self.study

@@ -69,12 +69,6 @@ class Indexing(Settings):
         return self.phase if isinstance(self.phase, tuple) else (self.phase,) * bool(self.phase)
 
 
-class Tables(Settings):
-    """Thresholds of the tables."""
-
-    wrong_deg: Positive = 15.0  # indexed but further off counts as wrong
-
-
 Statistic = Literal["PCA eigenvalue", "power", "noise", "pq", "fit", "KAM", "sharpness"]
 
 
@@ -164,7 +158,6 @@ class Study(Settings):
     training: Training = Training(epochs=250)
     models: dict[Name, Model] = Field(default_factory=dict)  # none, where scans are compared
     baselines: dict[Name, Baseline] = Field(default_factory=dict)  # beside the models, Table 1
-    tables: Tables = Tables()
     comparison: Comparison | None = None
     figures: Figures = Figures()
     _origin: Origin | None = PrivateAttr(None)
