@@ -39,6 +39,7 @@ Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what 
 
 _NLPAR_BYTES = 1_000_000_000  # of a tile, input and output as float32; copies take more
 _SHOW_TILES = 2  # PyEBSDIndex's verbosity that prints its progress
+_RADII_OF_A_MAP = 3  # in a map of so many or less PyEBSDIndex's tiles leave points out
 _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
 
 
@@ -223,12 +224,12 @@ def _average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: P
 
     It averages counts without rescaling and drops fractions of a count.
     """
-    shape = open_patterns(source).shape[:2]
-    if min(shape) < settings.smallest_map:
+    radius, (rows, columns) = settings.search_radius, open_patterns(source).shape[:2]
+    smallest = _RADII_OF_A_MAP * radius + 1
+    if min(rows, columns) < smallest:
         raise BaselineError(
-            f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
-            f"least {settings.smallest_map} x {settings.smallest_map} points, not {shape[0]} x "
-            f"{shape[1]}: lower search_radius."
+            f"NLPAR with a search radius of {radius} points needs a map of at least {smallest} x "
+            f"{smallest} points, not {rows} x {columns}: lower search_radius."
         )
     flat = open_patterns(source).reshape(-1, *mask.shape)
     if any(is_empty(some).any() for _, some in chunks("empty points", flat)):
