@@ -238,7 +238,6 @@ class Trainer:
         return {
             "settings": self.model.model_dump(),
             "training": self.settings.model_dump() | {"precision": precision},
-            "precision": precision,
             "patterns": self.patterns,
             "presentations": self.shown,
             "parameters": {name: count_parameters(part) for name, part in parts.items()},
