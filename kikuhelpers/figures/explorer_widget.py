@@ -58,11 +58,8 @@ class ExplorerWidget(anywidget.AnyWidget):
             found, pictures = {"error": f"Question '{name}': {where}: {wrong['msg']}."}, []
         except SentenceError as error:
             found, pictures = {"error": str(error)}, []
-        found = (
-            to_jsonable_python(found, inf_nan_mode="null", fallback=np.ndarray.tolist)
-            | known
-            | {"ms": 1000 * (perf_counter() - begin)}
-        )
+        found = to_jsonable_python(found, inf_nan_mode="null", fallback=lambda v: v.tolist())
+        found |= known | {"ms": 1000 * (perf_counter() - begin)}
         return found, [np.ascontiguousarray(picture).tobytes() for picture in pictures]
 
     @validate_call
