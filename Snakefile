@@ -30,11 +30,12 @@ from kikuhelpers.study.layout import (
     ModelScanFiles,
     ScanFiles,
 )
+from kikuhelpers.study.load import ROOTS
 from kikuhelpers.study.stages import Job
 
 # Tables and figures alone, from the results that are there and from the archive.
 FROM_ARCHIVE = bool(config.get("from_archive", False))
-for kind in ("results", "figures", "archive"):
+for kind in ROOTS:
     if kind in config:  # where the command runs; a node may have another environment
         os.environ[f"KIKUHELPERS_{kind.upper()}"] = unquote(config[kind])
 # What submits jobs to a cluster quotes nothing.

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import matplotlib as mpl
@@ -118,11 +119,16 @@ def surroundings(folder: Path) -> dict[str, str]:
     return os.environ | roots | {"SOURCE_DATE_EPOCH": "0"}
 
 
-def plan(jobs: list[str], kills: int, rng: random.Random) -> list[tuple[str, str, str]]:
-    """Return the job, the process and the file (or "") of each kill, in the order of the jobs."""
-    renames = [(job, "all", name) for job, name in RENAMED.items()][: kills // 4]
-    others = [(jobs[n % len(jobs)], "", "") for n in range(kills - len(renames))]
-    drawn = [(job, rng.choice(KILLED), "") for job, *_ in others]
+def plan(jobs: list[str], rows: list[dict], kills: int, rng) -> list[tuple[str, str, str]]:
+    """Return the job, the process and the file (or "") of each kill, in the order of the jobs.
+
+    Jobs that were killed least in the ``rows`` before come first.
+    """
+    had = Counter(row["job"] for row in rows)
+    renames = [(job, "all", file) for job, file in RENAMED.items() if not had[job]][: kills // 4]
+    least = sorted(jobs, key=lambda job: had[job])
+    others = [least[n % len(jobs)] for n in range(kills - len(renames))]
+    drawn = [(job, rng.choice(KILLED), "") for job in others]
     return sorted(renames + drawn, key=lambda kill: (jobs.index(kill[0]), kill[2]))
 
 
@@ -164,14 +170,15 @@ def disturb(folder: Path, kill: tuple, seconds: float) -> dict | None:
     done, killed = finished(folder), time.time()
     there = run.kill(which)
     psutil.wait_procs(there, timeout=60)
-    run.process.wait()
+    outlived = run.process.wait() == 0
     return {
         "job": job,
         "killed": which,
         "moment": f"before {name} is renamed" if name else f"{seconds:.1f} s",
         "jobs finished": len(done),
         "done again without need": sum(record != done.get(j) for j, record in before.items()),
-        "seconds until all were dead": round(time.time() - killed, 1),
+        "went on to its end": outlived,
+        "seconds until all were dead": None if outlived else round(time.time() - killed, 1),
         "left alive": sum(p.is_running() and p.status() != "zombie" for p in there),
         "lock free": is_free(folder),
     }
@@ -184,44 +191,57 @@ def made(folder: Path) -> dict[str, bytes]:
 
 
 def soak(root: Path, kills: int, seed: int) -> tuple[list[dict], dict]:
-    """Run the study undisturbed and killed; return a row for each kill, and what came of it."""
+    """Run the study undisturbed and killed; return a row for each kill, and what came of it.
+
+    A run that outlives its kill may finish more jobs than the one: a study that is done before
+    all kills were dealt is compared with the undisturbed one, and another begins.
+    """
     rng, rows, whole, killed = random.Random(seed), [], root / "whole", root / "killed"
-    for folder in (whole, killed):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "soak.yaml").write_text(STUDY)
+    found = {"studies": 0, "differ": set(), "again": 0, "temporary": 0}
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir(parents=True)
+    (whole / "soak.yaml").write_text(STUDY)
     assert Run(whole).process.wait() == 0, (whole / "said.txt").read_text()
     seconds = {job: json.loads(record)["seconds"] for job, record in finished(whole).items()}
-    for kill in plan(sorted(seconds), kills, rng):
-        if row := disturb(killed, kill, rng.uniform(0, seconds[kill[0]])):
-            rows.append({"kind": "kill", "kill": len(rows) + 1} | row)
-            print(rows[-1], flush=True)
-    before = finished(killed)
-    assert Run(killed).process.wait() == 0, (killed / "said.txt").read_text()
-    after, wanted, there = finished(killed), made(whole), made(killed)
-    found = {
-        "files": len(wanted),
-        "files that differ": sorted(n for n in {*wanted, *there} if wanted.get(n) != there.get(n)),
-        "done again in the last run": sum(after[job] != record for job, record in before.items()),
-        "temporary files left": len(list(killed.rglob(".*.[0-9]*.*"))),
-    }
-    return rows, found
+    wanted = made(whole)
+    while len(rows) < kills:
+        shutil.rmtree(killed, ignore_errors=True)
+        killed.mkdir()
+        (killed / "soak.yaml").write_text(STUDY)
+        for kill in plan(sorted(seconds), rows, kills - len(rows), rng):
+            if row := disturb(killed, kill, rng.uniform(0, seconds[kill[0]])):
+                rows.append({"kind": "kill", "kill": len(rows) + 1} | row)
+                print(rows[-1], flush=True)
+        before = finished(killed)
+        assert Run(killed).process.wait() == 0, (killed / "said.txt").read_text()
+        after, there = finished(killed), made(killed)
+        found["studies"] += 1
+        found["differ"] |= {n for n in {*wanted, *there} if wanted.get(n) != there.get(n)}
+        found["again"] += sum(after[job] != record for job, record in before.items())
+        found["temporary"] += len(list(killed.rglob(".*.unfinished-*")))
+    return rows, found | {"files": len(wanted)}
 
 
-def fail_every(layout: Layout, job: Job, root: Path, step: int, most: int) -> dict:
-    """Run a job's notebook in this process, on a disk of which the N-th operation fails."""
-    whole = {p: p.read_bytes() for p in layout.outputs(job) if p.suffix != ".json" and p.is_file()}
+def fail_every(layout: Layout, job: Job, root: Path, most: int) -> dict:
+    """Run a job's notebook in this process, on a disk of which the N-th operation fails.
+
+    N goes from 1 to the last operation, in steps that make ``most`` faults. The first run has no
+    fault: its files are the whole ones. They are not compared with those of another process, whose
+    number of threads may round otherwise. Nor has the last run one: it mends what is left.
+    """
     record = layout.record(job.stage, *job.parts)
     cells = json.loads((PROJECT_ROOT / "notebooks" / f"{job.stage}.ipynb").read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     kinds = ("scan", "model", "baseline")
     named = [line.split(" = ")[0] for line in code[0].splitlines() if line.startswith(kinds)]
     given = dict(zip(named, job.parts, strict=True)) | {"study_name": layout.study.origin.source}
-    tried, half, fails = 0, [], 1
-    while tried < most:
+    half, never = [], sys.maxsize
+
+    def run(fails: int) -> int:
         for path in (*layout.outputs(job), record):
             path.unlink(missing_ok=True)
-        names, tried = {"display": print, "__name__": "__main__"}, tried + 1
-        with failing_disk(root, fails) as disk, contextlib.redirect_stdout(io.StringIO()):
+        names, quiet = {"display": print, "__name__": "__main__"}, io.StringIO()
+        with failing_disk(root, fails) as disk, contextlib.redirect_stdout(quiet):
             try:
                 exec(code[0], names)
                 names |= given
@@ -230,17 +250,25 @@ def fail_every(layout: Layout, job: Job, root: Path, step: int, most: int) -> di
             except Exception as error:
                 if REMEDY not in f"{error} {error.__cause__} {error.__context__}":
                     raise
-        half += [
-            f"{p.name} at {fails}" for p in whole if p.is_file() and p.read_bytes() != whole[p]
-        ]
-        ended = disk.done < fails
-        if ended == bool(Results(layout.study).lacks(job)):
+        return disk.done
+
+    operations = run(never)
+    made_now = [p for p in layout.outputs(job) if p.suffix != ".json" and p.is_file()]
+    whole = {path: path.read_bytes() for path in made_now}
+    faults = [*range(1, operations + 1, 1 + operations // most), never]
+    for fails in faults:
+        run(fails)
+        there = [path for path in whole if path.is_file()]
+        half += [f"{p.name} at {fails}" for p in there if p.read_bytes() != whole[p]]
+        if (fails == never) == bool(Results(layout.study).lacks(job)):
             half.append(f"the record at {fails}")
-        if ended:
-            break
-        fails += step
-    last = fails if ended else f"{fails - step}, not to the end"
-    return {"kind": "disk", "job": str(job), "faults": tried - ended, "last": last, "half": half}
+    return {
+        "kind": "disk",
+        "job": str(job),
+        "operations": operations,
+        "faults": len(faults) - 1,
+        "half": half,
+    }
 
 
 def write(rows: list[dict], found: dict, seed: int) -> None:
@@ -248,26 +276,26 @@ def write(rows: list[dict], found: dict, seed: int) -> None:
     save_csv(pd.DataFrame(rows), PAGE.with_suffix(".csv"))
     kills = pd.DataFrame([row for row in rows if row["kind"] == "kill"])
     disks = pd.DataFrame([row for row in rows if row["kind"] == "disk"])
-    differ = ", ".join(found["files that differ"]) or "none"
+    differ = ", ".join(sorted(found["differ"])) or "none"
+    again = found["again"] + int(kills["done again without need"].sum())
     lines = [
         "# Faults",
         "",
         "Made by `make soak`, a line for each fault in [faults.csv](faults.csv).",
-    ]
-    lines += [
         "",
-        f"{len(kills)} kills of a running study (seed {seed}). Afterwards the study ran to",
+        f"{len(kills)} kills of {found['studies']} running studies (seed {seed}), which then ran",
+        f"to their end. Of {found['files']} tables and figures these differ from those of an",
+        f"undisturbed run: {differ}. Jobs done again without need: {again}. Temporary files left:",
+        f"{found['temporary']}.",
+        "",
     ]
-    lines += [f"its end: of {found['files']} tables and figures these differ from those of an"]
-    lines += [f"undisturbed run: {differ}. Jobs done again without need:"]
-    again = found["done again in the last run"] + int(kills["done again without need"].sum())
-    lines += [f"{again}. Temporary files left: {found['temporary files left']}.", ""]
     grouped = kills.groupby("killed")
     table = pd.DataFrame(
         {
             "kills": grouped.size(),
             "before a renaming": grouped["moment"].agg(lambda m: m.str.startswith("before").sum()),
             "left alive": grouped["left alive"].sum(),
+            "run went on to its end": grouped["went on to its end"].sum(),
             "lock not free": grouped["lock free"].agg(lambda free: (~free).sum()),
             "seconds until all were dead, at most": grouped["seconds until all were dead"].max(),
         }
@@ -275,7 +303,7 @@ def write(rows: list[dict], found: dict, seed: int) -> None:
     lines += [table.to_markdown(), ""]
     if len(disks):
         lines += ["A disk of which the N-th opening, write or renaming fails, stage by stage:", ""]
-        shown = disks[["job", "faults", "last"]].assign(half_written=disks["half"].map(len))
+        shown = disks[["job", "operations", "faults"]].assign(half_written=disks["half"].map(len))
         lines += [shown.to_markdown(index=False), ""]
     lines += [f"Commit {git_commit()}; {hardware()}; {versions()}."]
     with written_aside(PAGE) as temporary:
@@ -287,7 +315,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--step", type=int, default=1, help="let only each so many-th N fail")
     parser.add_argument("--most", type=int, default=1000, help="failing disks a stage at most")
     parser.add_argument("--folder", type=Path, help="where the studies run (default: temporary)")
     given = parser.parse_args()
@@ -300,7 +327,7 @@ def main() -> None:
         shutil.rmtree(root / "killed")
         layout = Layout(load_study(root / "whole" / "soak.yaml"))
         for job in jobs_of(layout.study) if given.most else []:
-            rows.append(fail_every(layout, job, root / "whole", given.step, given.most))
+            rows.append(fail_every(layout, job, root / "whole", given.most))
             print(rows[-1], flush=True)
             write(rows, found, given.seed)
 

@@ -7,6 +7,8 @@ the study (``04_training.vae-16``) are run alone, with what they need.
 
 ``python -m kikuhelpers new my_scan.up2`` looks at a scan and writes ``my_scan.yaml``.
 ``python -m kikuhelpers verify quick`` reads every file of a study and says which are damaged.
+``python -m kikuhelpers again results/quick/runs/<job>.json`` reruns what a record describes and
+says whether today's numbers match, and by how much not.
 ``python -m kikuhelpers export quick am`` writes a scan for other programs (docs/interchange.md).
 ``python -m kikuhelpers in718_rx --figures`` makes only the tables and figures, from the
 study's results and, where these are missing, from ``data/archive/``; ``--figure 5`` draws this
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,6 +29,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from kikuhelpers.runs import fork_server
+from kikuhelpers.runs.again import again
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import tidy
@@ -34,7 +38,7 @@ from kikuhelpers.runs.progress import Progress
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, StudyError, load_study, roles, stages
 from kikuhelpers.study.layout import Layout
-from kikuhelpers.study.load import root_of, study_path
+from kikuhelpers.study.load import ROOTS, root_of, study_path
 from kikuhelpers.study.stages import Job, jobs_of
 from kikuhelpers.training.checkpoints import remove_checkpoints
 
@@ -63,12 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     arguments, for_snakemake = parser.parse_known_args(arguments)
     try:
-        if arguments.study == "new":
-            return _look(*arguments.jobs)
-        if arguments.study == "export":
-            return _export(arguments.to, *arguments.jobs)
-        if arguments.study == "verify":
-            return _verify(*arguments.jobs)
+        verbs = {"new": _look, "export": partial(_export, arguments.to), "verify": _verify}
+        if verb := (verbs | {"again": again}).get(arguments.study):
+            return verb(*arguments.jobs)
         results = Results(load_study(arguments.study))
         if arguments.figure is not None:
             return _draw(results.study, arguments.figure)
@@ -193,7 +194,7 @@ def _snakemake(
     # Snakemake reads a value as Python or YAML, on a cluster in a shell too: a path, spelt as in a
     # URL, is the same text in all of them. A job on a cluster knows no other folders.
     config = [f"study={quote(str(study_path(arguments.study).resolve()))}"]
-    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ("results", "figures", "archive")]
+    config += [f"{kind}={quote(str(root_of(kind)))}" for kind in ROOTS]
     config += ["from_archive=true"] if arguments.figures else []
     return [
         *(sys.executable, "-m", "snakemake"),

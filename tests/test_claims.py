@@ -279,13 +279,14 @@ def test_a_network_that_learned_nothing_tells_nothing_of_beta():
 
 def test_a_page_and_a_picture_hold_every_claim(tmp_path):
     planted_scores(tmp_path, shuffled=False)
-    results = results_of(virtual_study(), tmp_path)
+    results = results_of(virtual_study(title="<img onerror=x>"), tmp_path)
     table = claims.judge(results, LEDGER)
     assert table.columns[0] == "claim" and list(table["claim"]) == list(LEDGER)
     assert (table["evidence"] == "").equals(table["verdict"] == UNTESTED)
     assert table.loc[table["verdict"] == UNTESTED, "because"].ne("").all()
     page = claims.claims_page(results, table)
     assert all(claim.says in page for claim in LEDGER.values())
+    assert page.startswith("# The paper's claims: &lt;img onerror=x&gt; (virtual specimens)\n")
     for group in claims.CLAIM_GROUPS:
         figure = claims_figure(table, group)
         tested = (table["group"] == group) & (table["verdict"] != UNTESTED)

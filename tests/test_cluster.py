@@ -97,12 +97,15 @@ def cluster(tmp_path, monkeypatch):
 
 
 def test_a_job_needs_neither_the_environment_nor_the_folder_of_the_command(
-    cluster, tmp_path, capfd
+    cluster, tmp_path, capfd, monkeypatch
 ):
     layout, command = cluster("here")
+    monkeypatch.setenv("KIKUHELPERS_DATA", "measured")  # relative to the command's folder
     assert main(command) == 0, capfd.readouterr().err
     assert layout.scan("s").raw.is_file() and layout.record("01_diffraction_data", "s").is_file()
-    assert "diffraction_data:scan=s" in (tmp_path / "sbatch.log").read_text()
+    submitted = (tmp_path / "sbatch.log").read_text()
+    assert "diffraction_data:scan=s" in submitted
+    assert f"data={tmp_path}/measured" in submitted
 
 
 def test_a_folder_that_a_clusters_shell_would_read_is_refused(cluster, tmp_path, capfd):

@@ -1,8 +1,10 @@
 """The explorer: what it says of a point is what the files say, and what it decodes."""
 
+import errno
 import math
 import shutil
 import tracemalloc
+from unittest.mock import Mock
 
 import nbformat
 import numpy as np
@@ -207,6 +209,22 @@ def test_maps_of_earlier_results_are_removed(results):
     explorer = Explorer(Results(results.study), SCAN, MODEL)
     assert (explorer.maps["residual"] == 7).all()
     assert not before.exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x93NUMPY", b"not an array", None])
+def test_a_damaged_map_is_made_again(results, damaged):
+    kept = Explorer(results, SCAN, MODEL)._folder / "pq.npy"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] if damaged is None else damaged)
+    Explorer(Results(results.study), SCAN, MODEL)
+    assert kept.read_bytes() == whole
+
+
+def test_a_full_disk_is_no_hindrance(results, monkeypatch):
+    shutil.rmtree(results.layout.explorer(MODEL, SCAN), ignore_errors=True)
+    full = OSError(errno.ENOSPC, "no space")
+    monkeypatch.setattr("kikuhelpers.runs.files.np.save", Mock(side_effect=full))
+    assert Explorer(Results(results.study), SCAN, MODEL).maps["pq"].shape == SHAPE
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_hindrance(results):

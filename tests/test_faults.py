@@ -1,6 +1,7 @@
 """Disks that fail or fill, clocks that jump: nothing half-written is ever taken for whole."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -212,6 +213,23 @@ def test_what_dead_processes_left_goes_and_no_result_lies_in_the_future(tmp_path
     tidy(tmp_path)
     assert {path.name for path in tmp_path.rglob("*.*")} == {own.name, early.name, late.name}
     assert early.stat().st_mtime == 1e9 and late.stat().st_mtime <= time.time()
+
+
+def test_what_is_another_ones_stays(tmp_path):
+    """A user's own dotfiles, what links lead to, and what another machine may be writing."""
+    folder, elsewhere = tmp_path / "study", tmp_path / "late.txt"
+    ours = temporary_name(folder / "scan.up2").name
+    abroad = re.sub("-.*-", "-other_machine-", ours)
+    mine = {".notes.2024.md", ".a b.999999999.npy", abroad}
+    folder.mkdir()
+    for path in (elsewhere, *(folder / name for name in mine), folder / f".old{abroad}"):
+        path.touch()
+    os.utime(folder / f".old{abroad}", (1e9, 1e9))
+    os.utime(elsewhere, (4e9, 4e9))
+    (folder / "link").symlink_to(elsewhere)
+    tidy(folder)
+    assert {path.name for path in folder.iterdir()} == {*mine, "link"}
+    assert elsewhere.stat().st_mtime == 4e9
 
 
 def test_a_job_that_was_killed_is_named():

@@ -349,9 +349,9 @@ def test_the_study_file_chooses_panel_feature_and_colours(monkeypatch):
     study = make_study({"w": WROUGHT, "a": AM})
     study = study.model_copy(update={"figures": Figures(**chosen)})
     latents = np.random.default_rng(0).standard_normal((4, 5, 16))
-    view = SimpleNamespace(
-        results=SimpleNamespace(study=study), latents=lambda model: latents, step_um=1.0
-    )
+    view = SimpleNamespace(results=SimpleNamespace(study=study), step_um=1.0)
+    view.latents = lambda model: latents
+    view.features = lambda model: pd.DataFrame({"active": np.arange(16) != 3})
     monkeypatch.setattr(View, "whole", classmethod(lambda cls, results, scan: view))
     roles_of = {"A": "wrought", "B": "am", "C": "am"}
     assert list(panels.panel_views(view.results, 5, roles_of)[0]) == ["A", "C"]
@@ -365,7 +365,7 @@ def test_the_study_file_chooses_panel_feature_and_colours(monkeypatch):
     [image] = ax.images
     np.testing.assert_array_equal(image.get_array(), latents[..., 3])
     assert image.cmap.name == "gray_r"
-    assert ax.get_title("left").endswith("vae-16, feature 3\nnamed by the study file")
+    assert ax.get_title("left").endswith("vae-16, feature 3\nnamed by the study file, switched off")
 
 
 def test_colour_maps_to_choose_from_are_those_of_matplotlib():

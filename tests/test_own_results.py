@@ -18,9 +18,9 @@ from kikuhelpers.latents.coding import load_model
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import digest, load_json, save_json, whole_digest
-from kikuhelpers.runs.provenance import collect
+from kikuhelpers.runs.provenance import Record, collect
 from kikuhelpers.runs.results import Results
-from kikuhelpers.study import load_study
+from kikuhelpers.study import PROJECT_ROOT, load_study
 from kikuhelpers.study.layout import (
     BaselineScanFiles,
     Layout,
@@ -49,7 +49,7 @@ class Finished:
 
     def __init__(self, folder):
         self.layout = Layout(load_study("smoke"))
-        self.folder, self.kept = folder / "results" / "smoke", {}
+        self.root, self.kept = folder, {}
 
     def path(self, name):
         return self.layout.folder / name
@@ -409,3 +409,157 @@ def test_of_a_large_file_a_part_counts_and_verify_reads_all(tmp_path):
         file.write(b"1" * (4 << 20))
     assert digest(path) != before, "4 MiB in the middle cannot be missed"
     assert whole and whole_digest(path) != whole
+
+
+# ------------------------------------------------------------------------------ again
+
+
+@pytest.fixture
+def again(study, monkeypatch, capsys):
+    """Rerun a record in the command's way: its status, and what it says."""
+    from kikuhelpers.__main__ import main
+
+    def times():
+        paths = (p for n in ("results/smoke", "figures") for p in (study.root / n).rglob("*"))
+        return {path: path.lstat().st_mtime_ns for path in paths}
+
+    def run(path):
+        before, place = times(), study.root / "results" / "again"
+        status, said = main(["again", str(study.root / path)]), capsys.readouterr()
+        assert times() == before and not [*place.iterdir()], "it writes in its own folder alone"
+        return status, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def as_before(monkeypatch):
+    """In place of notebooks: their results as they were, some changed by name."""
+    changes = {}
+
+    def run(rerun, job):
+        for path, before in rerun._before.items():
+            if before.is_file() and not path.exists():  # no link: the job makes it
+                path.write_bytes(changes.get(path.name, bytes)(before.read_bytes()))
+        Record(Results(rerun._layout.study), job).close()
+
+    monkeypatch.setattr("kikuhelpers.runs.again._Rerun._run", run)
+    return changes
+
+
+def record_of(job):
+    return f"results/smoke/runs/{job}.json"
+
+
+def test_a_notebook_runs_again_and_says_how_its_numbers_differ(study, again):
+    mask = np.load(study.path(f"{SCAN}/mask.npy"))
+    mask[:2, :3] ^= True
+    study.damage(f"{SCAN}/mask.npy", npy(mask), record_fits=True)
+    status, said = again(record_of("02_preprocessing.wrought"))
+    assert status == 1 and f"{SCAN}/mask.npy: differs in 6 of 14,400 values\n" in said
+    assert said.count(": identical\n") == 3 and said.endswith("3 of 4 files match.\n")
+
+
+def of_array(change):
+    def changed(content):
+        array = np.load(io.BytesIO(content))
+        change(array)
+        return npy(array)
+
+    return changed
+
+
+DIFFERENT = {
+    ("02_preprocessing.wrought", "background.npy"): (
+        of_array(lambda a: a.__setitem__((0, slice(3)), a[0, :3] * 2 + 1)),
+        "differs in 3 of 14,400 values, by up to ",
+    ),
+    ("02_preprocessing.wrought", "camera_scale.npy"): (
+        of_array(lambda a: a["half_range"].__setitem__((0, 0), np.nan)),
+        "differs in 1 of 1,024 values",
+    ),
+    ("03_indexing.wrought", "pattern_centre.json"): (
+        lambda content: content.replace(b"0.", b"1.", 1),
+        "differs in 1 of ",
+    ),
+    ("05_latent_maps.vae-16.wrought", "features.csv"): (
+        lambda content: content.replace(b"\n0,", b"\n64,", 1),
+        "differs in 1 of ",
+    ),
+    ("05_latent_maps.vae-16.wrought", "latents.npy"): (
+        lambda content: npy(np.zeros((2, 2, 16), np.float32)),
+        "differs in names or shapes",
+    ),
+    ("04_training.vae-16", "card.json"): (
+        lambda content: re.sub(rb'"seconds": \d+', b'"seconds": 7', content),
+        "other bytes, the same values (times left out)",
+    ),
+    ("06_reconstruction.vae-16.wrought", "decoded.up2"): (
+        turned,
+        "differs in 1 of 3,686,400 values",
+    ),
+    ("09_table1", "learning_curves.png"): (turned, "differs"),
+}
+
+
+@pytest.mark.parametrize(("job", "name"), DIFFERENT)
+def test_what_differs_is_counted(again, as_before, job, name):
+    as_before[name], said = DIFFERENT[job, name]
+    status, lines = again(record_of(job))
+    (line,) = (line for line in lines.splitlines() if line.partition(": ")[0].endswith(name))
+    assert said in line and status == ("differs" in said)
+    assert "other settings" not in lines, "models and scans are in the order of the record"
+    assert lines.count(": identical\n") == lines.count(": ") - 1
+
+
+def test_what_differs_of_settings_and_surroundings_is_said(study, again, as_before, tmp_path):
+    text = (PROJECT_ROOT / "studies" / "smoke.yaml").read_text()
+    (tmp_path / "other.yaml").write_text(text + "seed: 2\n")
+    path = study.path("runs/05_latent_maps.vae-16.wrought.json")
+    study.keep(path)
+    record = load_json(path)
+    record["versions"]["numpy"] = "1.0"
+    save_json(path, record | {"study_file": str(tmp_path / "other.yaml")})
+    status, said = again(record_of(path.stem))
+    assert status == 0 and f"versions.numpy was 1.0, is {np.__version__}\n" in said
+    assert "settings.seed was 1, is 2\n" in said
+
+
+def test_an_output_that_is_not_the_record_s_is_not_compared_with(study, again, as_before):
+    study.damage(f"{SCAN}/mask.npy", turned(study.path(f"{SCAN}/mask.npy").read_bytes()))
+    status, said = again(record_of("02_preprocessing.wrought"))
+    assert status == 1 and f"{SCAN}/mask.npy of study 'smoke' is not the file that 02_prep" in said
+    assert f"{SCAN}/mask.npy: differs; by how much is unknown, for the file on disk is not" in said
+
+
+def test_tables_and_figures_are_made_again_of_the_record_beside_them(again, as_before):
+    status, said = again("figures/smoke/run.json")
+    assert status == 0 and "11_figures runs again" in said and "differs" not in said
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (record_of("05_latent_maps.vae-16.wrought"), "wrought cannot run again as it did: "
+         f"{SCAN}/preprocessed.up2 of study 'smoke' is not the file that 02_prepro"),
+        ("results/smoke/said.txt", "said.txt cannot be read ("),
+        ("figures/smoke/figures.json", "figures.json cannot be read ('study'): name results/<st"),
+        ("figures/smoke/old/run.json", "run.json cannot be read ('07_table1'): name results/"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_again_is_said_in_one_sentence(study, again, path, sentence):
+    study.damage(
+        f"{SCAN}/preprocessed.up2", turned(study.path(f"{SCAN}/preprocessed.up2").read_bytes())
+    )
+    old = load_json(study.root / "figures/smoke/run.json")
+    save_json(study.root / "figures/smoke/old/run.json", old | {"runs": {"07_table1": {}}})
+    status, said = again(path)
+    assert status == 2 and sentence in said and said.count("\n") == 1
+    shutil.rmtree(study.root / "figures/smoke/old")
+
+
+def test_what_a_killed_rerun_left_goes_at_the_next_start(study, again):
+    left = study.root / "results" / "again" / ".run.99999999.tmp"
+    left.mkdir(parents=True)
+    (left / "link").symlink_to(study.path(f"{SCAN}/mask.npy"))
+    assert again("nothing")[0] == 2 and study.path(f"{SCAN}/mask.npy").is_file()

@@ -126,6 +126,7 @@ def test_the_printed_table_shows_the_paper_below():
 def finished():
     """A study whose results are four points, turned by 2 degrees and with losses 10 to 40."""
     study = make_study(
+        title="<img onerror=x>",
         models={"vae-16": {"latent_dim": 16}, "beta50-16": {"latent_dim": 16, "beta": 50}},
         baselines={"pca-2": {"method": "pca", "components": 2}, "nlpar": {"method": "nlpar"}},
         scans=with_training_patterns(200),
@@ -223,6 +224,8 @@ def test_baselines_stand_below_the_models(finished):
     assert printed[RESIDUAL].tolist() == ["25.0", "", "25.0", "25.0", "25.0"]
     written = (results.layout.figures / "table1.csv").read_text().splitlines()
     assert written[4].startswith("nlpar,nlpar,,,,,")
+    page = (results.layout.figures / "table1.md").read_text()
+    assert page.startswith("&lt;img onerror=x&gt; (virtual specimens): decoded against")
 
 
 def test_beta_and_dimension_are_those_of_the_training(finished):

@@ -11,6 +11,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -150,13 +151,14 @@ class Explorer:
     def _kept(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """What ``make`` returned once, mapped from its file."""
         path = self._folder / f"{name}.npy"
-        if not path.is_file():
+        try:
+            return np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError):  # not made yet, or damaged
             made = make()
-            try:
-                save_array(path, made)
-            except OSError:  # a full disk, or a folder that others own: it stays in memory
-                return made
-        return np.load(path, mmap_mode="r")
+        with suppress(OSError, SentenceError):  # a folder that others own, or a full disk
+            save_array(path, made)
+            made = np.lib.format.open_memmap(path, mode="r")
+        return made
 
     def _made_of(self, source: View, name: str) -> np.ndarray:
         """A map, or what is kept beside them; empty where the results, or orix's map, lack it."""

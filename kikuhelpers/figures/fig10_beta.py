@@ -33,8 +33,10 @@ def draw(results: Results) -> style.PaperFigure:
     for row, (name, history) in enumerate(zip(models, histories, strict=True)):
         panel, upper = ascii_uppercase[row], lines * row
         tiles, limits = [], []  # of one grey scale
-        for number, kind in enumerate(("best", "worst"), start=1):
-            view, point = extreme_point(views, name, kind)
+        for number, (kind, sign) in enumerate([("best", -1), ("worst", 1)], start=1):
+            losses = [sign * view.losses(name) for view in views]
+            at = int(np.argmax([np.nanmax(values) for values in losses]))
+            view, point = views[at], highest_point(losses[at])
             text = f"{kind}, loss {view.losses(name)[point]:.0f}"
             text = text.replace(", ", ",\n") if is_narrow else text
             tiles.append((view.pattern(*point), view.mask, f"{panel}.{number}", text))
@@ -60,11 +62,3 @@ def draw(results: Results) -> style.PaperFigure:
     trained = [f"{study.model(name).beta:g}" for name in models]
     figure.note_lacking("Fig. 10: β = {} was not trained at this dimension.", PAPER_BETAS, trained)
     return figure
-
-
-def extreme_point(views: list[View], model: str, kind: str) -> tuple[View, tuple[int, int]]:
-    """View and point (row, column) of the "best" or "worst" reconstruction of several scans."""
-    sign = 1 if kind == "worst" else -1
-    losses = [sign * view.losses(model) for view in views]
-    at = int(np.argmax([np.nanmax(values) for values in losses]))
-    return views[at], highest_point(losses[at])

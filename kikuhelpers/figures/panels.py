@@ -93,7 +93,10 @@ def panel_views(results: Results, number: int, panels: dict[str, str]) -> tuple[
 def selected(view: View, panel: str, choice: Choice) -> Choice:
     """The latent feature that the study file names for a panel, else the ``choice`` by measure."""
     index = view.results.study.figures.features.get(panel)
-    return choice if index is None else Choice(choice.model, index, "named by the study file")
+    if index is None:
+        return choice
+    off = "" if view.features(choice.model)["active"].iloc[index] else ", switched off"
+    return Choice(choice.model, index, f"named by the study file{off}")
 
 
 def slenderest_twin(view: View):

@@ -31,7 +31,8 @@ PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
 LETTER_MM = 1.5  # mean width of a figure's title; matplotlib's own folding fails on saving
-_CROPPED = {"bbox_inches": "tight", "pad_inches": 0}
+_EDGE = 0.02  # inches around a file's content; less than the layout's w_pad
+_CROPPED = {"bbox_inches": "tight", "pad_inches": _EDGE}
 _STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 _SIZES = mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False)
 TEXT_PT, SMALL_PT = _SIZES["font.size"], _SIZES["axes.labelsize"]
@@ -62,7 +63,8 @@ class PaperFigure(Figure):
 def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed") -> PaperFigure:
     """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
-    figure.add_artist(Line2D([0, 1], [0.5, 0.5], lw=0))  # a file is cropped, but keeps its width
+    edge = _EDGE / figure.get_figwidth()
+    figure.add_artist(Line2D([edge, 1 - edge], [0.5, 0.5], lw=0))  # keeps a cropped file's width
     if title:
         figure.suptitle(fill(title, int(width_mm / LETTER_MM)))
     return figure

@@ -24,6 +24,7 @@ who ask for it (:class:`~kikuhelpers.runs.results.Results`) use what is there.
 import io
 import json
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ MOST_ARCHIVED_FEATURES = 96
 # Properties of orientation maps that tables and figures read, by how far a scan serves.
 _OF_DECODED = ("pq", "cm", "ci", "sharpness")
 _OF_MAPPED = (*_OF_DECODED, "grain", "grod_deg", "kam_deg", "fit", "noise")
-_LARGEST_INT16, _LEVELS = np.iinfo(np.int16).max, np.iinfo(np.uint8).max
+_LEVELS = np.iinfo(np.uint8).max
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 _REMEDY = "check it out again, or remove it"
 _ZIP_DATE = (2000, 1, 1, 0, 0, 0)  # the same bytes for the same content
@@ -101,7 +102,8 @@ class Archive:
             if paths and (why := results.lacks(job)):
                 print(f"lacks    {why}")
             elif paths:
-                record = json.dumps(results.record(job) | {"study": None}).encode()
+                record = results.record(job) | {"study": None, "study_file": None}
+                record = json.dumps(record).encode()
                 target = self.file_of(job)
                 arrays = files.setdefault(target, _members(target))  # what lacks here stays
                 arrays[f"record/{job}/text"] = np.frombuffer(record, np.uint8)
@@ -139,7 +141,9 @@ class Archive:
             return {"text": np.frombuffer(path.read_bytes(), np.uint8)}
         value, study = results.open(path), self.layout.study
         if path.suffix == ".safetensors":
-            _write_weights(self.file_of(job).with_suffix(path.suffix), value)
+            half = {name: w.half() for name, w in value.items()}
+            with written_aside(self.file_of(job).with_suffix(path.suffix)) as temporary:
+                import_module("safetensors.torch").save_file(half, temporary, {"format": "pt"})
             return {}
         if path.name == "orientations.h5":
             if len(job.parts) > 1:
@@ -174,7 +178,7 @@ def _pack_map(xmap, names: tuple[str, ...]) -> Arrays:
     header = {"shape": xmap.shape, "step": step, "unit": xmap.scan_unit, "phases": phases}
     header["types"] = {name: xmap.prop[name].dtype.name for name in names}
     packed = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
-    packed["rotations"] = np.round(xmap.rotations.data * _LARGEST_INT16).astype(np.int16)
+    packed["rotations"] = _int16(xmap.rotations.data)
     packed["phase_id"] = _small(xmap.phase_id)
     return packed | {f"prop.{name}": _small(xmap.prop[name]) for name in names}
 
@@ -197,9 +201,8 @@ def _unpack_map(packed: Arrays):
     return CrystalMap(rotations, phase_id, *points, named, properties, header["unit"])
 
 
-def _unpack_camera_scale(packed: Arrays) -> np.ndarray:
-    types = [(name, np.float32) for name in packed]
-    return np.rec.fromarrays(packed.values(), types).view(np.ndarray)
+def _int16(rotations: np.ndarray) -> np.ndarray:
+    return np.round(rotations * np.iinfo(np.int16).max).astype(np.int16)
 
 
 def _unit(rotations: np.ndarray) -> np.ndarray:
@@ -214,11 +217,6 @@ def _small(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float16 if fits else np.float32)
     ends = (np.min_scalar_type(end) for end in (values.min(), values.max()))
     return values.astype(np.result_type(*ends))
-
-
-def _pack_truth(truth: Arrays) -> Arrays:
-    small = {name: _small(values) for name, values in truth.items()}
-    return small | {"rotation": np.round(truth["rotation"] * _LARGEST_INT16).astype(np.int16)}
 
 
 def _unpack_truth(packed: Arrays) -> Arrays:
@@ -254,34 +252,27 @@ def _unpack_latents(packed: Arrays) -> np.ndarray:
     return latents
 
 
-def _write_weights(path: Path, weights: dict) -> None:
-    from safetensors.torch import save_file
-
-    with written_aside(path) as temporary:
-        save_file({name: w.half() for name, w in weights.items()}, temporary, {"format": "pt"})
-
-
-def _read_weights(path: Path) -> dict:
-    from safetensors.torch import load_file
-
-    return {name: w.float() for name, w in load_file(path).items()}
-
-
 _PACK = {
-    "truth.h5": _pack_truth,
+    "truth.h5": lambda truth: (
+        {n: _small(values) for n, values in truth.items()} | {"rotation": _int16(truth["rotation"])}
+    ),
     "camera_scale.npy": lambda maps: {n: maps[n].astype(np.float32) for n in maps.dtype.names},
     "generated.npy": lambda patterns: {"counts": to_counts(patterns)},
 }
 _UNPACK = {
     "orientations.h5": _unpack_map,
     "truth.h5": _unpack_truth,
-    "camera_scale.npy": _unpack_camera_scale,
+    "camera_scale.npy": lambda packed: np.rec.fromarrays(
+        packed.values(), [(name, np.float32) for name in packed]
+    ).view(np.ndarray),
     "latents.npy": _unpack_latents,
     "generated.npy": lambda packed: to_intensity(packed["counts"]),
     ".npy": lambda packed: packed["values"],
     ".json": lambda packed: json.loads(packed["text"].tobytes()),
     ".csv": lambda packed: pd.read_csv(io.BytesIO(packed["text"].tobytes())),
-    ".safetensors": _read_weights,
+    ".safetensors": lambda path: {
+        name: w.float() for name, w in import_module("safetensors.torch").load_file(path).items()
+    },
 }
 
 

@@ -4,10 +4,11 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ import psutil
 from kikuhelpers.runs.errors import SentenceError
 
 _BLOCK_BYTES, _BLOCKS = 1 << 20, 64  # that a digest reads at most
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.\w+")  # the names of temporary_name
+_NODE = re.sub(r"\W", "_", platform.node())
+_TEMPORARY = re.compile(r"\..+\.unfinished-(\w*)-(\d+)\.\w+")  # the names of temporary_name
+_LONG_AGO = 86_400  # seconds without writing: which processes live elsewhere is not known
 _FULL_BYTES = 1 << 20  # libraries that meet a full disk leave less, and raise what they like
 
 
 def temporary_name(path: Path) -> Path:
     """Return a name beside ``path``, of the same ending, that no other process uses."""
-    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    return path.with_name(f".{path.stem}.unfinished-{_NODE}-{os.getpid()}{path.suffix}")
 
 
 @contextmanager
@@ -58,14 +61,17 @@ def mapped_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
 
 
 def tidy(folder: Path) -> None:
-    """Remove temporary files of dead processes; date to now what a clock that was ahead made."""
+    """Remove temporaries of dead processes; date to now what a clock that was ahead made."""
     now = time.time()
-    for path in filter(Path.is_file, folder.rglob("*")):
-        left = _TEMPORARY.fullmatch(path.name)
-        if left and not psutil.pid_exists(int(left[1])):
-            path.unlink()
-        elif path.stat().st_mtime > now:
-            os.utime(path, (now, now))
+    for path in [*folder.rglob("*")]:
+        with suppress(FileNotFoundError):  # a process that lives has renamed its file
+            at, left = path.lstat(), _TEMPORARY.fullmatch(path.name)
+            here = left and left[1] == _NODE
+            lives = psutil.pid_exists(int(left[2])) if here else at.st_mtime > now - _LONG_AGO
+            if left and not lives:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            elif at.st_mtime > now and not path.is_symlink():
+                os.utime(path, (now, now))
 
 
 def save_json(path: str | Path, content: Any) -> None:

@@ -62,11 +62,13 @@ class Record:
             "outputs": {name: digest(path) for name, path in outputs.items()},
             "sha256": {n: s for n, p in outputs.items() if (s := whole.get(p) or whole_digest(p))},
             "study": self.layout.study.model_dump(),
+            "study_file": self.layout.study.origin.source,
             "overrides": self.layout.study.origin.overrides or {},
             "seed": self.layout.study.seed,
             "commit": git_commit(),
             "versions": versions(),
             "hardware": hardware(),
+            "threads": {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS")},
             "seconds": seconds,
             "peak_memory_mb": round(peak_memory_bytes() / 2**20),
         }

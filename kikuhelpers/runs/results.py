@@ -228,7 +228,7 @@ class Results:
         name = name_of(self.layout, job, path)
         try:
             with self._usable(name, job):
-                self.open(path) if path.suffix in _OPENERS else self.path(path)
+                self.open(path) if path.suffix in OPENERS else self.path(path)
                 whole = whole_digest(path)
                 if whole and whole != self.record(job).get("sha256", {}).get(name, whole):
                     raise ValueError("its SHA-256 is not that of its record")
@@ -244,7 +244,7 @@ class Results:
 
     def open(self, path: Path):
         """Open a result by its path, checked as by :meth:`path`, or from the archive if allowed."""
-        opener, job = _OPENERS.get(path.name) or _OPENERS[path.suffix], self.layout.maker(path)
+        opener, job = OPENERS.get(path.name) or OPENERS[path.suffix], self.layout.maker(path)
         with self._usable(name_of(self.layout, job, path), job):
             try:
                 found, name = opener(self.path(path)), path.name
@@ -318,7 +318,7 @@ def _open_truth(path: Path) -> dict[str, np.ndarray]:
 
 
 # orix and torch take seconds to import: only whoever opens a file of theirs waits for them.
-_OPENERS = {
+OPENERS = {
     "truth.h5": _open_truth,
     ".h5": lambda path: import_module("orix.io").load(str(_whole(path))),
     ".up2": open_patterns,

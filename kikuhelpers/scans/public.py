@@ -5,7 +5,6 @@ are used if their SHA-256 agrees. Everything else goes through pooch into its ca
 Origins and licences: ``data/README.md``.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 from kikuhelpers.patterns.up2 import PatternFileError
 from kikuhelpers.runs.errors import in_one_sentence
 from kikuhelpers.study import PROJECT_ROOT
+from kikuhelpers.study.load import root_of
 
 # Crop of the recrystallised IN718 map of doi:10.5061/dryad.zcrjdfnr9 (CC0 1.0), as tiles.
 _IN718_URL = (
@@ -91,7 +91,7 @@ def _read_tile(row: int, column: int) -> np.ndarray:
 def _fetch(name: str) -> Path:
     """Return a file of the crop: from the data folder, the cache or the network."""
     downloads = in718_downloads()
-    local = Path(os.environ.get("KIKUHELPERS_DATA", "")) / IN718 / "tiles" / name
+    local = root_of("data") / IN718 / "tiles" / name
     if local.is_file():
         if pooch.file_hash(local) != downloads.registry[name]:
             raise PatternFileError(

@@ -23,7 +23,7 @@ from kikuhelpers.study.study import Origin, Study, StudyError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 STUDIES_FOLDER = PROJECT_ROOT / "studies"
-_FOLDERS = {"archive": "data/archive"}  # others are named like what they hold
+ROOTS = {"results": "results", "figures": "figures", "archive": "data/archive", "data": "data"}
 _WHAT_TO_DO = "write it like studies/quick.yaml, as UTF-8"
 _MOST_VALUES = 10_000  # of a study file, aliases written out: else a short one fills the memory
 _DIGEST_DIGITS = 8  # of the overrides, in the name of their results' folder
@@ -82,12 +82,12 @@ def study_path(study: str | Path) -> Path:
 
 
 def root_of(kind: str) -> Path:
-    """Folder of all "results", "figures" (and tables) or archived results ("archive").
+    """Folder of all "results", "figures" (and tables), archived results ("archive") or "data".
 
     ``KIKUHELPERS_RESULTS`` names it, for example; else it lies in the project.
     """
     given = os.environ.get(f"KIKUHELPERS_{kind.upper()}")
-    return Path(given or PROJECT_ROOT / _FOLDERS.get(kind, kind)).resolve()
+    return Path(given or PROJECT_ROOT / ROOTS[kind]).resolve()
 
 
 class _Loader(yaml.SafeLoader):

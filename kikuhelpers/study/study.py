@@ -121,6 +121,7 @@ class Path4C(Settings):
     Which wall, a measure says: see :func:`kikuhelpers.figures.panels.path_view`.
     """
 
+    gone: ClassVar = {"start": None, "stop": None}
     scan: Name
     length: Annotated[int, Field(ge=3)]  # points
 
@@ -149,6 +150,7 @@ class Origin(NamedTuple):
 class Study(Settings):
     """All settings of a study; see :func:`kikuhelpers.study.load.load_study`."""
 
+    gone: ClassVar = {"tables": {"wrong_deg": 15.0}}
     name: Name
     title: str
     seed: Seed = 1  # of every draw that is not a model's or a virtual specimen's own

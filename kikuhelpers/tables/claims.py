@@ -1,6 +1,7 @@
 """The paper's claims, data/claims.yaml, and the one rule that makes verdicts of measures."""
 
 import inspect
+from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +122,7 @@ def judge(results: Results, claims: dict[str, Claim]) -> pd.DataFrame:
 def claims_page(results: Results, table: pd.DataFrame) -> str:
     """Return the page claims.md: the verdicts, where a baseline wins, and the claims by group."""
     counts = table["verdict"].value_counts().items()
-    parts = [f"# The paper's claims: {title_of(results.study)}\n", _RULE]
+    parts = [f"# The paper's claims: {escape(title_of(results.study), quote=False)}\n", _RULE]
     parts += [", ".join(f"{word}: {count}" for word, count in counts) + ".\n"]
     sign = np.where(table["side"] == "below", -1, 1)
     lost = (np.maximum(sign * table["lead_low"], sign * table["lead_high"]) < 0).to_numpy()

@@ -102,7 +102,10 @@ class Judge:
         """
         values = values[self._inside]
         if self._domains is not None:
-            return {"AUC": self._apart(values), "variance between": self._between(values)}
+            apart = domain_areas(values, self.target.crystals[self._inside], self._domains)
+            found = apart[:, 0] @ self._weights / self._weights.sum(axis=0)
+            auc = _score(found, apart[:, 1:].mean(axis=0))
+            return {"AUC": auc, "variance between": self._between(values)}
         (auc, chance), (precision, precise) = (
             np.split(area, [1 + RESAMPLED]) for area in areas(values, *self._sets)
         )
@@ -111,11 +114,6 @@ class Judge:
             "average precision": _score(precision, precise),
             "rank correlation": self._correlation(values),
         }
-
-    def _apart(self, values: np.ndarray) -> Score:
-        areas = domain_areas(values, self.target.crystals[self._inside], self._domains)
-        found = areas[:, 0] @ self._weights / self._weights.sum(axis=0)
-        return _score(found, areas[:, 1:].mean(axis=0))
 
     def _between(self, values: np.ndarray) -> Score:
         means = []

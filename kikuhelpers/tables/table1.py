@@ -12,6 +12,7 @@ outside of pores; the error to the truth of virtual scans (their matrix alone); 
 training had converged. Intervals and differences are of :mod:`kikuhelpers.tables.intervals`.
 """
 
+from html import escape
 from operator import methodcaller
 
 import numpy as np
@@ -238,7 +239,8 @@ def save_table1(results: Results) -> pd.DataFrame:
     for name, part in parts.items():
         save_csv(part, folder / f"table1{name}.csv")
     with written_aside(folder / "table1.md") as temporary:
-        temporary.write_text(f"{caption}\n\n{printed.to_markdown(index=False)}\n", "utf-8")
+        page = f"{escape(caption, quote=False)}\n\n{printed.to_markdown(index=False)}\n"
+        temporary.write_text(page, "utf-8")
     with written_aside(folder / "table1.tex") as temporary:
         temporary.write_text(in_latex(printed, caption), "utf-8")
     return printed
