@@ -35,6 +35,7 @@ def plausible(
 
 
 ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(plausible)]
+FiveDeviations = Annotated[tuple[NonNegative, ...], Field(min_length=5, max_length=5)]
 
 
 class FileData(Settings):
@@ -114,10 +115,7 @@ class Microscope(Settings):
     yield_by_phase: bool = True  # backscatter coefficient by the phase's mean atomic number
     # Standard deviations of the brightness that varies with the orientation: constant, linear,
     # quadratic, cubic and quartic across the screen; crop.
-    brightness: tuple[NonNegative, NonNegative, NonNegative, NonNegative, NonNegative] = (
-        *(0.014, 0.0078, 0.007),
-        *(0.0085, 0.008),
-    )
+    brightness: FiveDeviations = (0.014, 0.0078, 0.007, 0.0085, 0.008)
     flicker: NonNegative = 0.003  # brightness that varies from point to point, all terms; crop
     background_centre: tuple[Fraction, Fraction] = (0.66, 0.48)  # brightest row, column; crop
     background_sigma: Positive = 0.33  # of a Gaussian on a floor, fraction of the pattern; crop

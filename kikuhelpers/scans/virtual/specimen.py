@@ -22,10 +22,8 @@ from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
 from kikuhelpers.study.specimen import Specimen
 
 # Streams of random numbers. A new one goes to the end, so that old specimens stay as they are.
-STREAMS = (
-    *("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain"),
-    *("cells", "particles", "scratches", "slip", "deformation"),
-)
+STREAMS = ("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain")
+STREAMS += ("cells", "particles", "scratches", "slip", "deformation")
 
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 PLACES = 5  # per axis of the interaction volume
