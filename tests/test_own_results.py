@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from kikuhelpers.baselines.methods import principal_components
 from kikuhelpers.latents.coding import load_model
 from kikuhelpers.runs.archive import Archive
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.runs.files import digest, load_json, save_json, whole_digest
+from kikuhelpers.runs.files import digest, load_json, save_json, temporary_name, whole_digest
 from kikuhelpers.runs.provenance import Record, collect
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, load_study
@@ -433,15 +434,19 @@ def again(study, monkeypatch, capsys):
 
 
 @pytest.fixture
-def as_before(monkeypatch):
+def as_before(study, monkeypatch):
     """In place of notebooks: their results as they were, some changed by name."""
-    changes = {}
+    before, changes = study.layout, {}
+    made = {job: before.outputs(job) for job in jobs_of(before.study)}
 
     def run(rerun, job):
-        for path, before in rerun._before.items():
-            if before.is_file() and not path.exists():  # no link: the job makes it
-                path.write_bytes(changes.get(path.name, bytes)(before.read_bytes()))
-        Record(Results(rerun._layout.study), job).close()
+        now = rerun._layout
+        for path in filter(Path.is_file, made[job]):
+            of = path.parent == before.figures
+            to = now.figures / path.name if of else now.folder / path.relative_to(before.folder)
+            to.unlink(missing_ok=True)
+            to.write_bytes(changes.get(path.name, bytes)(path.read_bytes()))
+        Record(Results(now.study), job).close()
 
     monkeypatch.setattr("kikuhelpers.runs.again._Rerun._run", run)
     return changes
@@ -492,13 +497,19 @@ DIFFERENT = {
     ),
     ("04_training.vae-16", "card.json"): (
         lambda content: re.sub(rb'"seconds": \d+', b'"seconds": 7', content),
-        "other bytes, the same values (times left out)",
+        "other bytes, the same values (times and commits left out)",
     ),
     ("06_reconstruction.vae-16.wrought", "decoded.up2"): (
         turned,
         "differs in 1 of 3,686,400 values",
     ),
     ("09_table1", "learning_curves.png"): (turned, "differs"),
+    ("12_claims", "claims.csv"): (
+        lambda content: re.sub(rb",\w+\n", b",another\n", content).replace(
+            b"another", b"commit", 1
+        ),
+        "other bytes, the same values (times and commits left out)",
+    ),
 }
 
 
@@ -525,6 +536,15 @@ def test_what_differs_of_settings_and_surroundings_is_said(study, again, as_befo
     assert "settings.seed was 1, is 2\n" in said
 
 
+def test_an_input_that_was_made_since_is_said(study, again, as_before):
+    record = study.path("runs/02_preprocessing.wrought.json")
+    at = record.stat()
+    os.utime(record)
+    status, said = again(record_of("03_indexing.wrought"))
+    assert status == 0 and "02_preprocessing.wrought has run since, and may have" in said
+    os.utime(record, ns=(at.st_atime_ns, at.st_mtime_ns))
+
+
 def test_an_output_that_is_not_the_record_s_is_not_compared_with(study, again, as_before):
     study.damage(f"{SCAN}/mask.npy", turned(study.path(f"{SCAN}/mask.npy").read_bytes()))
     status, said = again(record_of("02_preprocessing.wrought"))
@@ -532,9 +552,13 @@ def test_an_output_that_is_not_the_record_s_is_not_compared_with(study, again, a
     assert f"{SCAN}/mask.npy: differs; by how much is unknown, for the file on disk is not" in said
 
 
-def test_tables_and_figures_are_made_again_of_the_record_beside_them(again, as_before):
+def test_tables_and_figures_are_made_again_of_the_record_beside_them(study, again, as_before):
+    not_in_git = study.root / "figures/smoke/learning_curves.pdf"
+    study.keep(not_in_git)
+    not_in_git.unlink()
     status, said = again("figures/smoke/run.json")
     assert status == 0 and "11_figures runs again" in said and "differs" not in said
+    assert "learning_curves.png: identical" in said and not_in_git.name not in said
 
 
 @pytest.mark.parametrize(
@@ -559,7 +583,8 @@ def test_what_cannot_run_again_is_said_in_one_sentence(study, again, path, sente
 
 
 def test_what_a_killed_rerun_left_goes_at_the_next_start(study, again):
-    left = study.root / "results" / "again" / ".run.99999999.tmp"
+    left = temporary_name(study.root / "results" / "again" / "run.tmp")
+    left = left.with_name(left.name.replace(f"{os.getpid()}", "99999999"))
     left.mkdir(parents=True)
     (left / "link").symlink_to(study.path(f"{SCAN}/mask.npy"))
     assert again("nothing")[0] == 2 and study.path(f"{SCAN}/mask.npy").is_file()

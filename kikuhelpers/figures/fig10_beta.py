@@ -34,6 +34,7 @@ def draw(results: Results) -> style.PaperFigure:
         panel, upper = ascii_uppercase[row], lines * row
         tiles, limits = [], []  # of one grey scale
         for number, (kind, sign) in enumerate([("best", -1), ("worst", 1)], start=1):
+            # The point of the best or the worst reconstruction of all scans.
             losses = [sign * view.losses(name) for view in views]
             at = int(np.argmax([np.nanmax(values) for values in losses]))
             view, point = views[at], highest_point(losses[at])

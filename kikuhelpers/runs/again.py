@@ -7,6 +7,7 @@ the notebooks that made the tables and figures beside it run, from results and a
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from kikuhelpers.study.load import PROJECT_ROOT, load_study, root_of
 from kikuhelpers.study.stages import BASELINES, TRAINING, Job, jobs_of, plain
 
 _READERS = OPENERS | {".h5": h5py.File, ".npz": np.load}
+_NO_RESULT = re.compile("seconds|commit")
 _BLOCK_VALUES = 1 << 22  # that are compared at once
 _REMEDY = "name results/<study>/runs/<job>.json or figures/<study>/run.json, of present notebooks"
 _COMMAND = ". Make it with: "  # which is not for the temporary folder
@@ -66,16 +68,14 @@ class _Rerun:
         names = [name for name in runs if "." not in name] or runs  # of tables and figures
         self.jobs = {known[name]: record | runs[name] for name in names}
         original = home.with_name(home.name.split("-with-")[0])  # has what overrides left alone
-        places = (original, layout.folder), (home, layout.folder), (figures, layout.figures)
-        self._before = {
-            to / file.relative_to(place): file
-            for place, to in places
-            for file in place.rglob("*")
-            if file.is_file() and "checkpoint" not in file.name
-        }
-        for link, file in self._before.items():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
+        trees = (original, layout.folder), (home, layout.folder), (figures, layout.figures)
+        for place, to in trees:
+            for file in place.rglob("*"):
+                if file.is_file() and "checkpoint" not in file.name:
+                    link = to / file.relative_to(place)
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(file)
 
     def compare(self, job: Job) -> int:
         """Run a job; print what differs of its files and surroundings; 1 if a value does."""
@@ -83,10 +83,16 @@ class _Rerun:
         needs = [] if self._gathered else layout.dependencies.needs(job)
         for why in filter(None, map(results.lacks, needs)):
             raise UnusableError(f"{job} cannot run again as it did: {why.split(_COMMAND)[0]}.")
+        records = {other: layout.record(other.stage, *other.parts) for other in (job, *needs)}
+        for other in needs:  # whose fingerprint alone the record knows
+            if records[other].stat().st_mtime > records[job].stat().st_mtime:
+                print(f"{other} has run since, and may have made other files.")
         why = "" if self._gathered else results.lacks(job).split(_COMMAND)[0]
         print(f"{job} runs again; it took {then['seconds']:.0f} s. {why}".strip(), flush=True)
         made = [file for file in layout.outputs(job) if file.name not in GATHERED]
-        for file in (layout.record(job.stage, *job.parts), *made):
+        before = {file: file.readlink() for file in made if file.is_symlink()}
+        made = [*before] if self._gathered else made  # git holds no PDF
+        for file in (records[job], *before):
             file.unlink(missing_ok=True)
         self._run(job)
         now = Results(layout.study).record(job) | {"settings": self._today}
@@ -99,7 +105,7 @@ class _Rerun:
         differing = 0
         for file in made:
             name = name_of(layout, job, file)
-            said = _difference(self._before.get(file), file, then["outputs"].get(name))
+            said = _difference(before.get(file), file, then["outputs"].get(name))
             differing += said.startswith("differs")
             print(f"{name}: {said}")
         print(f"{len(made) - differing} of {len(made)} files match.")
@@ -117,8 +123,8 @@ class _Rerun:
         command += ["-p", "use_archive", "True"] if self._gathered else []
         ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode:
-            why = (ran.stderr.strip().splitlines() or ["it was killed"])[-1].split(_COMMAND)[0]
-            raise UnusableError(f"{job} fails today: {why}.")
+            why = (ran.stderr.strip().splitlines() or ["it was killed"])[-1].split("Error: ")[-1]
+            raise UnusableError(f"{job} fails today: {why.split(_COMMAND)[0]}.")
 
 
 def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
@@ -136,7 +142,7 @@ def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
     if {n: np.shape(v) for n, v in old.items()} != {n: np.shape(v) for n, v in new.items()}:
         return "differs in names or shapes"
     total, number, most = 0, 0, np.zeros(2)
-    for name in (name for name in old if "seconds" not in name):  # a time is no result
+    for name in (name for name in old if not _NO_RESULT.search(name)):
         blocks = 1 + np.size(old[name]) // _BLOCK_VALUES
         pair = (np.array_split(np.atleast_1d(of[name]), blocks) for of in (old, new))
         for a, b in zip(*pair, strict=True):
@@ -148,7 +154,7 @@ def _difference(before: Path | None, now: Path, recorded: str | None) -> str:
                 most = np.fmax(most, [np.fmax.reduce(gap, initial=0) for gap in gaps])
     by = f", by up to {most[0]:.2g} (relative {most[1]:.2g})" if most[0] else ""
     said = f"differs in {number:,} of {total:,} values{by}"
-    return said if number else "other bytes, the same values (times left out)"
+    return said if number else "other bytes, the same values (times and commits left out)"
 
 
 def _leaves(value, name: str = "") -> Iterator[tuple[str, object]]:
