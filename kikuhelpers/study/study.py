@@ -109,11 +109,6 @@ class Region(Settings):
                 raise ValueError(f"a region needs 0 <= first < last, not {first}, {last}")
         return self
 
-    @property
-    def end(self) -> tuple[int, int] | None:
-        """One past the last row and column, where they are given."""
-        return (self.rows[1], self.columns[1]) if self.rows else None
-
 
 class Path4C(Settings):
     """The path of Fig. 4C: across a wall, by the truth of a virtual scan or inside a grain.
@@ -175,9 +170,9 @@ class Study(Settings):
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
         for panel, box in self.figures.regions.items():
             data = self.scans[box.scan].data
-            if box.end and (shape := getattr(data, "map_shape", None)):
+            if box.rows and (shape := getattr(data, "map_shape", None)):
                 first, last = getattr(data, "rows", None) or (0, shape[0])
-                if box.end[0] > last - first or box.end[1] > shape[1]:
+                if box.rows[1] > last - first or box.columns[1] > shape[1]:
                     size = f"{last - first} x {shape[1]} points"
                     raise ValueError(f"figures: {panel} ends outside of its map of {size}")
         models = self.models.values()  # figures show the largest conventional VAE, if there is one
