@@ -32,7 +32,7 @@ from kikuhelpers.runs.errors import SentenceError, usable
 from kikuhelpers.runs.files import mapped_array, save_csv, save_json, temporary_name, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
-from kikuhelpers.study.models import Nlpar, Pca
+from kikuhelpers.study.models import Nlpar
 from kikuhelpers.training.sample import TrainingSet, load_training_set
 
 Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them
@@ -87,7 +87,7 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
     settings = study.baseline(name)
     if isinstance(settings, Nlpar):
         return None
-    if isinstance(settings, Pca):
+    if settings.method == "pca":
         return partial(principal_components(results).project, count=settings.components)
     pixels = sample_inside(load_training_set(results), study.seed)
     return _fit_nmf(pixels, settings.components, study.seed)

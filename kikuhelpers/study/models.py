@@ -118,17 +118,10 @@ class Model(Settings):
         return self
 
 
-class Pca(Settings):
-    """Principal components of the training sample."""
+class Components(Settings):
+    """Principal components of the training sample, or non-negative ones, of p + 1 in [0, 2]."""
 
-    method: Literal["pca"]
-    components: Count
-
-
-class Nmf(Settings):
-    """Non-negative matrix factorisation of the training sample, p + 1 in [0, 2]."""
-
-    method: Literal["nmf"]
+    method: Literal["pca", "nmf"]
     components: Count
 
 
@@ -146,4 +139,4 @@ class Nlpar(Settings):
     weight_decay: Positive = 0.7
 
 
-Baseline = Annotated[Pca | Nmf | Nlpar, Field(discriminator="method")]
+Baseline = Annotated[Components | Nlpar, Field(discriminator="method")]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.study.models import Baseline, Model, Pca, Training
+from kikuhelpers.study.models import Baseline, Model, Training
 from kikuhelpers.study.phases import NICKEL, Phase, Phases
 from kikuhelpers.study.scans import FILE, Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Seed, Settings
@@ -298,7 +298,7 @@ class Study(Settings):
     @property
     def largest_pca(self) -> str | None:
         """Name of the PCA with most components, the first of equals; None without one."""
-        components = {n: b.components for n, b in self.baselines.items() if isinstance(b, Pca)}
+        components = {n: b.components for n, b in self.baselines.items() if b.method == "pca"}
         return max(components, key=components.get, default=None)
 
     @property
