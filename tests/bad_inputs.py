@@ -293,7 +293,7 @@ add(
         "a region from -1": region(rows=[-1, 5], columns=[0, 5]),
         "a region without extent": region(rows=[5, 5], columns=[0, 5]),
         "a region of no scan": region(scan="x", rows=[0, 5], columns=[0, 5]),
-        "wrong_deg: .inf": of_study(tables={"wrong_deg": INF}),
+        "grain_deg: .inf": of_study(indexing={"grain_deg": INF}),
     },
 )
 

@@ -7,7 +7,6 @@ from scipy.optimize import minimize
 from sklearn.decomposition import PCA
 
 from kikuhelpers.baselines.methods import (
-    BaselineError,
     _fit_nmf,
     decode_scan,
     fit_baseline,
@@ -18,6 +17,7 @@ from kikuhelpers.baselines.methods import (
 from kikuhelpers.patterns.masking import round_mask
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.preprocess import OUTSIDE
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import layout
@@ -151,13 +151,13 @@ def test_nlpar_takes_noise_and_leaves_edges_and_the_mean():
 def test_what_a_map_or_sample_does_not_allow_is_one_sentence():
     patterns = random_patterns(np.random.default_rng(4))
     study = study_of(patterns, wide={"method": "nlpar", "search_radius": 4})
-    with pytest.raises(BaselineError, match="at least 13 x 13 points, not 12 x 14"):
+    with pytest.raises(SentenceError, match="at least 13 x 13 points, not 12 x 14"):
         run(study, "wide")
     patterns[3, 4] = OUTSIDE  # 0 counts
-    with pytest.raises(BaselineError, match="mixes points without a pattern"):
+    with pytest.raises(SentenceError, match="mixes points without a pattern"):
         run(study_of(patterns), "nlpar")
     few = study_of(patterns[:2, :2])
-    with pytest.raises(BaselineError, match="6 components are more than a sample of 4 patterns"):
+    with pytest.raises(SentenceError, match="6 components are more than a sample of 4 patterns"):
         run(few, "nmf-6")
 
 

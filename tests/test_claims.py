@@ -12,12 +12,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from kikuhelpers.figures.claims import claims_figure, detection_limits
 from kikuhelpers.patterns.up2 import to_counts
-from kikuhelpers.tables import claim_measures_decoded as decoded
-from kikuhelpers.tables import claim_measures_latents as latents
-from kikuhelpers.tables import claim_measures_patterns as patterns
-from kikuhelpers.tables import claim_measures_tables as tables
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.tables import claims
-from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim, LedgerError
+from kikuhelpers.tables.claim_measures import decoded, latents, patterns, tables
+from kikuhelpers.tables.claims import FAILS, HOLDS, IN_PART, UNTESTED, Claim
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.scores import Judge, Target
 from kikuhelpers.tables.truth_scores import IDEAL, PHYSICAL, _compared, _curve
@@ -67,7 +65,7 @@ def test_the_ledger_is_whole():
 def test_a_wrong_ledger_is_one_sentence(tmp_path, change, said):
     path, content = tmp_path / "mine.yaml", change if isinstance(change, str) else ONE | change
     path.write_text(yaml.safe_dump({"one": content}))
-    with pytest.raises(LedgerError) as caught:
+    with pytest.raises(SentenceError) as caught:
         claims.load_claims(path)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
@@ -77,7 +75,7 @@ def test_what_is_no_ledger_is_one_sentence(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     for at in (path, tmp_path / "absent.yaml"):
-        with pytest.raises(LedgerError, match=r"^(mine|absent)\.yaml: .*\.$"):
+        with pytest.raises(SentenceError, match=r"^(mine|absent)\.yaml: .*\.$"):
             claims.load_claims(at)
 
 
@@ -314,7 +312,7 @@ class Opened(SimpleNamespace):
 
 def evidence_of(tables: dict, **results):
     """Evidence of some tables and results, in which a model's part is its name."""
-    study = SimpleNamespace(decoded_scans=["am"], tables=SimpleNamespace(wrong_deg=15.0))
+    study = SimpleNamespace(decoded_scans=["am"])
     study.largest_pca = None
     study.indexing = SimpleNamespace(grain_deg=5.0)
     study.model = lambda name: SimpleNamespace(beta=1)

@@ -14,7 +14,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 from safetensors.torch import save_file
 
-from kikuhelpers.figures.explorer import Explorer, ExplorerError
+from kikuhelpers.figures.explorer import Explorer
 from kikuhelpers.figures.explorer_widget import ExplorerWidget
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.latents.coding import decode
@@ -22,6 +22,7 @@ from kikuhelpers.latents.features import feature_measures
 from kikuhelpers.patterns.up2 import Up2Writer, open_patterns, to_counts, to_intensity
 from kikuhelpers.preprocessing.camera_scale import MAPS
 from kikuhelpers.preprocessing.preprocess import preprocess
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_array, save_csv, save_json
 from kikuhelpers.runs.results import MissingResultError, Results
 from kikuhelpers.scans.readers import convert_scan
@@ -383,7 +384,7 @@ def test_without_orientations_the_latents_are_still_there(results):
     assert explorer.at(0, 0)["euler"] is None
     assert explorer.path((0, 0), (1, 1), 3)[1] == {}
     assert explorer.clusters("k-means", 2)[1] is None
-    with pytest.raises(ExplorerError, match="no map 'IPF-X'"):
+    with pytest.raises(SentenceError, match="no map 'IPF-X'"):
         explorer.map("IPF-X")
 
 

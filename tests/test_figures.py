@@ -238,9 +238,8 @@ def test_the_zoom_of_fig_7_holds_the_largest_particle(monkeypatch):
     assert zoom.rows == (20, 40) and zoom.columns == (30, 60)
 
 
-def test_a_gallery_of_no_active_feature_is_empty(planted):
-    table = planted.features("m").assign(active=False)
-    figure = stages.feature_gallery(planted.latents("m"), table, 1.0, 10, "collapsed")
+def test_a_row_of_no_map_is_empty():
+    figure = stages.map_row({}, 1.0, title="no active feature")
     assert not any(ax.get_visible() for ax in figure.axes)
 
 

@@ -15,7 +15,7 @@ from kikuhelpers.study import PREPROCESSED
 from kikuhelpers.study.layout import Layout
 from kikuhelpers.study.stages import INDEXING, RECONSTRUCTION, REINDEXING, TRAINING
 from kikuhelpers.tables import orientation_shares
-from kikuhelpers.tables.orientation_shares import _lost_grains, _share_table, save_share_table
+from kikuhelpers.tables.orientation_shares import _share_table, save_share_table
 from tests.conftest import MODEL_CARD, make_study, stamp
 
 COMMON, RARE, ALONE = 0, 20, 40  # degrees about [001]
@@ -64,7 +64,7 @@ def test_like_orientations_share(finished):
 
 
 def test_the_lost_grain_is_counted(finished):
-    row = _lost_grains(_share_table(Results(finished)), wrong_deg=15).loc["vae-16"]
+    row = save_share_table(Results(finished)).loc["vae-16"]
     assert row.to_dict() == {
         "grains": 4,
         "lost_pct": 25,

@@ -533,7 +533,7 @@ def test_what_differs_is_counted(again, as_before, job, name):
 
 def test_what_differs_of_settings_and_surroundings_is_said(study, again, as_before, tmp_path):
     text = (PROJECT_ROOT / "studies" / "smoke.yaml").read_text()
-    (tmp_path / "other.yaml").write_text(text + "tables: {wrong_deg: 5}\n")
+    (tmp_path / "other.yaml").write_text(text + "seed: 2\n")
     path = study.path("runs/05_latent_maps.vae-16.wrought.json")
     study.keep(path)
     record = load_json(path)
@@ -541,7 +541,7 @@ def test_what_differs_of_settings_and_surroundings_is_said(study, again, as_befo
     save_json(path, record | {"study_file": str(tmp_path / "other.yaml")})
     status, said = again(record_of(path.stem))
     assert status == 0 and f"versions.numpy was 1.0, is {np.__version__}\n" in said
-    assert "settings.tables.wrong_deg was 15.0, is 5.0\n" in said
+    assert "settings.seed was 1, is 2\n" in said
 
 
 def test_an_input_that_was_made_since_is_said(study, again, as_before):

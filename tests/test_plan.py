@@ -134,7 +134,6 @@ REINDEXED = {"reindexing": 2, "reindexing_baseline": 1}
     [
         ({"training.checkpoint_seconds": 5.0}, {}),
         ({"title": "Another"}, {**LAST, "virtual_specimens": 1}),
-        ({"tables.wrong_deg": 10.0}, LAST),
         (
             {"scans.wrought.training.patterns": 100},
             {"training": 2, "latent_maps": 2, "reconstruction": 2, "baselines": 1}

@@ -1,22 +1,22 @@
 """The table that sets a measured and a virtual scan side by side."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
 from kikuhelpers.patterns.up2 import to_counts
 from kikuhelpers.study.study import Comparison
-from kikuhelpers.tables.realism import ScanStatistics, compare, scan_statistics
+from kikuhelpers.tables.realism import compare, scan_statistics
 
 RNG = np.random.default_rng(0)
 
 
-def statistics(**maps) -> ScanStatistics:
-    """Made-up statistics; maps by name, others as they are."""
+def statistics() -> dict[str, pd.Series]:
+    """Made-up statistics."""
     usual = {
         "noise": RNG.normal(0.07, 0.01, 4000),
         "pq": RNG.normal(15000, 1000, 4000),
@@ -24,10 +24,9 @@ def statistics(**maps) -> ScanStatistics:
         "fit": RNG.normal(0.4, 0.05, 4000),
         "KAM": RNG.normal(0.3, 0.05, 4000),
     }
-    rings = 0.0125 + 0.025 * np.arange(10)
-    return ScanStatistics(
-        np.geomspace(200, 0.5, 20), rings, np.geomspace(9, 0.03, 10), usual | maps
-    )
+    numbers = {"PCA eigenvalue": pd.Series(np.geomspace(200, 0.5, 20), range(1, 21))}
+    numbers |= {"power": pd.Series(np.geomspace(9, 0.03, 10), 0.0125 + 0.025 * np.arange(10))}
+    return numbers | {name: pd.Series(values) for name, values in usual.items()}
 
 
 def test_a_scan_is_like_itself():
@@ -42,7 +41,7 @@ def test_a_scan_is_like_itself():
 def test_a_distribution_of_the_same_median_may_differ():
     """The median alone would have called them alike."""
     one = statistics()
-    wide = replace(one, maps=one.maps | {"fit": 0.4 + 4 * (one.maps["fit"] - 0.4)})
+    wide = one | {"fit": 0.4 + 4 * (one["fit"] - 0.4)}
     row = compare(one, wide).set_index("statistic").loc["fit (°)"]
     assert row["virtual"] == pytest.approx(row["measured"], abs=0.01)
     # Of a normal distribution made wider by 3 times 0.05: the mean absolute deviation of that.
@@ -52,9 +51,7 @@ def test_a_distribution_of_the_same_median_may_differ():
 
 def test_the_distance_of_shifted_maps_is_the_shift():
     one = statistics()
-    louder = replace(
-        one, maps=one.maps | {"noise": one.maps["noise"] + 0.05}, power=1.1 * one.power
-    )
+    louder = one | {"noise": one["noise"] + 0.05, "power": 1.1 * one["power"]}
     table = compare(one, louder).set_index("statistic")
     assert table.loc["noise", "distance"] == pytest.approx(0.05)
     assert not table.loc["noise", "alike"]
@@ -87,8 +84,8 @@ def test_only_the_rows_of_the_comparison_count():
         orientations=lambda kind, name: xmap,
     )
     found = scan_statistics(results, "a")
-    for values in found.maps.values():
-        assert len(values) == 6 * 18 and values.max() < 1
+    for name in ("noise", "pq", "sharpness", "fit", "KAM"):
+        assert len(found[name]) == 6 * 18 and found[name].max() < 1
     # White noise: the mean power in a ring is the variance of a pixel.
-    np.testing.assert_allclose(found.power, 0.1**2 / 3, rtol=0.3)
-    assert len(found.eigenvalues) == 20
+    np.testing.assert_allclose(found["power"], 0.1**2 / 3, rtol=0.3)
+    assert len(found["PCA eigenvalue"]) == 20

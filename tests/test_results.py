@@ -106,7 +106,7 @@ def test_results_of_other_settings_are_not_read(study, changes, jobs):
 
 
 def test_settings_that_a_result_does_not_depend_on_may_change(study):
-    other = make_study(models=MODELS, title="Another", tables={"wrong_deg": 5})
+    other = make_study(models=MODELS, title="Another")
     results = Results(other)
     assert results.model("a").card["name"] == "a"
     assert (results.model_scan("b", "wrought").latents == ord("b")).all()

@@ -58,7 +58,6 @@ REDOES = {
     "baselines.pca-4.*": {"07", "08", "09", "10", "11", "12"},  # the largest one is scored
     "baselines.*": {"07", "08", "09", "11", "12"},
     # Tables and figures
-    "tables.wrong_deg": {"09", "11", "12"},
     "comparison.*": {"10", "12"},
     "figures.*": {"11"},
 }
@@ -73,7 +72,6 @@ BESIDE = {
     "figures.regions.4B.rank": {"rows": None, "columns": None, "size": [5, 5]},
     "figures.regions.4D.rows": {"columns": [0, 5], "size": None, "rank": 1},
     "figures.regions.4D.columns": {"rows": [0, 5], "size": None, "rank": 1},
-    "figures.path_4c.length": {"start": None, "stop": None},
 }
 # Other values of texts and of what may be absent.
 WORDS = (
@@ -185,7 +183,7 @@ RICH = {
             "4B": {"scan": "w", "rows": [0, 5], "columns": [0, 5]},
             "4D": {"scan": "a", "size": [5, 5], "rank": 2},
         },
-        "path_4c": {"scan": "a", "start": [1, 1], "stop": [1, 9]},
+        "path_4c": {"scan": "a", "length": 9},
     },
 }
 

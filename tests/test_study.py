@@ -68,6 +68,7 @@ def test_five_lines_are_a_study(tmp_path):
         (with_mine(training={"patterns": 0}), "sample is empty"),
         (with_mine(data={"source": "film"}), "scans.mine"),
         (with_mine(step_um=1.0), "step_um: is not a known setting"),
+        ({"tables": {"wrong_deg": 5.0}}, "tables: is not a known setting"),
         (
             {"figures": {"regions": {"4B": {"scan": "x", "rows": [0, 1], "columns": [0, 1]}}}},
             "names scan 'x'",
@@ -93,9 +94,8 @@ def test_five_lines_are_a_study(tmp_path):
             "figures: 4B ends outside of its map of 2 x 99 points",
         ),
         (
-            with_mine(data={"path": "a.up2", "map_shape": [5, 9]})
-            | {"figures": {"path_4c": {"scan": "mine", "start": [0, 9], "stop": [0, 2]}}},
-            "figures: path_4c ends outside of its map of 5 x 9 points",
+            {"figures": {"path_4c": {"scan": "x", "length": 5}}},
+            "figures: path_4c names scan 'x', which is not listed",
         ),
         (
             {"figures": {"width_mm": 90}},
@@ -130,6 +130,13 @@ def test_a_wrong_study_gets_one_sentence(tmp_path, changes, words):
         load_study(study_file(tmp_path, **changes))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_is_gone_may_have_the_value_that_holds_now(tmp_path):
+    """As records say that were made before it went."""
+    path = {"scan": "mine", "start": None, "stop": None, "length": 5}
+    changes = {"tables": {"wrong_deg": 15.0}, "figures": {"path_4c": path}}
+    assert load_study(study_file(tmp_path, **changes)).figures.path_4c.length == 5
 
 
 def test_unknown_names_say_what_is_known(study):

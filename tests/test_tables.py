@@ -71,7 +71,7 @@ def test_each_quantity_has_its_population():
     np.testing.assert_allclose(points["misorientation_deg"], [1, 40, np.nan, np.nan], atol=1e-5)
     np.testing.assert_allclose(points["ci_ratio"], [2, 2, np.nan, np.nan])
     np.testing.assert_allclose(points["iq_ratio"], [0.5, 0.5, 0.5, 2])
-    row = summarise(points, wrong_deg=15)
+    row = summarise(points)
     assert (row["n"], row["n_both"], row["indexed_pct"], row["wrong_pct"]) == (4, 2, 75, 25)
     assert row["iq_ratio_q50"] == 0.5
     assert row["misorientation_rad_q90"] == pytest.approx(np.radians(row["misorientation_deg_q90"]))
@@ -81,7 +81,7 @@ def test_a_point_of_another_phase_than_before_is_wrong():
     before = crystal_map(0, phase_id=[0, 1, 0, -1])
     points = compare_maps(before, crystal_map([1, 1, 1, 1], phase_id=[0, 1, 1, 1]))
     np.testing.assert_allclose(points["misorientation_deg"], [1, 1, np.nan, np.nan], atol=1e-5)
-    row = summarise(points, wrong_deg=15)
+    row = summarise(points)
     assert (row["wrong_pct"], row["n_both"]) == (25, 3)
     assert row["misorientation_deg_q90"] == pytest.approx(1)
 
@@ -89,12 +89,12 @@ def test_a_point_of_another_phase_than_before_is_wrong():
 def test_lost_points_are_wrong_or_not_indexed_in_pores_and_outside():
     ci = [0.5, 0.05, 0.5, 0.0999]  # the last as float16 has it, which is no pore
     before, after = crystal_map(0, ci=ci), crystal_map([1, 20, 20, 0], phase_id=[0, -1, 0, 0])
-    row = summarise(compare_maps(before, after), wrong_deg=15)
+    row = summarise(compare_maps(before, after))
     assert (row["indexed_pct"], row["wrong_pct"], row["lost_pct"]) == (75, 25, 50)
     assert (row["pores_pct"], row["lost_pct_in_pores"]) == (25, 100)
     assert row["lost_pct_outside_pores"] == pytest.approx(100 / 3)
     # What the original lacks and the decoded map has is not lost.
-    row = summarise(compare_maps(crystal_map(0, phase_id=-1), crystal_map(0)), wrong_deg=15)
+    row = summarise(compare_maps(crystal_map(0, phase_id=-1), crystal_map(0)))
     assert (row["lost_pct"], row["indexed_pct"]) == (0, 100)
 
 
@@ -114,7 +114,7 @@ def test_a_ratio_to_zero_is_left_out():
 
 def test_the_printed_table_shows_the_paper_below():
     row = {"model": "vae-64", "paper_indexed_pct": 99.9, "paper_iq_ratio_q10": 0.8}
-    row |= summarise(compare_maps(crystal_map(0), crystal_map(2)), 15)
+    row |= summarise(compare_maps(crystal_map(0), crystal_map(2)))
     row |= {"paper_iq_ratio_q50": 0.95, "paper_iq_ratio_q90": 1.03}
     printed = printed_table1(pd.DataFrame([row, row | {"model": "another seed"}]))
     assert printed["model"].tolist() == ["vae-64", "  (paper)", "another seed"]

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from kikuhelpers.latents.coding import load_model
 from kikuhelpers.patterns.up2 import open_patterns, to_counts, to_intensity
 from kikuhelpers.runs.devices import computed_precision
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import save_array
 from kikuhelpers.runs.provenance import Record
 from kikuhelpers.runs.results import MissingResultError, Results
@@ -25,7 +26,7 @@ from kikuhelpers.training.block_convolution import on_device
 from kikuhelpers.training.checkpoints import load_checkpoint
 from kikuhelpers.training.growth import grow
 from kikuhelpers.training.loop import Trainer, kl_factor, learning_rate_factor, train
-from kikuhelpers.training.sample import TrainingError, _batch_points, load_training_set
+from kikuhelpers.training.sample import _batch_points, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE
 from tests.conftest import make_study, screen, write_scan
 
@@ -75,8 +76,8 @@ def test_it_learns_and_leaves_a_card(loss):
     files = Layout(study).model("m")
     card = json.loads(files.card.read_text())
     assert card["presentations"] == 320
-    assert card["precision"] == card["training"]["precision"] == computed_precision("auto")
-    assert card["precision"] in ("bfloat16", "float32")
+    assert card["training"]["precision"] == computed_precision("auto")
+    assert card["training"]["precision"] in ("bfloat16", "float32")
     Record(Results(study), Job(TRAINING, ("m",))).close()
     with safe_open(files.weights, "pt") as weights:
         assert weights.metadata() == {
@@ -167,7 +168,7 @@ def test_a_loss_that_explodes_stops_and_keeps_the_last_good_checkpoint(monkeypat
         return whole(*patterns) * (float("nan") if next(calls) >= 3 else 1)
 
     monkeypatch.setattr(losses, "reconstruction_loss", explodes)
-    with pytest.raises(TrainingError, match=r"at step 3 of 8 .*checkpoint is that of step 3"):
+    with pytest.raises(SentenceError, match=r"at step 3 of 8 .*checkpoint is that of step 3"):
         train(Results(study), "vae-16")
     assert not files.weights.exists()
     state = load_checkpoint(files)
@@ -181,7 +182,7 @@ def test_a_fault_is_found_at_a_line_of_the_history(monkeypatch):
     monkeypatch.setattr(
         losses, "kl_divergence", lambda mean, log_variance: mean * torch.tensor(float("nan"))
     )
-    with pytest.raises(TrainingError, match=r"finite at step 0 of 8 .there is no checkpoint yet"):
+    with pytest.raises(SentenceError, match=r"finite at step 0 of 8 .there is no checkpoint yet"):
         train(Results(study), "vae-16")
     assert not Layout(study).model("vae-16").weights.exists()
 
@@ -214,7 +215,7 @@ def test_missing_or_empty_samples_get_one_sentence(monkeypatch):
         train(Results(study), "blind")
     give_sample(study)
     monkeypatch.setattr(held_out, "held_out_points", lambda *_: np.ones((2, 10), bool))
-    with pytest.raises(TrainingError, match="training sample is empty"):
+    with pytest.raises(SentenceError, match="training sample is empty"):
         train(Results(study), "blind")
 
 
@@ -234,7 +235,7 @@ def test_the_loss_sees_only_what_all_screens_share():
     give_sample(study, scan="am", mask=screen(30))
     assert (load_training_set(Results(study)).mask == screen(30)).all()
     give_sample(study, scan="am", mask=~screen())
-    with pytest.raises(TrainingError, match="No pixel lies inside"):
+    with pytest.raises(SentenceError, match="No pixel lies inside"):
         load_training_set(Results(study))
 
 

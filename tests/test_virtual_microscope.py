@@ -17,7 +17,7 @@ from kikuhelpers.scans.virtual.fields_and_rotations import from_vectors, multipl
 from kikuhelpers.scans.virtual.master_patterns import (
     SPREADS_DEG,
     _blurred_stack,
-    _load_master_pattern,
+    _rung,
     _rungs,
 )
 from kikuhelpers.scans.virtual.microscope import (
@@ -100,7 +100,7 @@ def bare_patterns(rotations: np.ndarray, spread_deg: float = 0.0) -> np.ndarray:
 
 def kikuchipy_patterns(rotations: np.ndarray) -> np.ndarray:
     """The same by kikuchipy's ``get_patterns``, from the same master pattern."""
-    upper = _load_master_pattern("Ni")
+    upper = _rung("Ni", 0)
     master = kp.signals.EBSDMasterPattern(
         np.stack([upper, upper])[:, np.newaxis],
         axes=[

@@ -32,18 +32,15 @@ from kikuhelpers.runs.errors import SentenceError, usable
 from kikuhelpers.runs.files import mapped_array, save_csv, save_json, temporary_name, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
-from kikuhelpers.study.models import Nlpar, Pca
+from kikuhelpers.study.models import Nlpar
 from kikuhelpers.training.sample import TrainingSet, load_training_set
 
 Projection = Callable[[np.ndarray], np.ndarray]  # patterns (n, pixels) to what is kept of them
 
 _NLPAR_BYTES = 1_000_000_000  # of a tile, input and output as float32; copies take more
 _SHOW_TILES = 2  # PyEBSDIndex's verbosity that prints its progress
+_RADII_OF_A_MAP = 3  # in a map of so many or less PyEBSDIndex's tiles leave points out
 _BLACK = 1.0  # added to patterns in [-1, 1] for NMF: black is 0
-
-
-class BaselineError(SentenceError):
-    """A baseline that this sample or map does not allow."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +80,14 @@ def fit_baseline(results: Results, name: str) -> Projection | None:
 
     Raises
     ------
-    BaselineError
+    SentenceError
         More components than the sample has patterns or pixels.
     """
     study = results.study
     settings = study.baseline(name)
     if isinstance(settings, Nlpar):
         return None
-    if isinstance(settings, Pca):
+    if settings.method == "pca":
         return partial(principal_components(results).project, count=settings.components)
     pixels = sample_inside(load_training_set(results), study.seed)
     return _fit_nmf(pixels, settings.components, study.seed)
@@ -111,7 +108,7 @@ def decode_scan(
 
     Raises
     ------
-    BaselineError
+    SentenceError
         A map too small for NLPAR, or one that it left points out of.
     """
     study, files = results.study, results.layout.model_scan(name, scan)
@@ -203,7 +200,7 @@ def _fit_nmf(pixels: np.ndarray, count: int, seed: int) -> Projection:
     The class ``NMF`` takes three times the memory for an error that nobody asked for.
     """
     if count > min(pixels.shape):
-        raise BaselineError(
+        raise SentenceError(
             f"{count} components are more than a sample of {len(pixels)} patterns with "
             f"{pixels.shape[1]} pixels inside the screen has: lower the baseline's components."
         )
@@ -223,16 +220,16 @@ def _average_neighbours(source: Path, mask: np.ndarray, settings: Nlpar, path: P
 
     It averages counts without rescaling and drops fractions of a count.
     """
-    shape = open_patterns(source).shape[:2]
-    if min(shape) < settings.smallest_map:
-        raise BaselineError(
-            f"NLPAR with a search radius of {settings.search_radius} points needs a map of at "
-            f"least {settings.smallest_map} x {settings.smallest_map} points, not {shape[0]} x "
-            f"{shape[1]}: lower search_radius."
+    radius, (rows, columns) = settings.search_radius, open_patterns(source).shape[:2]
+    smallest = _RADII_OF_A_MAP * radius + 1
+    if min(rows, columns) < smallest:
+        raise SentenceError(
+            f"NLPAR with a search radius of {radius} points needs a map of at least {smallest} x "
+            f"{smallest} points, not {rows} x {columns}: lower search_radius."
         )
     flat = open_patterns(source).reshape(-1, *mask.shape)
     if any(is_empty(some).any() for _, some in chunks("empty points", flat)):
-        raise BaselineError(
+        raise SentenceError(
             "PyEBSDIndex's NLPAR mixes points without a pattern into their neighbours: leave this "
             "baseline out of the study."
         )
@@ -253,7 +250,7 @@ def _decoder(projection: Projection | None, mask: np.ndarray) -> Decoder:
             kept = torch.from_numpy(projection(patterns[:, 0, inside].cpu().numpy()))
             patterns[:, 0, inside] = kept.clamp(-1, 1).to(device())
         elif not counts[:, mask].any(axis=1).all():
-            raise BaselineError(
+            raise SentenceError(
                 "PyEBSDIndex's NLPAR left out points of the map: change search_radius."
             )
         return torch.where(inside, patterns, OUTSIDE)

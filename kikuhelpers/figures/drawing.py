@@ -24,6 +24,25 @@ DIMENSION_COLOURS = dict(zip(LATENT_DIMENSIONS, _FROM_DARK, strict=True))
 CLIP_PERCENT = (1.0, 99.0)  # of a map's values, so that a few outliers do not set its colours
 PATTERN_CLIP_PERCENT = (0.5, 99.5)
 IPF_X = "IPF-X (X up)"
+# Title of each physical map, of two lines with its unit, and its colours.
+MAPS = {
+    "pq": ("IQ (pq)\n", QUALITY_COLOURS),
+    "grod_deg": ("GROD (°)\n", ANGLE_COLOURS),
+    "kam_deg": ("KAM (°)\n", ANGLE_COLOURS),
+    "sharpness": ("sharpness (fraction)\n", QUALITY_COLOURS),
+    "mean_counts": ("mean intensity\n(counts)", QUALITY_COLOURS),
+    "iq_counts": ("IQ (pq, counts)\ncamera's scale", QUALITY_COLOURS),
+    "rotation_deg": ("rotation in grain (°)\nprincipal axis", DIFFERENCE_COLOURS),
+    "iq_per_noise": ("IQ / noise (pq)\n", QUALITY_COLOURS),
+    "sharpness_map": ("sharpness (fraction)\ncamera's scale", QUALITY_COLOURS),
+    "std_counts": ("standard deviation\n(counts)", QUALITY_COLOURS),
+    "noise": ("noise\n(half range = 1)", QUALITY_COLOURS),
+    "noise_counts": ("noise (counts)\ncamera's scale", QUALITY_COLOURS),
+    "fit": ("fit of the bands (°)\n", ANGLE_COLOURS),
+    "ci": ("CI\n", QUALITY_COLOURS),
+    "misorientation_deg": ("misorientation (°)\ndecoded to measured", ANGLE_COLOURS),
+    "IPF-X": (f"{IPF_X}\n", ""),
+}
 
 KEY_MM = 43.0  # height of a colour key with its labels
 _BAR_FRACTION = 0.35  # a scale bar is at most this part of the map's width
@@ -112,12 +131,9 @@ def pattern_limits(pattern: np.ndarray, mask: np.ndarray) -> tuple[float, float]
 def add_colour_bar(image: AxesImage, axes, label: str = "", orientation: str = "horizontal"):
     """Add a thin colour bar to one or several axes; a picture of colours has its room alone."""
     figure = np.ravel(axes)[0].figure
-    thin = {"aspect": 25, "pad": 0.02, "shrink": 0.9}
-    bar = figure.colorbar(image, ax=axes, orientation=orientation, **thin)
-    bar.locator = MaxNLocator(3)
-    bar.update_ticks()
+    look = {"aspect": 25, "pad": 0.02, "shrink": 0.9, "ticks": MaxNLocator(3), "label": label}
+    bar = figure.colorbar(image, ax=axes, orientation=orientation, **look)
     bar.outline.set_linewidth(0.4)
-    bar.set_label(label)
     bar.ax.set_visible(image.get_array().ndim == 2)
     return bar
 

@@ -24,7 +24,6 @@ from skimage.draw import line
 from threadpoolctl import ThreadpoolController
 
 from kikuhelpers.figures import drawing
-from kikuhelpers.figures.panels import PHYSICAL_MAPS
 from kikuhelpers.indexing import orientation_maps
 from kikuhelpers.latents.coding import decode, load_model
 from kikuhelpers.latents.features import structured_features
@@ -46,19 +45,13 @@ KEY, ANGLES, PHASES = "IPF key", "angles", "phases"  # kept beside the maps
 LABEL_COLOURS = "tab20"  # of labels, which have no order; -1 is black
 # Title and colours of all maps but those of latent features.
 _TITLES = {
-    "fit": ("fit of the bands (°)", drawing.ANGLE_COLOURS),
-    "ci": ("CI", drawing.QUALITY_COLOURS),
-    AWAY: ("misorientation, decoded to measured (°)", drawing.ANGLE_COLOURS),
+    **drawing.MAPS,
     RESIDUAL: ("residual (½Σ²)", "magma"),
-    **PHYSICAL_MAPS,
-    "noise": ("noise (half range = 1)", drawing.QUALITY_COLOURS),
-    "noise_counts": ("noise (counts) camera's scale", drawing.QUALITY_COLOURS),
     GRAINS: ("grains", LABEL_COLOURS),
     TWINS: ("grains, twins joined (Σ3)", LABEL_COLOURS),
     CLUSTERS: ("clusters of the latent vector", LABEL_COLOURS),
     DETECTOR: ("virtual detector: mean of its pixels, −1 to 1", drawing.QUALITY_COLOURS),
     RGB: ("first three principal components of the latent vector", ""),
-    IPF: (drawing.IPF_X, ""),
 }
 _KEPT = (*_TITLES.keys() - {CLUSTERS, DETECTOR, RGB}, KEY, ANGLES, PHASES)
 _SCHEMA = 1  # of what is kept; another one after a change of how a map is made
@@ -67,10 +60,6 @@ _CLUSTERED_COMPONENTS = 8  # principal components in which HDBSCAN measures dens
 _FEWEST, _SMALLEST = 20, 0.01  # points of a cluster of HDBSCAN, and their share of the sample
 _MOST_READ = 60_000  # patterns that a virtual detector reads: of a larger map every n-th point
 _STOPS = 16  # colours of a colour bar, between which the front end interpolates
-
-
-class ExplorerError(SentenceError):
-    """A question that the explorer cannot answer."""
 
 
 class Explorer:
@@ -102,8 +91,8 @@ class Explorer:
         self._angles, self._phases = kept.pop(ANGLES), kept.pop(PHASES)
         self.maps = {name: kept[name] for name in _TITLES if name in kept and kept[name].ndim == 2}
         self._sorted = {
-            name: self._kept(f"{name} sorted", lambda v=v: np.sort(v[np.isfinite(v)]))
-            for name, v in self.maps.items()
+            name: self._kept(f"{name} sorted", lambda v=values: np.sort(v[np.isfinite(v)]))
+            for name, values in self.maps.items()
         }
         self._made: dict[str, np.ndarray] = {}  # maps that the reader asked for
 
@@ -126,7 +115,7 @@ class Explorer:
             return self._ipf
         if name in self.maps or name in self._made:
             return (self.maps | self._made)[name]
-        raise ExplorerError(f"There is no map '{name}' of {self.model} on {self.scan}.")
+        raise SentenceError(f"There is no map '{name}' of {self.model} on {self.scan}.")
 
     def image(self, name: str) -> tuple[np.ndarray, dict]:
         """A map as colours (rows, columns, 3) uint8, and the colour bar's ``limits``, ``stops``."""
@@ -248,7 +237,7 @@ class Explorer:
         """
         latents, dimensions = np.atleast_2d(latents).astype(np.float32), self.latents.shape[-1]
         if latents.shape[-1] != dimensions:
-            raise ExplorerError(f"{self.model} decodes {dimensions} numbers, not {latents.size}.")
+            raise SentenceError(f"{self.model} decodes {dimensions} numbers, not {latents.size}.")
         known = np.nan_to_num(latents)  # of an empty point nothing is known: the mean pattern
         with self._threads.limit(limits=1):
             return decode(self.network, known, self.mask, "float32")
@@ -295,7 +284,7 @@ class Explorer:
         """
         pixels = pixels & self.mask
         if not pixels.any():
-            raise ExplorerError("The region holds no pixel of the screen: draw it on the pattern.")
+            raise SentenceError("The region holds no pixel of the screen: draw it on the pattern.")
         rows, columns = self.patterns.shape[:2]
         every = math.ceil(math.sqrt(rows * columns / _MOST_READ))
         read = chunks("detector", self.patterns[::every])
@@ -336,4 +325,4 @@ class Explorer:
         for point in points:
             if not all(0 <= n < size for n, size in zip(point, shape, strict=True)):
                 where, size = "row {}, column {}".format(*point), "{} x {}".format(*shape)
-                raise ExplorerError(f"There is no {where} in a map of {size} points.")
+                raise SentenceError(f"There is no {where} in a map of {size} points.")

@@ -11,9 +11,10 @@ from typing import Annotated
 import anywidget
 import numpy as np
 from pydantic import Field, ValidationError, validate_call
+from pydantic_core import to_jsonable_python
 
 from kikuhelpers.figures import drawing
-from kikuhelpers.figures.explorer import IPF, Explorer, ExplorerError, Method, Point
+from kikuhelpers.figures.explorer import IPF, Explorer, Method, Point
 from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PROJECT_ROOT, load_study
@@ -49,7 +50,7 @@ class ExplorerWidget(anywidget.AnyWidget):
         try:
             if known["ask"] not in _QUESTIONS:
                 asked = ", ".join(_QUESTIONS)
-                raise ExplorerError(f"There is no question '{known['ask']}'; there are {asked}.")
+                raise SentenceError(f"There is no question '{known['ask']}'; there are {asked}.")
             found, pictures = getattr(self, f"_{known['ask']}")(**values)
         except ValidationError as error:
             wrong, name = error.errors()[0], known["ask"]
@@ -57,7 +58,8 @@ class ExplorerWidget(anywidget.AnyWidget):
             found, pictures = {"error": f"Question '{name}': {where}: {wrong['msg']}."}, []
         except SentenceError as error:
             found, pictures = {"error": str(error)}, []
-        found = _plain(found) | known | {"ms": 1000 * (perf_counter() - begin)}
+        found = to_jsonable_python(found, inf_nan_mode="null", fallback=lambda v: v.tolist())
+        found |= known | {"ms": 1000 * (perf_counter() - begin)}
         return found, [np.ascontiguousarray(picture).tobytes() for picture in pictures]
 
     @validate_call
@@ -133,16 +135,6 @@ class ExplorerWidget(anywidget.AnyWidget):
 
 def _grey(patterns: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.round(np.clip((patterns - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def _plain(value):
-    """As JSON has it: lists for arrays, None for NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if value != value else value
 
 
 def _explorer(results: Results, scan: str, model: str) -> Explorer:

@@ -97,10 +97,9 @@ def _draw_path(figure: style.PaperFigure, place, results: Results, model: str) -
         line.annotate(str(number), (distance[at], values[at]), (0, 3.5), **beside)
     line.margins(y=0.3)
     line.set(xlabel="distance along the path (µm)", ylabel=f"feature {choice.index}")
-    if results.study.figures.path_4c.length is not None:
-        ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
-        place = "a true wall of a domain" if view.is_virtual else "the steepest ridge in a grain"
-        figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} crosses {place}")
+    ends = " to ".join(f"({row}, {column})" for row, column in points[[0, -1]])
+    crossed = "a true wall of a domain" if view.is_virtual else "the steepest ridge in a grain"
+    figure.choices.append(f"Fig. 4C: the path {ends} of {view.scan} crosses {crossed}")
     if view.is_virtual:
         _draw_truth(line, view, points)
 

@@ -9,6 +9,7 @@ from kikuhelpers.indexing.orientation_maps import misorientation_map
 from kikuhelpers.latents.view import View
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED, Study, roles
+from kikuhelpers.tables.table1 import WRONG_DEG
 
 PAPER_BETAS = ("15", "50")
 _KEY_SHARE = 0.8  # width of colour key and bar, relative to a map
@@ -18,7 +19,7 @@ _TITLES_MM = 9.0  # above each map, on average
 def draw(results: Results) -> style.PaperFigure:
     """Draw IPF-X (.1) and IQ (.2) of the preprocessed and the decoded patterns."""
     study = results.study
-    view, wrong_deg = View.whole(results, roles.decoded_scan(study)), study.tables.wrong_deg
+    view = View.whole(results, roles.decoded_scan(study))
     models = compared_models(study)
     betas = {name: f"{study.model(name).beta:g}" for name in models}
     ratios, width_mm = [1] * (1 + len(models)) + [_KEY_SHARE], study.figures.width_mm
@@ -42,9 +43,9 @@ def draw(results: Results) -> style.PaperFigure:
     for above, below, panel, name, iq in columns:
         drawing.show_map(above, view.ipf_x(name), view.step_um)
         off = misorientation_map(view.orientations(), view.orientations(name))
-        share = 100 * (view.crop(off) <= wrong_deg)[indexed[PREPROCESSED]].mean()
+        share = 100 * (view.crop(off) <= WRONG_DEG)[indexed[PREPROCESSED]].mean()
         beta = f"β = {betas[name]}" if name in betas else ""
-        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % within {wrong_deg:g}°")
+        drawing.letter(above, f"{panel}.1", f"{name}\n{beta}\n{share:.1f} % within {WRONG_DEG:g}°")
         image = drawing.show_map(below, iq, view.step_um, colours, limits)
         # Three significant digits, never as a power of ten.
         median = np.format_float_positional(np.nanmedian(iq), 3, fractional=False, trim="-")

@@ -10,7 +10,7 @@ from kikuhelpers.baselines.methods import load_spectrum
 from kikuhelpers.figures import drawing, style
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import LATENT_DIMENSIONS, Study, roles
-from kikuhelpers.tables.table1 import title_of
+from kikuhelpers.tables.table1 import WRONG_DEG, title_of
 
 _HEIGHT_MM = 90.0
 _DASHES = ("--", "-.", (0, (6, 1, 1, 1, 1, 1)))  # by beta above 1
@@ -91,7 +91,7 @@ def learned_orientations(results: Results) -> style.PaperFigure:
         places = 2 ** (sums.index.to_numpy() + place / (len(study.models) + 1))  # side by side
         faint = (*look["color"][:3], _FAINT)
         ax.errorbar(places, wrong, bars, lw=0.9, elinewidth=0.5, ecolor=faint, **look)
-    words = f"more than {study.tables.wrong_deg:g}° off (% of indexed points)"
+    words = f"more than {WRONG_DEG:g}° off (% of indexed points)"
     ax.set(xscale="log", ylim=(-2, 102), ylabel=words)
     ax.set_xlabel("patterns of the grain's orientation shown in training")
     drawing.label_log_axis(ax.xaxis)

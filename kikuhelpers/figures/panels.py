@@ -42,21 +42,10 @@ _ROLES = {"wrought": "wrought", "am": "AM"}  # as a sentence names them
 # Neighbours of a point in Moran's I, each with a quarter of the weight.
 _FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[..., None] / 4
 
-# Property of a view, its title of two lines with unit, its colours.
-PHYSICAL_MAPS = {
-    "pq": ("IQ (pq)\n", drawing.QUALITY_COLOURS),
-    "grod_deg": ("GROD (°)\n", drawing.ANGLE_COLOURS),
-    "kam_deg": ("KAM (°)\n", drawing.ANGLE_COLOURS),
-    "sharpness": ("sharpness (fraction)\n", drawing.QUALITY_COLOURS),
-    "mean_counts": ("mean intensity\n(counts)", drawing.QUALITY_COLOURS),
-    "iq_counts": ("IQ (pq, counts)\ncamera's scale", drawing.QUALITY_COLOURS),
-    "rotation_deg": ("rotation in grain (°)\nprincipal axis", drawing.DIFFERENCE_COLOURS),
-    "iq_per_noise": ("IQ / noise (pq)\n", drawing.QUALITY_COLOURS),
-    "sharpness_map": ("sharpness (fraction)\ncamera's scale", drawing.QUALITY_COLOURS),
-    "std_counts": ("standard deviation\n(counts)", drawing.QUALITY_COLOURS),
-}
-# The first four are of stretched patterns; the others stand below, each under its counterpart.
-PAPERS_WAY, ON_CAMERA = tuple(PHYSICAL_MAPS)[:4], tuple(PHYSICAL_MAPS)[4:]
+# The first are of stretched patterns; the others stand below, each under its counterpart.
+PAPERS_WAY = ("pq", "grod_deg", "kam_deg", "sharpness")
+ON_CAMERA = ("mean_counts", "iq_counts", "rotation_deg", "iq_per_noise", "sharpness_map")
+ON_CAMERA += ("std_counts",)
 NARROWEST_MM, TITLE_LETTERS = 29.5, 26  # a map and what fits above it in a line
 TITLE_MM = 9.0  # two lines above a map
 BAR_MM = 7.0  # colour bar below a map
@@ -196,12 +185,8 @@ def path_view(results: Results, model: str) -> tuple[View, Choice, np.ndarray]:
     path = results.study.figures.path_4c
     scan = View.whole(results, path.scan)
     choice = cell_feature(scan, model)
-    start, stop = path.start, path.stop
-    if path.length is not None:
-        start, stop = _path_across(*_walls(scan, choice), path.length)
+    start, stop = _path_across(*_walls(scan, choice), path.length)
     points = np.stack(draw.line(*start, *stop), axis=1)
-    if (points >= scan.shape).any():
-        raise StudyError(f"figures: path_4c ends outside of its map of {scan.shape} points.")
     side = np.ptp(points, axis=0).max() + 1 + 2 * PATH_MARGIN_POINTS
     return box_around(scan, points.mean(axis=0), (side, side)), choice, points
 
@@ -255,7 +240,7 @@ def _path_across(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[P
 def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False) -> None:
     """Draw one map of a view with its title, and a colour ``bar`` below it if wanted.
 
-    What is ``shown`` is a latent feature or a name of ``PHYSICAL_MAPS``. The panel's letter is
+    What is ``shown`` is a latent feature or a name of ``drawing.MAPS``. The panel's letter is
     that of the paper, for example "A.1".
     """
     settings = view.results.study.figures
@@ -265,7 +250,7 @@ def draw_map(ax, panel: str, view: View, shown: Choice | str, bar: bool = False)
         reason = fill(shown.reason, TITLE_LETTERS) if is_narrow else shown.reason
         title = f"{shown.name}\n{reason}"
     else:
-        values, (title, colours) = view.property_map(shown), PHYSICAL_MAPS[shown]
+        values, (title, colours) = view.property_map(shown), drawing.MAPS[shown]
     limits = drawing.clip_limits(values)
     if colours == drawing.DIFFERENCE_COLOURS:
         limits = -np.abs(limits).max(), np.abs(limits).max()

@@ -5,22 +5,6 @@ import pandas as pd
 
 from kikuhelpers.figures import drawing, style
 
-LABELS = {
-    "IPF-X": drawing.IPF_X,
-    "pq": "IQ (pq)",
-    "ci": "CI",
-    "fit": "fit (°)",
-    "grod": "GROD (°)",
-    "kam": "KAM (°)",
-    "grod_deg": "GROD (°)",
-    "kam_deg": "KAM (°)",
-    "misorientation_deg": "misorientation (°)",
-    "rotation_deg": "rotation (°)",
-    "iq_counts": "IQ (counts)",
-    "sharpness_map": "sharpness of the map",
-    "std_counts": "deviation (counts)",
-    "mean_counts": "mean (counts)",
-}
 # Columns of a training's history and their labels.
 _LOSSES = {"worst": ("worst", "C3"), "reconstruction": ("mean", "0.6"), "best": ("best", "C0")}
 _TERMS = {"kl": "KL (nats)", "active_units": "active latent features", "contrastive": "NT-Xent"}
@@ -45,11 +29,12 @@ def pattern_row(patterns: dict[str, np.ndarray], mask=None) -> style.PaperFigure
 def map_row(
     maps: dict[str, np.ndarray], step_um: float, colours=drawing.LATENT_COLOURS, title: str = ""
 ) -> style.PaperFigure:
-    """Draw maps (rows, columns[, 3]) by title, each with its own colour bar and scale bar."""
+    """Draw maps (rows, columns[, 3]) by title, or name, with a colour bar and a scale bar each."""
     figure, axes = _grid(len(maps), title)
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
         image = drawing.show_map(ax, values, step_um, colours)
-        drawing.letter(ax, "", LABELS.get(name, name), style.TEXT_PT)
+        named, _ = drawing.MAPS.get(name, (name, ""))
+        drawing.letter(ax, "", named.strip(), style.TEXT_PT)
         drawing.add_colour_bar(image, ax)
     return figure
 
@@ -74,16 +59,6 @@ def draw_losses(ax, history: pd.DataFrame) -> None:
         ax.plot(history["presentations"] / 1000, history[column], color=colour, label=label)
     ax.set(yscale="log", xlabel="patterns shown (thousands)", ylabel="reconstruction loss")
     ax.legend(loc="upper center", ncols=3, columnspacing=1.0, handlelength=1.5)
-
-
-def feature_gallery(
-    latents: np.ndarray, measures: pd.DataFrame, step_um: float, count: int, title: str
-) -> style.PaperFigure:
-    """Draw the ``count`` latent maps (rows, columns) with most spatial structure."""
-    best = measures[measures["active"]].nlargest(count, "moran_i")
-    named = {f"feature {row.feature}: I = {row.moran_i:.2f}": row for row in best.itertuples()}
-    maps = {name: latents[..., row.feature] for name, row in named.items()}
-    return map_row(maps, step_um, title=title)
 
 
 def _grid(count: int, title: str = ""):

@@ -10,7 +10,6 @@ from kikuhelpers.indexing.orientation_maps import ipf_colours, misorientation_ma
 from kikuhelpers.latents.view import View, highest_point
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.specimen import PHASES
-from kikuhelpers.tables.realism import ScanStatistics
 
 PURE_SHARE = 0.95  # of a pattern that one lattice must give to stand for it
 _APART = 8  # two points are farther apart than this part of the map's side
@@ -98,7 +97,7 @@ def _maps(view: View) -> list[tuple]:
 
 @style.print_style
 def realism_figure(
-    results: Results, statistics: dict[str, ScanStatistics], table: pd.DataFrame
+    results: Results, statistics: dict[str, dict[str, pd.Series]], table: pd.DataFrame
 ) -> style.PaperFigure:
     """Draw a measured and a virtual scan side by side, and the statistics that they share.
 
@@ -132,12 +131,11 @@ def realism_figure(
 
 def _draw_statistics(axes, labels, statistics) -> None:
     for label, found in zip(labels, statistics, strict=True):
-        number = np.arange(1, len(found.eigenvalues) + 1)
-        axes[0].semilogy(number, found.eigenvalues, ".-", label=label)
-        axes[1].semilogy(found.frequency, found.power, ".-", label=label)
-        median = f"{np.median(found.maps['fit']):.2f}°"
+        for ax, kind in zip(axes[:2], ("PCA eigenvalue", "power"), strict=True):
+            ax.semilogy(found[kind].index, found[kind], ".-", label=label)
+        median = f"{found['fit'].median():.2f}°"
         for ax, name, text in ((axes[2], "fit", median), (axes[3], "pq", "")):
-            values = found.maps[name]
+            values = found[name]
             edges = np.linspace(*np.quantile(values, (0.002, 0.998)), _HISTOGRAM_BINS)
             ax.hist(values, edges, density=True, histtype="step", label=f"{label} {text}")
             ax.set_yticks([])

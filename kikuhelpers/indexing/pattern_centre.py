@@ -64,13 +64,13 @@ def detector_of(scan: Scan, card: dict) -> tuple[Detector, dict[str, str]]:
         found[name], sources[name] = next(pair for pair in said if pair[0] is not None)
     centre = found["pattern_centre"]
     if isinstance(centre, PatternCentre):
-        how = {"px_size": centre.pixel_um or 1.0, "convention": centre.convention}
-        camera = EBSDDetector(card["pattern_shape"], pc=centre.values, **how)
+        ((convention, values),) = centre.given.items()
+        how = {"px_size": centre.pixel_um or 1.0, "convention": convention}
+        camera = EBSDDetector(card["pattern_shape"], pc=values, **how)
         try:
             centre = plausible(camera.pc[0].tolist(), advice="check its three numbers and pixel_um")
         except ValueError as error:
-            where = f"indexing.pattern_centre.{found['pattern_centre'].convention}"
-            raise StudyError(f"{where}: {error}.") from None
+            raise StudyError(f"indexing.pattern_centre.{convention}: {error}.") from None
     square = geometry_of(card["pattern_shape"], scan.preprocessing)
     found["pattern_centre"] = square.to_square(tuple(centre))
     found["screen_um"] *= square.side / square.binned[1]

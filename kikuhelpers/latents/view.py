@@ -93,7 +93,7 @@ class View:
             return self.property_map("pq") / (HALF_RANGE * self.property_map("noise"))
         if name == "rotation_deg":
             grains = self.orientations().get_map_data("grain")
-            turn = orientation_maps.principal_rotation_deg(self._rotation_vectors, grains)
+            turn = orientation_maps.principal_rotation_deg(self.rotation_vectors, grains)
             return self.crop(turn)
         return self.crop(self.orientations(kind).get_map_data(name).astype(float))
 
@@ -124,13 +124,10 @@ class View:
         return np.where(self.truth("phase") == PHASES.index("Ni"), labels, -1)
 
     @cached_property
-    def _rotation_vectors(self) -> np.ndarray:
+    def rotation_vectors(self) -> np.ndarray:
+        """Rotation from the grain's mean, whole scan, (rows, columns, 3) degrees, sample frame."""
         xmap = self.orientations()
         return orientation_maps.rotation_vectors_deg(xmap, xmap.get_map_data("grain"))
-
-    def rotation_vectors(self) -> np.ndarray:
-        """Rotation from the grain's mean orientation, (rows, columns, 3) degrees, sample frame."""
-        return self.crop(self._rotation_vectors)
 
     def ipf_x(self, kind: str = PREPROCESSED) -> np.ndarray:
         """IPF-X colours, (rows, columns, 3), black where not indexed."""

@@ -24,10 +24,8 @@ from kikuhelpers.study.layout import GATHERED, SCHEMAS
 from kikuhelpers.study.load import PROJECT_ROOT
 from kikuhelpers.study.stages import CLAIMS, TRAINING, Job, plain
 
-PACKAGES = (
-    "kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy",
-    "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake",
-)  # fmt: skip
+PACKAGES = ("kikuchipy", "orix", "hyperspy", "pyebsdindex", "torch", "numpy", "scipy")
+PACKAGES += ("scikit-learn", "pandas", "matplotlib", "papermill", "snakemake")
 
 
 class Record:

@@ -15,10 +15,6 @@ from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positiv
 WEIGHTS_ENDING = ".safetensors"
 ACTIVE_VARIANCE = 0.01  # of a latent mean over patterns; Burda et al. 2015, 1509.00519
 
-# PyEBSDIndex 0.3.10.1 cuts a map into overlapping tiles; in a map of three radii or less
-# the tiles leave points out.
-_RADII_OF_A_MAP = 3
-
 
 class Training(Settings):
     """How a model is trained. Give either ``epochs`` or ``presentations``."""
@@ -122,17 +118,10 @@ class Model(Settings):
         return self
 
 
-class Pca(Settings):
-    """Principal components of the training sample."""
+class Components(Settings):
+    """Principal components of the training sample, or non-negative ones, of p + 1 in [0, 2]."""
 
-    method: Literal["pca"]
-    components: Count
-
-
-class Nmf(Settings):
-    """Non-negative matrix factorisation of the training sample, p + 1 in [0, 2]."""
-
-    method: Literal["nmf"]
+    method: Literal["pca", "nmf"]
     components: Count
 
 
@@ -143,17 +132,11 @@ class Nlpar(Settings):
     """
 
     method: Literal["nlpar"]
-    search_radius: Annotated[int, Field(ge=1, le=20)] = (
-        3  # points of the map; the window is 2 r + 1 points wide
-    )
+    # Points of the map; the window is 2 r + 1 points wide.
+    search_radius: Annotated[int, Field(ge=1, le=20)] = 3
     # lambda of the paper, without unit: a neighbour weighs exp(-d / lambda^2), where d is its
     # squared distance beyond what noise gives, in standard deviations of the latter.
     weight_decay: Positive = 0.7
 
-    @property
-    def smallest_map(self) -> int:
-        """Points that a map must have along rows and columns."""
-        return _RADII_OF_A_MAP * self.search_radius + 1
 
-
-Baseline = Annotated[Pca | Nmf | Nlpar, Field(discriminator="method")]
+Baseline = Annotated[Components | Nlpar, Field(discriminator="method")]

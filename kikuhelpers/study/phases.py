@@ -51,9 +51,10 @@ class Phase(Settings):
         return self
 
 
+LIST_OR_ONE = Discriminator(lambda given: "list" if isinstance(given, list | tuple) else "one")
 # One phase, or a list of those that a map may hold.
 Phases = Annotated[
     Annotated[Phase, Tag("one")] | Annotated[tuple[Phase, ...], Field(min_length=1), Tag("list")],
-    Discriminator(lambda given: "list" if isinstance(given, list | tuple) else "one"),
+    LIST_OR_ONE,
 ]
 NICKEL = Phase(name="Ni", space_group=225, lattice_nm=0.36)  # a fits the measured IN718 crop

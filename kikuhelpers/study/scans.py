@@ -6,8 +6,9 @@ what follows it, and nothing else: see :mod:`kikuhelpers.study.stages`.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
+from kikuhelpers.study.phases import LIST_OR_ONE
 from kikuhelpers.study.sizes import NETWORK_INPUT_PX
 from kikuhelpers.study.specimen import Specimen
 from kikuhelpers.study.values import Count, Fraction, Name, NonNegative, Positive, Seed, Settings
@@ -34,6 +35,7 @@ def plausible(
 
 
 ThreeFractions = Annotated[tuple[float, float, float], AfterValidator(plausible)]
+FiveDeviations = Annotated[tuple[NonNegative, ...], Field(min_length=5, max_length=5)]
 
 
 class FileData(Settings):
@@ -113,10 +115,7 @@ class Microscope(Settings):
     yield_by_phase: bool = True  # backscatter coefficient by the phase's mean atomic number
     # Standard deviations of the brightness that varies with the orientation: constant, linear,
     # quadratic, cubic and quartic across the screen; crop.
-    brightness: tuple[NonNegative, NonNegative, NonNegative, NonNegative, NonNegative] = (
-        *(0.014, 0.0078, 0.007),
-        *(0.0085, 0.008),
-    )
+    brightness: FiveDeviations = (0.014, 0.0078, 0.007, 0.0085, 0.008)
     flicker: NonNegative = 0.003  # brightness that varies from point to point, all terms; crop
     background_centre: tuple[Fraction, Fraction] = (0.66, 0.48)  # brightest row, column; crop
     background_sigma: Positive = 0.33  # of a Gaussian on a floor, fraction of the pattern; crop
@@ -183,8 +182,7 @@ class PatternCentre(Settings):
 
     @model_validator(mode="after")
     def _one_convention(self):
-        given = [name for name, value in self if value is not None and name != "pixel_um"]
-        if len(given) != 1:
+        if len(self.given) != 1:
             raise ValueError("give one of bruker, edax, oxford, emsoft")
         if (self.emsoft is None) != (self.pixel_um is None):
             raise ValueError(
@@ -193,14 +191,15 @@ class PatternCentre(Settings):
         return self
 
     @property
-    def convention(self) -> str:
-        """The convention's name in kikuchipy."""
-        return next(name for name, value in self if value is not None and name != "pixel_um")
+    def given(self) -> dict[str, tuple[float, float, float]]:
+        """The three numbers, by the convention's name in kikuchipy."""
+        return {name: value for name, value in self if value is not None and name != "pixel_um"}
 
-    @property
-    def values(self) -> tuple[float, float, float]:
-        """The three numbers."""
-        return getattr(self, self.convention)
+
+# Three numbers are Bruker's convention, of the camera.
+StatedCentre = Annotated[
+    Annotated[ThreeFractions, Tag("list")] | Annotated[PatternCentre, Tag("one")], LIST_OR_ONE
+]
 
 
 class ScanIndexing(Settings):
@@ -210,16 +209,7 @@ class ScanIndexing(Settings):
     """
 
     came_later: ClassVar = {"screen_um": None}
-    # Three numbers are Bruker's convention, of the camera.
-    pattern_centre: (
-        Annotated[
-            Annotated[ThreeFractions, Tag("numbers")] | Annotated[PatternCentre, Tag("convention")],
-            Discriminator(
-                lambda given: "numbers" if isinstance(given, list | tuple) else "convention"
-            ),
-        ]
-        | None
-    ) = None
+    pattern_centre: StatedCentre | None = None
     sample_tilt_deg: float | None = None
     detector_tilt_deg: float | None = None
     # Width of what a whole pattern shows of the screen. The pattern centre then moves with the

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from kikuhelpers.study import roles
-from kikuhelpers.study.models import Model, Pca
+from kikuhelpers.study.models import Model
 from kikuhelpers.study.scans import FILE
 from kikuhelpers.study.study import Study
 from kikuhelpers.study.values import Settings
@@ -143,7 +143,7 @@ class Dependencies:
         if baseline == study.largest_pca and (scored := roles.scored_scans(study)):
             settings["scored"] = scored
             scans |= {*scored}
-        if isinstance(own, Pca):
+        if own.method == "pca":
             # All PCAs of a study use the components that the largest one fits and files.
             settings["fitted"] = study.components_wanted
             largest = study.largest_pca
@@ -167,7 +167,7 @@ class Dependencies:
         for scan in study.decoded_scans:
             for decoder in study.decoders:
                 jobs += [self.decoding(decoder, scan), Job(REINDEXING, (decoder, scan))]
-        return {"title": study.title, "tables": study.tables, "seed": study.seed}, jobs
+        return {"title": study.title, "seed": study.seed}, jobs
 
     def _virtual_specimens(self):
         study = self.study

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, model_validator
 
 from kikuhelpers.runs.errors import SentenceError
-from kikuhelpers.study.models import Baseline, Model, Pca, Training
+from kikuhelpers.study.models import Baseline, Model, Training
 from kikuhelpers.study.phases import NICKEL, Phase, Phases
 from kikuhelpers.study.scans import FILE, Scan
 from kikuhelpers.study.values import Count, Fraction, Name, Positive, Seed, Settings
@@ -69,12 +69,6 @@ class Indexing(Settings):
         return self.phase if isinstance(self.phase, tuple) else (self.phase,) * bool(self.phase)
 
 
-class Tables(Settings):
-    """Thresholds of the tables."""
-
-    wrong_deg: Positive = 15.0  # indexed but further off counts as wrong
-
-
 Statistic = Literal["PCA eigenvalue", "power", "noise", "pq", "fit", "KAM", "sharpness"]
 
 
@@ -115,36 +109,16 @@ class Region(Settings):
                 raise ValueError(f"a region needs 0 <= first < last, not {first}, {last}")
         return self
 
-    @property
-    def end(self) -> tuple[int, int] | None:
-        """One past the last row and column, where they are given."""
-        return (self.rows[1], self.columns[1]) if self.rows else None
-
 
 class Path4C(Settings):
-    """The path of Fig. 4C, in points: its ends, or its length only, and chosen by a measure.
+    """The path of Fig. 4C: across a wall, by the truth of a virtual scan or inside a grain.
 
-    With ``length`` the path crosses a wall, by the truth of a virtual scan or by the latent
-    feature inside a grain, see :func:`kikuhelpers.figures.panels.path_view`.
+    Which wall, a measure says: see :func:`kikuhelpers.figures.panels.path_view`.
     """
 
+    gone: ClassVar = {"start": None, "stop": None}
     scan: Name
-    start: tuple[NonNegativeInt, NonNegativeInt] | None = None  # row, column
-    stop: tuple[NonNegativeInt, NonNegativeInt] | None = None
-    length: Annotated[int, Field(ge=3)] | None = None
-
-    @model_validator(mode="after")
-    def _ends_or_length(self):
-        given = self.start is not None and self.stop is not None
-        if given == (self.length is not None) or (self.start is None) != (self.stop is None):
-            raise ValueError("a path needs either start and stop or a length")
-        return self
-
-    @property
-    def end(self) -> tuple[int, int] | None:
-        """One past the path's last row and column, where they are given."""
-        ends = zip(self.start or (), self.stop or (), strict=True)
-        return tuple(1 + max(pair) for pair in ends) or None
+    length: Annotated[int, Field(ge=3)]  # points
 
 
 class Figures(Settings):
@@ -171,6 +145,7 @@ class Origin(NamedTuple):
 class Study(Settings):
     """All settings of a study; see :func:`kikuhelpers.study.load.load_study`."""
 
+    gone: ClassVar = {"tables": {"wrong_deg": 15.0}}
     name: Name
     title: str
     seed: Seed = 1  # of every draw that is not a model's or a virtual specimen's own
@@ -180,7 +155,6 @@ class Study(Settings):
     training: Training = Training(epochs=250)
     models: dict[Name, Model] = Field(default_factory=dict)  # none, where scans are compared
     baselines: dict[Name, Baseline] = Field(default_factory=dict)  # beside the models, Table 1
-    tables: Tables = Tables()
     comparison: Comparison | None = None
     figures: Figures = Figures()
     _origin: Origin | None = PrivateAttr(None)
@@ -191,16 +165,14 @@ class Study(Settings):
             raise ValueError("models are missing: name at least one model")
         if PREPROCESSED in self.models:
             raise ValueError("'preprocessed' is not a model's name: it stands for the input")
-        boxes = [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]
-        for panel, box in boxes:
-            if box is None:
-                continue
-            if box.scan not in self.scans:
+        for panel, box in [*self.figures.regions.items(), ("path_4c", self.figures.path_4c)]:
+            if box and box.scan not in self.scans:
                 raise ValueError(f"figures: {panel} names scan '{box.scan}', which is not listed")
+        for panel, box in self.figures.regions.items():
             data = self.scans[box.scan].data
-            if box.end and (shape := getattr(data, "map_shape", None)):
+            if box.rows and (shape := getattr(data, "map_shape", None)):
                 first, last = getattr(data, "rows", None) or (0, shape[0])
-                if box.end[0] > last - first or box.end[1] > shape[1]:
+                if box.rows[1] > last - first or box.columns[1] > shape[1]:
                     size = f"{last - first} x {shape[1]} points"
                     raise ValueError(f"figures: {panel} ends outside of its map of {size}")
         models = self.models.values()  # figures show the largest conventional VAE, if there is one
@@ -326,7 +298,7 @@ class Study(Settings):
     @property
     def largest_pca(self) -> str | None:
         """Name of the PCA with most components, the first of equals; None without one."""
-        components = {n: b.components for n, b in self.baselines.items() if isinstance(b, Pca)}
+        components = {n: b.components for n, b in self.baselines.items() if b.method == "pca"}
         return max(components, key=components.get, default=None)
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -18,3 +18,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     # Settings that came after results had been made, and the value that those were made with.
     came_later: ClassVar[dict[str, Any]] = {}
+    # Settings that are gone, and the value that always holds now: records of before state it.
+    gone: ClassVar[dict[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_gone(cls, given: Any) -> Any:
+        if not (cls.gone and isinstance(given, dict)):
+            return given
+        return {name: value for name, value in given.items() if cls.gone.get(name, ...) != value}

@@ -17,19 +17,13 @@ from kikuhelpers.study import PROJECT_ROOT, roles
 from kikuhelpers.study.layout import CLAIM_GROUPS
 from kikuhelpers.study.load import one_sentence
 from kikuhelpers.study.values import Name, Settings
-from kikuhelpers.tables import (
-    claim_measures_decoded,
-    claim_measures_latents,
-    claim_measures_patterns,
-    claim_measures_tables,
-)
+from kikuhelpers.tables.claim_measures import decoded, latents, patterns, tables
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable
 from kikuhelpers.tables.table1 import title_of
 
 LEDGER = PROJECT_ROOT / "data" / "claims.yaml"
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "cannot be tested here"
-_MODULES = [claim_measures_tables, claim_measures_decoded, claim_measures_latents]
-_MODULES += [claim_measures_patterns]
+_MODULES = (tables, decoded, latents, patterns)
 MEASURES = {n: f for m in _MODULES for n, f in vars(m).items() if inspect.getmodule(f) is m}
 _COLUMNS = "claim group says verdict because evidence value low high unit judged side threshold"
 _COLUMNS = f"{_COLUMNS} against baseline lead_low lead_high units place kind changed".split()
@@ -40,10 +34,6 @@ was run; what changed later stands below. The burden of proof is the claim's: wh
 "does not hold". Intervals hold neither another training nor, of one scan, another specimen. All
 that is said of AM is virtual: there are no measured patterns of an AM alloy here.
 """
-
-
-class LedgerError(SentenceError):
-    """A ledger of claims that cannot be read."""
 
 
 class Claim(Settings):
@@ -78,14 +68,14 @@ class Claim(Settings):
 
 
 def load_claims(path: Path = LEDGER) -> dict[str, Claim]:
-    """Read and validate a ledger; LedgerError, one sentence, where it is none."""
+    """Read and validate a ledger; SentenceError where it is none."""
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
         return TypeAdapter(dict[Name, Claim]).validate_python(content)
     except ValidationError as error:
-        raise LedgerError(f"{path.name}: {one_sentence(error, content)}") from None
+        raise SentenceError(f"{path.name}: {one_sentence(error, content)}") from None
     except (OSError, yaml.YAMLError) as error:
-        raise LedgerError(f"{path.name}: {' '.join(str(error).split())}.") from None
+        raise SentenceError(f"{path.name}: {' '.join(str(error).split())}.") from None
 
 
 def verdict(claim: Claim, of: Found) -> tuple[str, str]:

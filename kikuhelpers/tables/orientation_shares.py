@@ -14,7 +14,7 @@ from kikuhelpers.indexing.orientation_maps import central_points, collected, dis
 from kikuhelpers.runs.files import save_csv
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study import PREPROCESSED
-from kikuhelpers.tables.table1 import compare_maps
+from kikuhelpers.tables.table1 import WRONG_DEG, compare_maps
 from kikuhelpers.training.sample import sample_points
 
 _SMALLEST_GRAIN = 10  # points; the median of fewer says little
@@ -25,7 +25,7 @@ def _share_table(results: Results) -> pd.DataFrame:
 
     ``share_pct`` of the training patterns lie within ``indexing.grain_deg`` of the grain's
     orientation; ``misorientation_deg_q50`` of decoded against preprocessed patterns and
-    ``wrong_pct``, more than ``tables.wrong_deg`` off, are over the points indexed in both.
+    ``wrong_pct``, more than ``WRONG_DEG`` off, are over the points indexed in both.
     """
     study, tables = results.study, {}
     sample, total = _training_orientations(results)
@@ -34,7 +34,7 @@ def _share_table(results: Results) -> pd.DataFrame:
         shares = _shares(before, sample, study.indexing.grain_deg) / total
         for name, model in study.models.items():
             points = compare_maps(before, results.orientations(name, scan))
-            wrong = points["off_deg"] > study.tables.wrong_deg
+            wrong = points["off_deg"] > WRONG_DEG
             points["wrong"] = wrong.astype(float).where(points["both"])
             points["grain"] = before.prop["grain"]
             by_grain = points[points["grain"].isin(shares.index)].groupby("grain")
@@ -75,25 +75,20 @@ def _shares(xmap: CrystalMap, sample: dict[str, Rotation], near_deg: float) -> p
     return pd.Series(near, dtype=float)
 
 
-def _lost_grains(table: pd.DataFrame, wrong_deg: float) -> pd.DataFrame:
-    """Which grains does each model lose? One row per model, in the order of a share table."""
-    table = table.assign(lost=table["misorientation_deg_q50"] > wrong_deg)
-    by_model = table.groupby("model", sort=False)
-    shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
-    columns = {"grains": by_model.size(), "lost_pct": 100 * by_model["lost"].mean()}
-    columns |= {"share_of_kept_pct": shares.get(False), "share_of_lost_pct": shares.get(True)}
-    return pd.DataFrame(columns)
-
-
 def save_share_table(results: Results) -> pd.DataFrame:
     """Write orientation_shares.csv; return its summary, one row per model.
 
     Returns
     -------
     pandas.DataFrame
-        ``grains``, ``lost_pct`` of them (median misorientation above ``tables.wrong_deg``), and
+        ``grains``, ``lost_pct`` of them (median misorientation above ``WRONG_DEG``), and
         the median share of the training patterns of the kept and of the lost grains, in per cent.
     """
     table = _share_table(results.complete())
     save_csv(table, results.layout.figures / "orientation_shares.csv")
-    return _lost_grains(table, results.study.tables.wrong_deg)
+    table = table.assign(lost=table["misorientation_deg_q50"] > WRONG_DEG)
+    by_model = table.groupby("model", sort=False)
+    shares = table.groupby(["model", "lost"], sort=False)["share_pct"].median().unstack()
+    columns = {"grains": by_model.size(), "lost_pct": 100 * by_model["lost"].mean()}
+    columns |= {"share_of_kept_pct": shares.get(False), "share_of_lost_pct": shares.get(True)}
+    return pd.DataFrame(columns)

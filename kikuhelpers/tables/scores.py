@@ -68,8 +68,8 @@ class Target:
 class Judge:
     """Scores maps against a target, each with the same resampled clusters and shifts."""
 
-    def __init__(self, target: Target, seed: int = 0):
-        rng, shape = np.random.default_rng(seed), target.crystals.shape
+    def __init__(self, target: Target):
+        rng, shape = np.random.default_rng(0), target.crystals.shape
         self.target, self._inside = target, target.crystals >= 0
         names, cluster = np.unique(target.clusters[self._inside], return_inverse=True)
         count = len(names)
@@ -226,8 +226,10 @@ def probe(
     inside = target.crystals >= 0
     model = HistGradientBoostingRegressor(**TREES) if trees else RidgeCV(ALPHAS)
     found = np.full(target.crystals.shape, np.nan)
-    seen = [(m[t.crystals >= 0], _amount(t)) for m, t in others or [(maps, target)]]
-    known, amount = (np.concatenate(part) for part in zip(*seen, strict=True))
+    seen = others or [(maps, target)]
+    known = np.concatenate([m[t.crystals >= 0] for m, t in seen])
+    amount = [standardised_in_grains(t.amount, t.crystals)[t.crystals >= 0] for _, t in seen]
+    amount = np.concatenate(amount)
     with threadpool_limits(1):  # threads that wait for each other make small fits much slower
         if others:
             found[inside] = model.fit(known, amount).predict(maps[inside])
@@ -236,8 +238,3 @@ def probe(
             folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
             found[inside] = cross_val_predict(model, known, amount, groups=groups, cv=folds)
     return standardised_in_grains(found, target.crystals)
-
-
-def _amount(target: Target) -> np.ndarray:
-    """The amount inside the crystals (n,), each of which has mean 0 and variance 1."""
-    return standardised_in_grains(target.amount, target.crystals)[target.crystals >= 0]

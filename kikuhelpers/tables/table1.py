@@ -32,6 +32,7 @@ QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 RATIOS = {"ci_ratio": "ci", "cm_ratio": "cm", "iq_ratio": "pq", "sharpness_ratio": "sharpness"}
 FINAL_TERMS = ("loss", "reconstruction", "kl", "active_units")  # of the last history line
 RESIDUAL = "residual (½Σ²)"
+WRONG_DEG = 15.0  # indexed but further off counts as wrong
 _OF_ALL_POINTS = {"iq_ratio", "sharpness_ratio"}
 # Confidence of a preprocessed pattern below which its point counts as in a pore: of fcc patterns
 # above it 95 % are indexed right (Field, Ultramicroscopy 67 (1997) 1). Particles are among them.
@@ -80,21 +81,21 @@ def compare_maps(before: CrystalMap, after: CrystalMap, true=None) -> pd.DataFra
     return points
 
 
-def summarise(points: pd.DataFrame, wrong_deg: float) -> dict[str, float]:
+def summarise(points: pd.DataFrame) -> dict[str, float]:
     """Summarise points as one row of Table 1: percentages and 10/50/90 % quantiles.
 
     ``lost_pct`` are wrong or not indexed; ``pores_pct`` is the share of points in pores.
     """
-    means, quantities = _columns(points, wrong_deg)
+    means, quantities = _columns(points)
     row = {"n": len(points), "n_both": int(points["both"].sum())} | means.mean().to_dict()
     for name, values in quantities.items():
         row |= {f"{name}_{label}": values.quantile(q) for label, q in QUANTILES.items()}
     return row
 
 
-def _columns(points: pd.DataFrame, wrong_deg: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _columns(points: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a row of Table 1 holds the means of, and the quantiles of; NaN where not counted."""
-    wrong, pore = points["off_deg"] > wrong_deg, points["pore"]
+    wrong, pore = points["off_deg"] > WRONG_DEG, points["pore"]
     lost = (wrong | ~points["indexed"]).astype(float)
     shares = {"indexed_pct": points["indexed"], "wrong_pct": wrong, "lost_pct": lost}
     shares |= {"lost_pct_outside_pores": lost.where(~pore), "lost_pct_in_pores": lost.where(pore)}
@@ -119,7 +120,7 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, 
         paper[f"paper_misorientation_deg_{label}"] = np.degrees(radians)
     if all(study.scan(scan).figures.role == "other" for scan in study.decoded_scans):
         paper = paper[:0]  # none of its specimens, so none of its rows
-    rows, scan_rows, resampled, wrong_deg = [], [], {}, study.tables.wrong_deg
+    rows, scan_rows, resampled = [], [], {}
     maps = {scan: results.orientations(PREPROCESSED, scan) for scan in study.decoded_scans}
     truth = {s: View.whole(results, s).true_orientations() for s in maps if study.is_virtual(s)}
     there = np.concatenate([collected(xmap) for xmap in maps.values()])
@@ -131,10 +132,10 @@ def table1(results: Results) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, 
             points = compare_maps(before, results.orientations(name, scan), truth.get(scan))
             points["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
             parts.append(points[collected(before)])
-            scan_rows.append(head | {"scan": scan} | summarise(parts[-1], wrong_deg))
+            scan_rows.append(head | {"scan": scan} | summarise(parts[-1]))
         points = pd.concat(parts)
-        rows.append(head | {"lattices": resamples.count} | summarise(points, wrong_deg))
-        resampled[name] = resamples.numbers(*_columns(points, wrong_deg), QUANTILES)
+        rows.append(head | {"lattices": resamples.count} | summarise(points))
+        resampled[name] = resamples.numbers(*_columns(points), QUANTILES)
     intervals = {name: resamples.ends(numbers) for name, numbers in resampled.items()}
     intervals = pd.concat(intervals, names=["model"]).reset_index("model")
     table = pd.DataFrame(rows).astype(_WHOLE)
@@ -205,7 +206,7 @@ def held_out_table(results: Results) -> pd.DataFrame:
             points["residual"] = results.model_scan(name, scan).pattern_loss.ravel()
             for label, inside in (("held out", held_out), ("others", others)):
                 row = {"model": name, "points": label, "seen": name != blind or label == "others"}
-                rows.append(row | summarise(points[inside.ravel()], study.tables.wrong_deg))
+                rows.append(row | summarise(points[inside.ravel()]))
     return pd.DataFrame(rows)
 
 
@@ -280,7 +281,7 @@ def _printed(row: pd.Series, prefix: str) -> dict[str, str]:
     printed = {
         "n": "" if prefix else f"{row['n']}",
         "indexed %": number("indexed_pct"),
-        "> 15° off %": number("wrong_pct"),
+        f"> {WRONG_DEG:g}° off %": number("wrong_pct"),
         "lost %": number("lost_pct"),
         "CI ratio": cell("ci_ratio", 2),
         "cm ratio": cell("cm_ratio", 2),

@@ -90,7 +90,7 @@ def truth_scores(results: Results, models: Sequence[str] = ()) -> tuple[pd.DataF
 
 def physical_maps(view: View) -> dict[str, np.ndarray]:
     """Physical maps (rows, columns) of a view, by name."""
-    turns = np.moveaxis(view.rotation_vectors(), -1, 0)
+    turns = np.moveaxis(view.crop(view.rotation_vectors), -1, 0)
     maps = {text: view.property_map(name) for name, text in PHYSICAL.items()}
     return maps | {f"rotation about {axis}": turn for axis, turn in zip("xyz", turns, strict=True)}
 

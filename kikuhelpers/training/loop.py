@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kikuhelpers.patterns.streaming import progress_bar
 from kikuhelpers.runs.devices import arithmetic, computed_precision, device, keep_freed_memory
+from kikuhelpers.runs.errors import SentenceError
 from kikuhelpers.runs.files import digest, save_array, save_json, written_aside
 from kikuhelpers.runs.results import Results
 from kikuhelpers.study.layout import ModelFiles
@@ -26,7 +27,7 @@ from kikuhelpers.training.checkpoints import load_checkpoint, save_checkpoint
 from kikuhelpers.training.growth import grow
 from kikuhelpers.training.losses import projection_head, training_loss
 from kikuhelpers.training.optimiser import Optimiser
-from kikuhelpers.training.sample import Batches, TrainingError, TrainingSet, load_training_set
+from kikuhelpers.training.sample import Batches, TrainingSet, load_training_set
 from kikuhelpers.training.vae import KikuchiVAE, count_parameters
 
 # Columns of the history: means over the steps of a line, and at last the extremes of a pattern.
@@ -58,7 +59,7 @@ def train(results: Results, name: str) -> pd.DataFrame:
 
     Raises
     ------
-    TrainingError
+    SentenceError
         Empty sample; a loss that is no longer finite.
     MissingResultError
         A scan has not been preprocessed, or a smaller model not trained, as the study says.
@@ -195,7 +196,7 @@ class Trainer:
         finite = torch.stack(self._rows).isfinite().all(dim=1).tolist() if self._rows else []
         if not all(finite):
             step = self.step - len(finite) + finite.index(False)
-            raise TrainingError(
+            raise SentenceError(
                 f"The loss is no longer finite at step {step} of {self.steps} ({self._last_good}): "
                 "lower the learning_rate or gradient_clip, or lengthen warmup_steps."
             )
@@ -238,7 +239,6 @@ class Trainer:
         return {
             "settings": self.model.model_dump(),
             "training": self.settings.model_dump() | {"precision": precision},
-            "precision": precision,
             "patterns": self.patterns,
             "presentations": self.shown,
             "parameters": {name: count_parameters(part) for name, part in parts.items()},

@@ -25,10 +25,6 @@ from kikuhelpers.study import PREPROCESSED, Study
 _DEVICE_SHARE = 0.5
 
 
-class TrainingError(SentenceError):
-    """A training that cannot start or go on."""
-
-
 @dataclass(frozen=True)
 class TrainingSet:
     """The training sample of a study and the screen that all its scans share."""
@@ -60,14 +56,14 @@ def sample_points(study: Study, scan: str, map_shape: tuple[int, int]) -> np.nda
 def load_training_set(results: Results, model: str | None = None) -> TrainingSet:
     """Draw the sample from all scans; the loss sees the pixels inside every screen.
 
-    Points that a ``model`` holds out are left out. TrainingError if no pattern, or no pixel inside
+    Points that a ``model`` holds out are left out. SentenceError if no pattern, or no pixel inside
     all screens, is left.
     """
     study, parts = results.study, []
     hold_out = study.model(model).hold_out if model else None
     mask = np.logical_and.reduce([results.scan(name).mask for name in study.training_scans])
     if not mask.any():
-        raise TrainingError("No pixel lies inside the screens of all scans; check their masks.")
+        raise SentenceError("No pixel lies inside the screens of all scans; check their masks.")
     for name in study.training_scans:
         patterns = results.patterns(PREPROCESSED, name)
         flat = patterns.reshape(-1, *patterns.shape[2:])
@@ -81,7 +77,7 @@ def load_training_set(results: Results, model: str | None = None) -> TrainingSet
             parts.append(to_intensity(drawn[~is_empty(drawn)]).astype(np.float16))
             release(flat)
     if not any(map(len, parts)):
-        raise TrainingError("The training sample is empty: give a scan more training patterns.")
+        raise SentenceError("The training sample is empty: give a scan more training patterns.")
     return TrainingSet(np.concatenate(parts), mask)
 
 

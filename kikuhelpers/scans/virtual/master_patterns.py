@@ -101,20 +101,15 @@ def _blurred_stack(name: str, count: int) -> np.ndarray:
 
 @cache
 def _rung(name: str, index: int) -> np.ndarray:
-    """A phase's master pattern, blurred by one spread of the ladder, (n, n) float32."""
+    """A phase's master pattern at 20 keV, blurred by one spread of the ladder, (n, n) float32."""
     if not index:
-        return _load_master_pattern(name)
+        with np.load(MASTER_PATTERNS / f"{name}.npz", allow_pickle=False) as stored:
+            return stored["upper"].astype(np.float32)
     # Blurred from two rungs below: the nodes of the quadrature then lie closer together
     # than the details that are left in the pattern.
     spread = SPREADS_DEG[index]
     source = max(0, index - STRIDE) if spread > 2 * LOWEST_SPREAD_DEG else 0
     return _blur(_rung(name, source), np.sqrt(spread**2 - SPREADS_DEG[source] ** 2))
-
-
-def _load_master_pattern(name: str) -> np.ndarray:
-    """A stored master pattern at 20 keV, (n, n) float32, upper hemisphere."""
-    with np.load(MASTER_PATTERNS / f"{name}.npz", allow_pickle=False) as stored:
-        return stored["upper"].astype(np.float32)
 
 
 def _blur(upper: np.ndarray, spread_deg: float) -> np.ndarray:

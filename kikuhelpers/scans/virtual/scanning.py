@@ -7,6 +7,7 @@ hold the interpreter's lock.
 
 import hashlib
 import io
+import json
 import os
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from kikuhelpers.runs.files import written_aside
 from kikuhelpers.scans.virtual.microscope import VirtualMicroscope
 from kikuhelpers.scans.virtual.specimen import VirtualSpecimen, components
 from kikuhelpers.study.scans import VirtualData
-from kikuhelpers.study.values import Settings
+from kikuhelpers.study.stages import plain
 
 CHUNK_PIXELS = 1 << 22  # of the patterns that a thread makes at a time: 300 of 120 x 120
 TILE_COLUMNS = 20  # patterns side by side in an image that is coded, as in the published tiles
@@ -66,8 +67,8 @@ class ScanMaker:
         self.points = int(np.prod(scan.map_shape))
         self._chunk = max(1, CHUNK_PIXELS // self.microscope.screen.size)
         self.starts = range(0, self.points, self._chunk)
-        settings = scan.model_dump_json(exclude={"webp_quality": True} | _as_before(scan))
-        digest = hashlib.sha256(settings.encode()).digest()
+        settings = {name: value for name, value in plain(scan).items() if name != "webp_quality"}
+        digest = hashlib.sha256(json.dumps(settings, separators=(",", ":")).encode()).digest()
         self._noise_seed = int.from_bytes(digest[:8], "little")
 
     def chunk(self, start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -89,14 +90,6 @@ class ScanMaker:
         own = seen.domain == state.domain[seen.point]
         own_share = np.bincount(seen.point, seen.share * own, len(points)).astype(np.float32)
         return self.microscope.signal(seen, points), vars(state) | {"own_share": own_share}
-
-
-def _as_before(settings: Settings) -> dict:
-    """Settings that came later and have the value of before, nested as pydantic excludes them."""
-    inner = {name: _as_before(value) for name, value in settings if isinstance(value, Settings)}
-    came = settings.came_later.items()
-    kept = {name: True for name, value in came if getattr(settings, name) == value}
-    return {name: found for name, found in inner.items() if found} | kept
 
 
 def _code_lossily(patterns: np.ndarray, quality: int) -> np.ndarray:

@@ -16,22 +16,14 @@ import numpy as np
 from scipy.stats import norm
 
 from kikuhelpers.scans.virtual import fields_and_rotations as quaternions
+from kikuhelpers.scans.virtual import grains_and_defects as parts
 from kikuhelpers.scans.virtual.cells import CellStructure
 from kikuhelpers.scans.virtual.fields_and_rotations import RandomField
-from kikuhelpers.scans.virtual.grains_and_defects import (
-    GrainMap,
-    ParticleMap,
-    ScratchMap,
-    SlipBands,
-    TwinLamellae,
-)
 from kikuhelpers.study.specimen import Specimen
 
 # Streams of random numbers. A new one goes to the end, so that old specimens stay as they are.
-STREAMS = (
-    *("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain"),
-    *("cells", "particles", "scratches", "slip", "deformation"),
-)
+STREAMS = ("grains", "necklace", "texture", "twins", "density", "rotation", "elastic strain")
+STREAMS += ("cells", "particles", "scratches", "slip", "deformation")
 
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 PLACES = 5  # per axis of the interaction volume
@@ -80,7 +72,7 @@ class VirtualSpecimen:
     def __init__(self, settings: Specimen, seed: int):
         rngs = {name: np.random.default_rng((seed, i)) for i, name in enumerate(STREAMS)}
         self.settings = settings
-        self._grains = GrainMap(settings, rngs["grains"], rngs["necklace"])
+        self._grains = parts.GrainMap(settings, rngs["grains"], rngs["necklace"])
         count, first_small = self._grains.count, self._grains.first_small
         spread_deg, texture = settings.grains.fibre_spread_deg, rngs["texture"]
         if spread_deg is None:
@@ -89,7 +81,7 @@ class VirtualSpecimen:
             large = quaternions.fibre_rotations(first_small, spread_deg, texture)
         small = quaternions.random_rotations(count - first_small, texture)
         parents = np.concatenate([large, small])
-        self._twins = TwinLamellae(settings.twins, self._grains, parents, rngs["twins"])
+        self._twins = parts.TwinLamellae(settings.twins, self._grains, parents, rngs["twins"])
         self._crystals = np.concatenate([parents, self._twins.rotations])
         self._density = rngs["density"].uniform(*settings.grains.density, count)
         self._rotation_field = RandomField(3, settings.rotation.length_um, rngs["rotation"])
@@ -100,12 +92,13 @@ class VirtualSpecimen:
         if settings.cells:
             self._cells = CellStructure(settings.cells, count, rngs["cells"])
         if settings.particles:
-            self._particles = ParticleMap(settings, self._grains, self._cells, rngs["particles"])
+            rng = rngs["particles"]
+            self._particles = parts.ParticleMap(settings, self._grains, self._cells, rng)
         if settings.scratches:
-            self._scratches = ScratchMap(settings, rngs["scratches"])
+            self._scratches = parts.ScratchMap(settings, rngs["scratches"])
         if settings.deformation:
             length_um = settings.deformation.rotation_length_um
-            self._slip = SlipBands(settings.deformation, self._crystals, rngs["slip"])
+            self._slip = parts.SlipBands(settings.deformation, self._crystals, rngs["slip"])
             self._bending = RandomField(6, length_um, rngs["deformation"])
         # The labels that each crystal may need; the last labels are the particles'.
         self._domains = self._cells.domains if self._cells else 1

@@ -20,7 +20,7 @@ from kikuhelpers.latents.features import cell_feature, standardised_in_grains
 from kikuhelpers.latents.view import View
 from kikuhelpers.patterns.up2 import to_intensity
 from kikuhelpers.study import PREPROCESSED, roles
-from kikuhelpers.tables.claim_measures_tables import detection
+from kikuhelpers.tables.claim_measures.tables import detection
 from kikuhelpers.tables.evidence import DRAWS, Evidence, Found, Untestable, drawn, found, halves
 from kikuhelpers.tables.intervals import Resamples
 from kikuhelpers.tables.scores import BLOCKS, FEWEST_CLUSTERS, Judge, areas, interval

@@ -8,7 +8,7 @@ from kikuhelpers.study import NETWORK_INPUT_PX, PREPROCESSED
 from kikuhelpers.tables.evidence import Evidence, Found, Untestable, drawn, found
 from kikuhelpers.tables.intervals import lattice_labels
 from kikuhelpers.tables.scores import areas
-from kikuhelpers.tables.table1 import compare_maps
+from kikuhelpers.tables.table1 import WRONG_DEG, compare_maps
 from kikuhelpers.training.convergence import still_falling
 
 _TAIL = 0.025  # beyond either end of an interval
@@ -33,7 +33,7 @@ def ranked_patterns(e: Evidence, model: str, part: str, number: str) -> Found:
     for of in filter(None, (name, plain)):
         after = [e.results.orientations(of, scan) for scan in scans]
         points = pd.concat(map(compare_maps, before, after)).reset_index(drop=True)
-        lost = (points["off_deg"] > e.study.tables.wrong_deg) | ~points["indexed"]
+        lost = (points["off_deg"] > WRONG_DEG) | ~points["indexed"]
         inside = ~points["pore"] & np.concatenate([collected(xmap) for xmap in before])
         files = [e.results.model_scan(of, scan).pattern_loss.ravel() for scan in scans]
         losses.append(pd.Series(np.concatenate(files)).where(inside).rank(pct=True))
@@ -70,7 +70,7 @@ def survivors(e: Evidence, model: str) -> Found:
     lattices = dict(zip(places, lattices, strict=True))
     unit = [lattices[place] for place in zip(rows["scan"], rows["grain"], strict=True)]
     unit = np.unique(unit, return_inverse=True)[1]
-    kept = (rows["misorientation_deg_q50"] <= e.study.tables.wrong_deg).to_numpy()
+    kept = (rows["misorientation_deg_q50"] <= WRONG_DEG).to_numpy()
     if min(kept.sum(), (~kept).sum()) < _FEWEST_GRAINS:
         raise Untestable(f"{_FEWEST_GRAINS} grains that survive, and as many that are lost")
     times, columns = drawn(unit.max() + 1)[:, unit].T, ["share_pct", "points"]
