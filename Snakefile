@@ -21,7 +21,6 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 from kikuhelpers.study import PROJECT_ROOT, load_study, roles, stages
-from kikuhelpers.study.models import Pca
 from kikuhelpers.study.layout import (
     PICTURES,
     BaselineScanFiles,
@@ -340,7 +339,7 @@ rule reconstruction:
 def principal_components(wildcards):
     """Every PCA uses the components that the largest one fits and files."""
     largest = study.largest_pca
-    smaller = isinstance(study.baseline(wildcards.baseline), Pca) and wildcards.baseline != largest
+    smaller = study.baseline(wildcards.baseline).method == "pca" and wildcards.baseline != largest
     return record(stages.BASELINES, largest) if smaller else []
 
 
