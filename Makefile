@@ -9,6 +9,7 @@
 # make archive    renew data/archive/<study>/ from the study's results
 # make bench      measure the speed of every stage on this machine (results/bench/)
 # make soak       kill a small study 50 times, let its disk fail: docs/faults.md (an hour)
+# make scale      how time and memory grow with the map: docs/scale.md (an hour)
 # make gpu-check  compare a GPU with the CPU and time training steps on it, in 8 minutes
 # make gpu-train  train 64-D for 9 minutes; again: go on from the checkpoint
 # make lock       renew requirements.lock from what .venv holds
@@ -19,7 +20,7 @@ BIN := .venv/bin
 
 COPIES := $(patsubst notebooks/%,results/notebooks/%,$(wildcard notebooks/*.ipynb))
 
-.PHONY: study test lab click book figures figure archive bench soak gpu-check gpu-train lock
+.PHONY: study test lab click book figures figure archive bench soak scale gpu-check gpu-train lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -42,6 +43,9 @@ bench: .venv/installed
 
 soak: .venv/installed
 	$(BIN)/python -m docs.faults
+
+scale: .venv/installed
+	$(BIN)/python -m docs.scale
 
 gpu-check: .venv/installed
 	$(BIN)/python -m benchmarks.gpu_check
