@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -102,16 +103,15 @@ def run_study(folder: Path, settings: dict, stages: tuple[str, ...] = ()) -> lis
     return rows
 
 
-def studies(root: Path, sides: list[int]) -> list[dict]:
-    """Rows of a study on square maps of so many points a side."""
-    rows = []
+def studies(root: Path, sides: list[int]) -> Iterator[dict]:
+    """Yield the jobs of a study on square maps of so many points a side."""
     for side in sides:
         settings = yaml.safe_load(STUDY)
         data = settings["scans"]["alloy"]["data"]
         data["map_shape"] = [side, side]
         data["specimen"]["size_um"] = [data["step_um"] * side] * 2
-        rows += [{"points": side**2} | row for row in run_study(root / str(side), settings)]
-    return rows
+        for row in run_study(root / str(side), settings):
+            yield {"points": side**2} | row
 
 
 def write_sparse(path: Path, file: str, rows: np.ndarray) -> int:
@@ -130,9 +130,9 @@ def write_sparse(path: Path, file: str, rows: np.ndarray) -> int:
     return first
 
 
-def windows(root: Path) -> list[dict]:
-    """Rows of a window of sparse files, and of a file that holds the window alone."""
-    found, study = [], yaml.safe_load(STUDY)
+def windows(root: Path) -> Iterator[dict]:
+    """Yield the jobs of a window of sparse files, and of a file that holds the window alone."""
+    study = yaml.safe_load(STUDY)
     data = study["scans"].pop("alloy")["data"] | {"map_shape": [WINDOW_ROWS, WINDOW_COLUMNS]}
     data["specimen"]["size_um"] = [2.0 * n for n in data["map_shape"]]
     root.mkdir(parents=True, exist_ok=True)
@@ -149,14 +149,13 @@ def windows(root: Path) -> list[dict]:
         first = write_sparse(sparse, file, open_patterns(alone))
         what = {"file": file, "bytes": sparse.stat().st_size}
         points = {"points": WINDOW_ROWS * columns}
-        found.append(what | {"kind": "opened"} | measured(_opened, str(sparse), settings))
+        yield what | {"kind": "opened"} | measured(_opened, str(sparse), settings)
         window = {"path": str(sparse), "rows": [first, first + WINDOW_ROWS]} | settings
         for kind, data in {"window": window, "alone": {"path": str(alone)}}.items():
             scan = {"data": data, "preprocessing": {"binning": pixels // 120}}
             scan |= {"training": {"patterns": 60}, "indexing": {"pattern_centre": CENTRE}}
-            rows = run_study(root / file / kind, study | {"scans": {"window": scan}}, STAGES)
-            found += [what | points | {"kind": kind} | row for row in rows]
-    return found
+            for row in run_study(root / file / kind, study | {"scans": {"window": scan}}, STAGES):
+                yield what | points | {"kind": kind} | row
 
 
 def _opened(path: str, settings: dict) -> dict:
@@ -192,7 +191,7 @@ def page(table: pd.DataFrame) -> str:
     ]
     lines += ["the resident memory of the job's process, libraries (some 500 MiB) and mapped file"]
     lines += [
-        "pages among it. Anonymous memory, looked at 20 times a second, is without the files."
+        "pages among it. Anonymous memory, looked at 10 times a second, is without the files."
     ]
     parts = dict(list(table.groupby("part")))
     if "study" in parts:
@@ -254,15 +253,18 @@ def main() -> None:
         "window": windows,
         "features": lambda root: maps(root, [PAPER], 256, ["features measured, ranked, drawn"]),
     }
+    table = PAGE.with_suffix(".csv")
     for part in given.part:
+        rows = []
         with tempfile.TemporaryDirectory(dir=given.folder) as root:
-            rows = pd.DataFrame(work[part](Path(root))).assign(part=part, commit=git_commit())
-        table = PAGE.with_suffix(".csv")
-        before = pd.read_csv(table) if table.is_file() else rows[:0]
-        rows = pd.concat([before[before["part"] != part], rows])
-        save_csv(rows, table)
-        with written_aside(PAGE) as temporary:
-            temporary.write_text(page(rows), "utf-8")
+            for row in work[part](Path(root)):
+                rows.append({"part": part, "commit": git_commit()} | row)
+                print(rows[-1], flush=True)
+                before = pd.read_csv(table) if table.is_file() else pd.DataFrame({"part": []})
+                whole = pd.concat([before[before["part"] != part], pd.DataFrame(rows)])
+                save_csv(whole, table)
+                with written_aside(PAGE) as temporary:
+                    temporary.write_text(page(whole), "utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Of docs/scale.py.
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,12 +33,12 @@ from kikuhelpers.tables.table1 import QUANTILES, compare_maps, summarise
 
 MIB, PEAK = 2**20, "peak_mib"
 _FORKS = get_context("forkserver")  # each process begins with the imports and nothing else
-_FORKS.set_forkserver_preload([__name__])
+_FORKS.set_forkserver_preload(["kikuhelpers", __name__])  # the package before orix
 _CENTRE = (0.51, 0.34, 0.63)
 
 
 class Watch(threading.Thread):
-    """Looks 20 times a second at the memory and the processor time of what this process started."""
+    """Looks 10 times a second at the memory and the processor time of what this process started."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -46,7 +46,7 @@ class Watch(threading.Thread):
 
     def run(self):
         me = psutil.Process()
-        while not self._ended.wait(0.05):
+        while not self._ended.wait(0.1):
             for child in me.children(recursive=True):
                 with contextlib.suppress(OSError, KeyError, psutil.NoSuchProcess):  # it has ended
                     text = Path(f"/proc/{child.pid}/status").read_text()
@@ -93,15 +93,13 @@ def alone(work: Callable, *given) -> dict:
     return {"start": start} | found | {"end": time.time(), "peak_mib": peak}
 
 
-def maps(root: Path, sizes: list[tuple[int, int]], count: int, names=()) -> list[dict]:
-    """Rows of what is made of maps of some sizes, (rows, columns), with so many features."""
-    found = []
+def maps(root: Path, sizes: list[tuple[int, int]], count: int, names=()) -> Iterator[dict]:
+    """Yield what is made of maps of some sizes, (rows, columns), with so many features."""
     for rows, columns in sizes:
         write_features(root, (rows, columns), count)
         for name in names or MAP_WORK:
             row = {"case": name, "points": rows * columns}
-            found.append(row | measured(made_up, name, rows, columns, str(root)))
-    return found
+            yield row | measured(made_up, name, rows, columns, str(root))
 
 
 def made_up(name: str, rows: int, columns: int, root: str) -> dict:
