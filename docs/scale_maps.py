@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,7 @@ from kikuhelpers.tables.table1 import QUANTILES, compare_maps, summarise
 MIB, PEAK = 2**20, "peak_mib"
 _FORKS = get_context("forkserver")  # each process begins with the imports and nothing else
 _FORKS.set_forkserver_preload(["kikuhelpers", __name__])  # the package before orix
+RANKED = "grain", "cell", "domain", "rotation", "spot"  # what a feature shows
 _CENTRE = (0.51, 0.34, 0.63)
 
 
@@ -149,7 +151,7 @@ def _figure(xmap: CrystalMap, stem: Path) -> None:
     save_figure(figure, stem.parent, stem.name)
 
 
-def _features(xmap: CrystalMap, stem: Path) -> None:
+def _features(xmap: CrystalMap, stem: Path, ranked=RANKED) -> None:
     """Measure, rank and draw the features of a file, in the notebooks' way."""
     latents = np.load(stem.with_suffix(".npy"), mmap_mode="r")
     known = {n: xmap.get_map_data(f"{n}_deg") for n in ("grod", "kam")}
@@ -159,7 +161,7 @@ def _features(xmap: CrystalMap, stem: Path) -> None:
     features.likeness(latents)
     view = SimpleNamespace(latents=lambda _: latents, features=lambda _: measures)
     view.grains, view.property_map = lambda: grains, xmap.get_map_data
-    for kind in ("grain", "cell", "domain", "rotation", "spot"):
+    for kind in ranked:
         getattr(features, f"{kind}_feature")(view, "made up")
     figure = feature_gallery(latents, measures, 1.0, 10, "made up")
     save_figure(figure, stem.parent, stem.name)
@@ -173,6 +175,7 @@ MAP_WORK = {
     "orientations for other programs": _orientations,
     "9 maps for hyperspy, as TIFF and CSV": _hyperspy,
     "figure of 5 maps": _figure,
+    "features measured, drawn": partial(_features, ranked=("grain",)),
     "features measured, ranked, drawn": _features,
 }
 
