@@ -84,7 +84,9 @@ def run_study(folder: Path, settings: dict, stages: tuple[str, ...] = ()) -> lis
     with Watch() as watch, (folder / "said.txt").open("a") as said:
         for arguments in commands:
             command = [sys.executable, "-P", "-m", "kikuhelpers", *arguments]
-            subprocess.run(command, env=surroundings(folder), stdout=said, stderr=said, check=True)
+            done = subprocess.run(command, env=surroundings(folder), stdout=said, stderr=said)
+            if done.returncode:
+                raise SystemExit((folder / "said.txt").read_text()[-3000:])
             ends.append(time.time())
     found = []
     for record in (folder / "results/scale/runs").glob("*.json"):
@@ -251,7 +253,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     names = ("study", "map", "window", "features")
     parser.add_argument("--part", choices=names, nargs="+", default=names)
-    parser.add_argument("--sides", type=int, nargs=3, default=(50, 100, 200), help="of the studies")
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=(50, 100, 200), help="of the studies"
+    )
     parser.add_argument("--folder", type=Path, help="where all is written (default: temporary)")
     given = parser.parse_args()
     mpl.use("agg")

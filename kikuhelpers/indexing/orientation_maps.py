@@ -201,8 +201,9 @@ def _between_deg(xmap_a, here, xmap_b, there):
     rotations = xmap_a.rotations, xmap_b.rotations  # orix copies them each time it is asked
     for phase, group in point_groups(xmap_a).items():
         of = np.flatnonzero((phases == phase) & (xmap_b.phase_id[there] == phase))
-        pair = rotations[0][here[of]], rotations[1][there[of]]
-        angles[of] = disorientation_deg(*pair, group)
+        for part in _parts(of):
+            pair = rotations[0][here[part]], rotations[1][there[part]]
+            angles[part] = disorientation_deg(*pair, group)
     return angles
 
 
