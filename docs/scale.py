@@ -191,7 +191,7 @@ def page(table: pd.DataFrame) -> str:
     lines += [
         "Made by `make scale`, a line for each measurement in [scale.csv](scale.csv). Peak is"
     ]
-    lines += ["the resident memory of the job's process, libraries (some 500 MiB) and mapped file"]
+    lines += ["the resident memory of the job's process, libraries and mapped file"]
     lines += [
         "pages among it. Anonymous memory, looked at 10 times a second, is without the files."
     ]
@@ -277,6 +277,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
                 before = pd.read_csv(table) if table.is_file() else pd.DataFrame({"part": []})
                 whole = pd.concat([before[before["part"] != part], pd.DataFrame(rows)])
+                whole = whole.astype({n: "Int64" for n in ("points", "bytes") if n in whole})
                 save_csv(whole, table)
                 with written_aside(PAGE) as temporary:
                     temporary.write_text(page(whole), "utf-8")
