@@ -185,6 +185,11 @@ def growth(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def said(met: pd.Series, grown: pd.DataFrame) -> np.ndarray:
+    """Say of each case whether its bound is met, where the largest map was measured."""
+    return np.where(grown["memory x"].isna(), "not measured", np.where(met, "yes", "no"))
+
+
 def page(table: pd.DataFrame) -> str:
     """Say what a table of all rows says."""
     lines = ["# Scale", ""]
@@ -196,6 +201,8 @@ def page(table: pd.DataFrame) -> str:
         "pages among it. Anonymous memory, looked at 10 times a second, is without the files."
     ]
     parts = dict(list(table.groupby("part")))
+    if "study" in parts and parts["study"]["points"].nunique() == 1:
+        del parts["study"]  # which is under way
     if "study" in parts:
         grown = growth(rows := parts["study"])
         handled = grown.index.str.startswith(OF_PATTERNS)
@@ -205,10 +212,10 @@ def page(table: pd.DataFrame) -> str:
         sizes = " / ".join(f"{n:,}" for n in sorted(rows["points"].unique()))
         lines += ["", "## A study's jobs on maps of 1, 4 and 16 times the points", ""]
         lines += [f"Virtual maps of {sizes} points of 120 x 120 px; the training is the same.", ""]
-        lines += [grown.assign(met=np.where(met, "yes", "no")).to_markdown()]
+        lines += [grown.assign(met=said(met, grown)).to_markdown()]
     if "map" in parts:
         grown = growth(rows := parts["map"])
-        met = np.where(grown["bytes a point"] <= MOST_BYTES, "yes", "no")
+        met = said(grown["bytes a point"] <= MOST_BYTES, grown)
         sizes = " / ".join(f"{n:,}" for n in sorted(rows["points"].unique()))
         lines += ["", "## What works on maps", ""]
         lines += [f"Made-up maps of {sizes} points, 16 features of each. Bound: {MOST_BYTES} bytes"]
@@ -244,6 +251,9 @@ def page(table: pd.DataFrame) -> str:
         lines += ["Mapped pages of the features' file are up to 880 MiB of the peak.", ""]
         shown = rows[["case", "minutes", PEAK, "anonymous_mib", "bound", "met"]].round(1)
         lines += [shown.to_markdown(index=False)]
+    names = {"study": "a study's jobs", "features": "256 features"}
+    lacking = [what for part, what in names.items() if part not in parts]
+    lines += ["", f"Not measured yet: {', '.join(lacking)}."] if lacking else []
     commits = ", ".join(sorted(table["commit"].unique()))
     return "\n".join([*lines, "", f"Commit {commits}; {hardware()}; {versions()}.", ""])
 
