@@ -10,6 +10,7 @@
 # make bench      measure the speed of every stage on this machine (results/bench/)
 # make soak       kill a small study 50 times, let its disk fail: docs/faults.md (an hour)
 # make fuzz       let a fuzzer write files for every reader: docs/fuzz.csv (ten minutes)
+# make scale      how time and memory grow with the map: docs/scale.md (an hour)
 # make gpu-check  compare a GPU with the CPU and time training steps on it, in 8 minutes
 # make gpu-train  train 64-D for 9 minutes; again: go on from the checkpoint
 # make lock       renew requirements.lock from what .venv holds
@@ -20,7 +21,7 @@ BIN := .venv/bin
 
 COPIES := $(patsubst notebooks/%,results/notebooks/%,$(wildcard notebooks/*.ipynb))
 
-.PHONY: study test lab click book figures figure archive bench soak fuzz gpu-check gpu-train lock
+.PHONY: study test lab click book figures figure archive bench soak fuzz scale gpu-check gpu-train lock
 
 study: .venv/installed
 	$(BIN)/python -m kikuhelpers $(STUDY)
@@ -47,6 +48,9 @@ soak: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/pip install --quiet --no-deps atheris==3.0.0
 	$(BIN)/python -m docs.fuzz
+
+scale: .venv/installed
+	$(BIN)/python -m docs.scale
 
 gpu-check: .venv/installed
 	$(BIN)/python -m benchmarks.gpu_check

@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["kikuhelpers", "yaml"]):
     from kikuhelpers.patterns.up2 import Up2Writer, open_patterns
     from kikuhelpers.runs.errors import SentenceError, usable
     from kikuhelpers.runs.files import save_csv, save_json
-    from kikuhelpers.runs.provenance import git_commit, versions
+    from kikuhelpers.runs.provenance import git_commit
     from kikuhelpers.runs.results import OPENERS
     from kikuhelpers.study import PROJECT_ROOT, load_study
     from kikuhelpers.study.layout import check
@@ -82,7 +82,8 @@ def write_seeds(folder: Path) -> dict[str, tuple[str, Callable, list[Path]]]:
         file["rotation"], file["phase"] = np.ones((6, 4)), np.zeros(6, np.int8)
     phases = PhaseList(Phase("ni", space_group=225))
     x, y = np.tile(np.arange(3), 2), np.repeat(np.arange(2), 3)
-    xmap = CrystalMap(Rotation.identity((6,)), x=x, y=y, phase_list=phases, prop={"ci": x * 0.1})
+    prop = dict.fromkeys(("pq", "cm", "ci", "sharpness"), x * 0.1)
+    xmap = CrystalMap(Rotation.identity((6,)), x=x, y=y, phase_list=phases, prop=prop)
     save(str(path := folder / "map.h5"), xmap)
     seed("orientations", "orientations.h5", read_result).write_bytes(path.read_bytes())
     return seeds
@@ -134,7 +135,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     columns = ["target", "seconds", "files tried", "places of code reached", "finding"]
     table = pd.DataFrame(rows, columns=columns)
-    save_csv(table.assign(commit=git_commit(), numpy=versions()["numpy"]), TABLE)
+    save_csv(table.assign(commit=git_commit()), TABLE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Lattices are orientations, wherever they lie; intervals against scipy's and brute force."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,15 @@ def test_maps_share_their_lattices():
     labels = lattice_labels([strips(0, 20), strips(21, 40, 1)], 5)
     one, other = (part.reshape(ROWS, -1) for part in np.split(labels, [2 * ROWS * WIDTH]))
     assert of_strips(np.hstack([one, other])) == [0, 1, 1, 2, 0]
+
+
+def test_many_grains_take_no_copy_of_the_map_each():
+    xmap = strips(*np.resize([0.0, 10.0, 20.0], 100))  # 100 grains, and 64 kB of orientations
+    tracemalloc.start()
+    lattice_labels([xmap], 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6  # 4,950 pairs of grains take 6 MB while they are compared
 
 
 def test_phases_are_different_lattices():

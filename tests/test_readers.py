@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from kikuhelpers.patterns import streaming
 from kikuhelpers.patterns.streaming import chunks
-from kikuhelpers.patterns.up2 import PatternFileError, open_patterns
+from kikuhelpers.patterns.up2 import PatternFileError, Up2Writer, open_patterns
 from kikuhelpers.runs.files import digest
 from kikuhelpers.scans import public as public_scans
 from kikuhelpers.scans.readers import convert_scan
@@ -138,6 +139,17 @@ def test_a_scan_is_read_once(tmp_path, files, patterns, monkeypatch, linked):
     assert files.raw.is_symlink() == linked
     assert json.loads(files.card.read_text())["sha256"] == card["sha256"]
     assert str(tmp_path) not in files.card.read_text(), "no folder of this machine"
+
+
+def test_a_wide_map_is_copied_some_patterns_at_a_time(tmp_path, files, monkeypatch):
+    counts = np.arange(3 * 50 * 400, dtype=np.uint16).reshape(3, 50, 20, 20)
+    write_scan(path := tmp_path / "wide.up2", counts)
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 8 * 400 * 2)  # 8 patterns, of 50 in a row
+    taken, append = [], Up2Writer.append
+    monkeypatch.setattr(Up2Writer, "append", lambda s, x: taken.append(len(x)) or append(s, x))
+    convert_scan(Scan(data=FileData(path=str(path), rows=(1, 3))), files, "wide")
+    assert (max(taken), sum(taken)) == (8, 100)
+    np.testing.assert_array_equal(open_patterns(files.raw), counts[1:])
 
 
 def test_a_record_hashes_no_large_file(files, monkeypatch):

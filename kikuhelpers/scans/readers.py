@@ -1,7 +1,7 @@
 """Any scan in, one UP2 file out: all later stages read that one file.
 
 A scan comes from what kikuchipy reads (lazily), from an EDAX UP1/UP2 file (memory-mapped), from
-images, a bare array, a public scan or a virtual specimen. Patterns are read a few map rows at a
+images, a bare array, a public scan or a virtual specimen. Patterns are read a few at a
 time, so that memory does not grow with the map. What the study says counts before what the file
 says, and a line says so.
 """
@@ -272,7 +272,7 @@ def _dataset(path: Path, name: str | None):
 
 
 def _source(data: Data) -> tuple[tuple[int, ...], Iterator[np.ndarray], dict]:
-    """Return a map's shape, its patterns as uint16, some rows at a time, and what its file says."""
+    """Return a map's shape, its patterns as uint16, some at a time, and what its file says."""
     if isinstance(data, PublicData) and data.name == public.IN718:
         shape = (*public.in718_shape(data.rows), NETWORK_INPUT_PX, NETWORK_INPUT_PX)
         return shape, public.in718_rows(data.rows), {}
@@ -284,6 +284,8 @@ def _counts(data: Data, patterns) -> Iterator[np.ndarray]:
     name = Path(getattr(data, "path", data.source)).name
     with in_one_sentence(PatternFileError, name, _WHAT_TO_DO):
         to_uint16 = scaling(patterns)
+        if not isinstance(patterns, da.Array):  # a row of a wide map is half a GB
+            patterns = patterns.reshape(-1, *patterns.shape[2:])
         for _, part in chunks("converting", patterns, pattern_bytes=_row_bytes(patterns)):
             counts = to_uint16(np.asarray(part))
             yield counts[..., ::-1, :] if getattr(data, "flip", False) else counts

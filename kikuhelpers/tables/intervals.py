@@ -32,10 +32,11 @@ def lattice_labels(maps: list[CrystalMap], near_deg: float) -> np.ndarray:
     """
     rows, groups = [], {}
     for number, xmap in enumerate(maps):
+        turns, phase_id = xmap.rotations.data, xmap.phase_id  # orix copies them when asked
         for grain, middle in central_points(xmap, _SMALLEST_GRAIN).items():
-            phase = xmap.phases[int(xmap.phase_id[middle])]
+            phase = xmap.phases[int(phase_id[middle])]
             groups[phase.name] = phase.point_group.laue
-            rows.append((number, grain, phase.name, xmap.rotations.data[middle]))
+            rows.append((number, grain, phase.name, turns[middle]))
     grains = pd.DataFrame(rows, columns=["map", "grain", "phase", "turn"]).assign(alike=0)
     for phase, of in grains.groupby("phase"):
         turns, (one, other) = Rotation(np.stack(of["turn"])), np.triu_indices(len(of), 1)
