@@ -25,9 +25,8 @@ _AT_A_TIME = 50_000  # points: of each there is a kB while it is worked on
 def disorientation_deg(rot_a: Rotation, rot_b: Rotation, point_group: Symmetry) -> np.ndarray:
     """Return the smallest angles, in degrees, between pairs of orientations under crystal symmetry.
 
-    The pairs are rotations from sample to crystal, of one shape, which is that of the angles; or
-    one of the two is a single one. The rotations of the crystal's ``point_group`` act from the
-    left.
+    The pairs are rotations from sample to crystal, of one shape, which is that of the angles. The
+    rotations of the crystal's ``point_group`` act from the left.
     """
     shape, both = np.broadcast_shapes(rot_a.shape, rot_b.shape), (rot_a.data, rot_b.data)
     flat, angles = [x.reshape(-1, 4) for x in np.broadcast_arrays(*both)], np.empty(shape)
