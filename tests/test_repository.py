@@ -35,7 +35,7 @@ UNLOCKED_EXTRAS = ("browser", "oracles", "simulation")  # nothing needs them
 MOST_CELLS, MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 30, 400, 10
 MOST_ENTRIES = 13  # of the package's top
 MOST_LINES_OF_THE_README, MOST_WORDS_OF_A_PARAGRAPH = 150, 60
-MOST_LINES_OF_THE_PACKAGE, MOST_LINES_BESIDE_IT = 15_751, 1_092
+MOST_LINES_OF_THE_PACKAGE, MOST_LINES_BESIDE_IT = 15_757, 1_092
 MOST_LINES_OF_THE_GPU_CHECK = 408  # not counted in the one before, which is older
 # What a reader of environment.yml should see; the rest comes from the lock.
 NAMED_PACKAGES = ["jupyterlab", "papermill", "torch", "kikuchipy", "orix", "hyperspy"]

@@ -14,7 +14,7 @@ from textwrap import fill
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from kikuhelpers.runs.files import written_aside
@@ -31,8 +31,7 @@ PNG_STEPS += [(250, 256), (200, 256), (200, 128), (200, 64), (150, 64), (100, 32
 SCREEN_STEP = (150, ALL_COLOURS)  # for a notebook
 
 LETTER_MM = 1.5  # mean width of a figure's title; matplotlib's own folding fails on saving
-_EDGE = 0.02  # inches around a file's content; less than the layout's w_pad
-_CROPPED = {"bbox_inches": "tight", "pad_inches": _EDGE}
+_EDGE_INCHES = 0.02  # above and below a file's content
 _STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 _SIZES = mpl.rc_params_from_file(_STYLE_FILE, use_default_template=False)
 TEXT_PT, SMALL_PT = _SIZES["font.size"], _SIZES["axes.labelsize"]
@@ -63,8 +62,6 @@ class PaperFigure(Figure):
 def new_figure(height_mm: float, title="", width_mm=PAGE_MM, layout="compressed") -> PaperFigure:
     """Return an empty :class:`PaperFigure` of a size in millimetres, with its title."""
     figure = PaperFigure(figsize=(width_mm * INCH_PER_MM, height_mm * INCH_PER_MM), layout=layout)
-    edge = _EDGE / figure.get_figwidth()
-    figure.add_artist(Line2D([edge, 1 - edge], [0.5, 0.5], lw=0))  # keeps a cropped file's width
     if title:
         figure.suptitle(fill(title, int(width_mm / LETTER_MM)), parse_math=False)
     return figure
@@ -98,10 +95,18 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Pa
     return tuple(content)
 
 
+def _cropped(figure: Figure) -> Bbox:
+    """A figure's content, in inches; the width stays, for a journal prints files by it."""
+    figure.draw_without_rendering()
+    low, high = figure.get_tightbbox().intervaly
+    return Bbox([[0, low - _EDGE_INCHES], [figure.get_figwidth(), high + _EDGE_INCHES]])
+
+
 @print_style
 def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
     raw, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi, metadata={"Software": None}, **_CROPPED)
+    unnamed, box = {"Software": None}, _cropped(figure)
+    figure.savefig(raw, format="png", dpi=dpi, metadata=unnamed, bbox_inches=box)
     image = Image.open(raw).convert("RGB")
     if colours is not ALL_COLOURS:
         # Unlike a median cut this keeps colours that are rare, such as of particles; k-means
@@ -117,5 +122,6 @@ def _png(figure: Figure, dpi: int, colours: int | None) -> bytes:
 def _pdf(figure: Figure) -> bytes:
     data = io.BytesIO()
     undated = {"CreationDate": None, "Creator": None, "Producer": None}
-    figure.savefig(data, format="pdf", dpi=PRINT_DPI, metadata=undated, **_CROPPED)
+    box = _cropped(figure)
+    figure.savefig(data, format="pdf", dpi=PRINT_DPI, metadata=undated, bbox_inches=box)
     return data.getvalue()
