@@ -19,7 +19,7 @@ import psutil
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
-from kikuhelpers.figures.stages import feature_gallery, map_row
+from kikuhelpers.figures.stages import map_row
 from kikuhelpers.figures.style import save_figure
 from kikuhelpers.indexing.hough import save_map
 from kikuhelpers.indexing.orientation_maps import grod_deg, ipf_colours, kam_deg, label_grains
@@ -163,7 +163,8 @@ def _features(xmap: CrystalMap, stem: Path, ranked=RANKED) -> None:
     view.grains, view.property_map = lambda: grains, xmap.get_map_data
     for kind in ranked:
         getattr(features, f"{kind}_feature")(view, "made up")
-    figure = feature_gallery(latents, measures, 1.0, 10, "made up")
+    best = measures[measures["active"]].nlargest(10, "moran_i")["feature"]
+    figure = map_row({f"feature {n}": latents[..., n] for n in best}, 1.0, title="made up")
     save_figure(figure, stem.parent, stem.name)
 
 
