@@ -167,18 +167,15 @@ def disturb(folder: Path, kill: tuple, seconds: float) -> dict | None:
         if run.process.poll() is not None:
             return None
         time.sleep(0.02)
-    done, killed = finished(folder), time.time()
-    there = run.kill(which)
+    done, there = finished(folder), run.kill(which)
+    run.process.wait()
     psutil.wait_procs(there, timeout=60)
-    outlived = run.process.wait() == 0
     return {
         "job": job,
         "killed": which,
         "moment": f"before {name} is renamed" if name else f"{seconds:.1f} s",
         "jobs finished": len(done),
         "done again without need": sum(record != done.get(j) for j, record in before.items()),
-        "went on to its end": outlived,
-        "seconds until all were dead": None if outlived else round(time.time() - killed, 1),
         "left alive": sum(p.is_running() and p.status() != "zombie" for p in there),
         "lock free": is_free(folder),
     }
@@ -260,8 +257,8 @@ def fail_every(layout: Layout, job: Job, root: Path, most: int) -> dict:
         run(fails)
         there = [path for path in whole if path.is_file()]
         half += [f"{p.name} at {fails}" for p in there if p.read_bytes() != whole[p]]
-        if (fails == never) == bool(Results(layout.study).lacks(job)):
-            half.append(f"the record at {fails}")
+    if lacking := Results(layout.study).lacks(job):
+        half.append(lacking)
     return {
         "kind": "disk",
         "job": str(job),
@@ -295,9 +292,7 @@ def write(rows: list[dict], found: dict, seed: int) -> None:
             "kills": grouped.size(),
             "before a renaming": grouped["moment"].agg(lambda m: m.str.startswith("before").sum()),
             "left alive": grouped["left alive"].sum(),
-            "run went on to its end": grouped["went on to its end"].sum(),
             "lock not free": grouped["lock free"].agg(lambda free: (~free).sum()),
-            "seconds until all were dead, at most": grouped["seconds until all were dead"].max(),
         }
     )
     lines += [table.to_markdown(), ""]
