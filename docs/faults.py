@@ -297,7 +297,8 @@ def write(rows: list[dict], found: dict, seed: int) -> None:
     )
     lines += [table.to_markdown(), ""]
     if len(disks):
-        lines += ["A disk of which the N-th opening, write or renaming fails, stage by stage:", ""]
+        lines += ["A disk of which the N-th opening, write or renaming fails, stage by stage. A"]
+        lines += ["job that is not listed was not reached.", ""]
         shown = disks[["job", "operations", "faults"]].assign(half_written=disks["half"].map(len))
         lines += [shown.to_markdown(index=False), ""]
     lines += [f"Commit {git_commit()}; {hardware()}; {versions()}."]
